@@ -1,0 +1,3 @@
+//! Runs HyperFleet adapters whose decisions are WebAssembly components.
+
+pub mod world;

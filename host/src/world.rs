@@ -1,0 +1,95 @@
+//! The world as the driver sees it: three services that execute effects.
+//!
+//! Rooms implement these traits and know nothing of each other: `fleet` and
+//! `cluster` on the real APIs, `simulate` in memory, the runtime's adapter for plugins.
+
+use async_trait::async_trait;
+use berth_engine::{
+    adapter::Adapter,
+    contract::{AdapterStatus, HttpAction, PhaseAnswer, PluginFault, Query, Question, Reference},
+    effect::{Apply, ClusterFault, Delete, Deleted, FleetFault, KindScope, Observed, Ownership, Reported},
+    report::Report,
+    subject::{SubjectKey, SubjectRef},
+};
+use serde_json::Value;
+use tokio::sync::mpsc;
+
+/// The HyperFleet API.
+#[async_trait]
+pub trait Fleet: Send + Sync {
+    /// GETs a resource. `path` begins with `/`.
+    async fn get(&self, path: &str) -> Result<Value, FleetFault>;
+
+    /// All status rows of the resource at `path`, over all pages.
+    async fn statuses(&self, path: &str) -> Result<Vec<AdapterStatus>, FleetFault>;
+
+    /// PUTs a report to `{path}/statuses` with a fresh, strictly increasing `observed_time`.
+    async fn report(&self, path: &str, report: &Report) -> Result<Reported, FleetFault>;
+
+    /// Makes any other call to a path of the API; answers with status and body.
+    ///
+    /// Fails only where there is no answer: a 404 or 422 is an answer.
+    async fn send(&self, action: &HttpAction) -> Result<(u16, Value), FleetFault>;
+}
+
+/// As whom a call is made.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Identity {
+    /// The namespace of the service account.
+    pub namespace: String,
+    /// The service account; none for the host itself.
+    pub service_account: Option<String>,
+}
+
+/// An object of ours changed, appeared or vanished, or a namespace that a manifest needs appeared.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Change {
+    /// The adapter, from the object's label.
+    pub adapter: String,
+    /// The subject, from the object's labels and annotations.
+    pub subject: SubjectRef,
+    /// The object.
+    pub object: Reference,
+}
+
+/// Kubernetes.
+#[async_trait]
+pub trait Cluster: Send + Sync {
+    /// Lists the objects that carry our labels for this adapter and subject, of these
+    /// kinds, with what pods and events say about them. Unknown kinds have no objects.
+    /// Made with the host's own rights.
+    async fn observe(&self, ownership: &Ownership) -> Result<Vec<Observed>, ClusterFault>;
+
+    /// Lists objects by name or labels, as `identity`. At most 500.
+    async fn find(&self, identity: &Identity, query: &Query) -> Result<Vec<Value>, ClusterFault>;
+
+    /// Applies, as `identity`, under the condition in `apply.expect`.
+    async fn apply(&self, identity: &Identity, apply: &Apply) -> Result<Observed, ClusterFault>;
+
+    /// Deletes, as `identity`, if uid and resourceVersion still match.
+    async fn delete(&self, identity: &Identity, delete: &Delete) -> Result<Deleted, ClusterFault>;
+
+    /// Watches these kinds for objects that carry our labels, in addition to those watched
+    /// already. Changes go to the receiver of [`Cluster::changes`], the objects that exist
+    /// now among them.
+    async fn watch(&self, kinds: &[KindScope]);
+
+    /// Tells when `namespace` appears: a change for this adapter and subject is sent then, once.
+    async fn await_namespace(&self, namespace: &str, adapter: &str, subject: &SubjectRef);
+
+    /// The receiver of changes. The first call gets it.
+    fn changes(&self) -> Option<mpsc::Receiver<Change>>;
+
+    /// Publishes a Kubernetes Event about an adapter's trouble, for the platform team. Best effort.
+    async fn announce(&self, adapter: &Adapter, subject: &SubjectKey, reason: &str, message: &str);
+
+    /// Whether the API server answered lately; for readiness.
+    async fn reachable(&self) -> bool;
+}
+
+/// The plugins of one adapter.
+#[async_trait]
+pub trait Plugins: Send + Sync {
+    /// Asks the plugin of this name in the adapter's document.
+    async fn ask(&self, plugin: &str, question: &Question) -> Result<PhaseAnswer, PluginFault>;
+}
