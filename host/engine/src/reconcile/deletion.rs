@@ -117,9 +117,20 @@ fn in_deletion(stop: Stop) -> Stop {
     match stop {
         Stop::Ends(mut ending) => {
             if ending.journey.is_trouble() {
+                let message = match &ending.journey {
+                    Journey::CreationFailed {
+                        message, remediation, ..
+                    } => {
+                        let message = message.trim_end_matches(['.', ' ']);
+                        format!("Failed to remove objects: {message}. {remediation}")
+                            .trim_end()
+                            .to_owned()
+                    }
+                    other => other.message(),
+                };
                 ending.journey = Journey::DeletionFailed {
                     reason: ending.journey.reason(),
-                    message: ending.journey.message(),
+                    message,
                 };
                 ending.keeps_row = false;
             } else if let Journey::Waiting { specifics, .. } = &ending.journey {
