@@ -1,4 +1,5 @@
 //! Runs HyperFleet adapters whose decisions are WebAssembly components.
 
 pub mod config;
+pub mod source;
 pub mod world;

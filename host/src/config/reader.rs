@@ -114,14 +114,6 @@ impl<'a> Item<'a> {
             Content::Text(text) => Some(text),
             Content::Bool(value) => self.expected("a text", quoted(value.to_string())),
             Content::Number(number) => self.expected("a text", quoted(number.to_string())),
-            Content::Map(entries)
-                if entries.len() == 1 && matches!(entries[0].value.content, Content::Map(_) | Content::Null) =>
-            {
-                self.expected(
-                    "a text",
-                    Some("a value that begins with `{{` must be put into quotes".to_owned()),
-                )
-            }
             Content::Null | Content::List(_) | Content::Map(_) => self.expected("a text", None),
         }
     }

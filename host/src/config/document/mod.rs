@@ -108,9 +108,15 @@ pub fn parse(file: &Path, text: &str, caps: &Limits) -> Loading {
     let documents = match yaml::parse(text) {
         Ok(documents) => documents,
         Err(malformed) => {
+            // The parser reads `{{` as two mappings and stumbles over the second.
+            let line = text
+                .lines()
+                .nth(usize::try_from(malformed.at.line).unwrap_or_default().saturating_sub(1));
+            let template = line.is_some_and(|line| line.contains(": {{") || line.contains("- {{"));
             let problem = Problem {
                 line: malformed.at.line,
                 column: malformed.at.column,
+                hint: template.then(|| "a value that begins with `{{` must be put into quotes".to_owned()),
                 ..of_file(file, format!("not YAML: {}", malformed.message))
             };
             return Loading {

@@ -97,6 +97,9 @@ impl Reading<'_> {
             {
                 item.wrong(format!("two steps are named `{name}`"), None);
             }
+            if phase == Phase::Resources && !step.has("plugin") {
+                self.refuse_plugins_name(&step);
+            }
             if let Some(plugin) = step.get("plugin") {
                 steps.extend(self.plugin_step(phase, &step, &plugin));
             } else if let Some(value) = read(&mut self.phases, &step) {
@@ -117,6 +120,19 @@ impl Reading<'_> {
             self.config.insert(phase.name().to_owned(), Value::Array(declared));
         }
         self.phases.steps.insert(phase, steps);
+    }
+
+    /// The settings of a plugin's objects are kept under the plugin's name.
+    fn refuse_plugins_name(&self, step: &Mapping<'_>) {
+        if let Some(item) = step.get("name")
+            && let Content::Text(name) = &item.node.content
+            && self.plugins.contains(&name.as_str())
+        {
+            item.wrong(
+                format!("`{name}` is the name of a plugin"),
+                Some("choose another name".to_owned()),
+            );
+        }
     }
 
     fn plugin_step(&mut self, phase: Phase, step: &Mapping<'_>, plugin: &Item<'_>) -> Option<Step> {

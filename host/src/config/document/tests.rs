@@ -465,7 +465,10 @@ fn a_key_given_twice_is_refused_anywhere() {
 fn an_unquoted_template_gets_a_hint() {
     insta::assert_snapshot!(
         spec("resources:\n  - name: a\n    manifest:\n      apiVersion: v1\n      kind: ConfigMap\n      metadata:\n        name: {{ .subject.id }}"),
-        @"docs/a.yaml:13:18: not YAML: expected string scalar"
+        @r"
+    docs/a.yaml:13:18: not YAML: expected string scalar
+      hint: a value that begins with `{{` must be put into quotes
+    "
     );
 }
 
@@ -578,19 +581,44 @@ fn sources_are_checked() {
         "oci://r.io/lz@sha256:12",
         "oci://r.io/lz@md5:12",
         "oci://r.io/lz:",
-        "'file:'",
-        "'file:../lz.wasm'",
-        "'file:a/../../lz.wasm'",
+        "file:",
+        "file:../lz.wasm",
+        "file:a/../../lz.wasm",
     ];
     let mut text = "plugins:\n".to_owned();
     for (index, source) in sources.iter().enumerate() {
-        text.push_str(&format!("  p{index}: {{source: {source}}}\n"));
+        text.push_str(&format!("  p{index}: {{source: \"{source}\"}}\n"));
     }
     text.push_str("preconditions:\n");
     for index in 0..sources.len() {
         text.push_str(&format!("  - {{plugin: p{index}}}\n"));
     }
-    insta::assert_snapshot!(spec(&text), @"docs/a.yaml:16:31: not YAML: while parsing a flow mapping, did not find expected ',' or '}'");
+    insta::assert_snapshot!(spec(&text), @r"
+    docs/a.yaml:8:18: spec.plugins.p0.source: `lz.wasm` is not a source
+      hint: write `oci://registry/repository:tag`, `oci://registry/repository@sha256:…` or `file:path`
+    docs/a.yaml:9:18: spec.plugins.p1.source: `https://x/y` is not a source
+      hint: write `oci://registry/repository:tag`, `oci://registry/repository@sha256:…` or `file:path`
+    docs/a.yaml:10:18: spec.plugins.p2.source: `lz` names no repository
+      hint: write `oci://registry.example.com/repository:1.0.0`
+    docs/a.yaml:11:18: spec.plugins.p3.source: `registry` is not a registry's host
+      hint: write `oci://registry.example.com/repository:1.0.0`
+    docs/a.yaml:12:18: spec.plugins.p4.source: `r.io/lz` has neither a tag nor a digest
+      hint: a version must be named: append `:1.0.0` or `@sha256:…`
+    docs/a.yaml:13:18: spec.plugins.p5.source: `LZ` is not a repository
+      hint: use lower-case letters, digits, `.`, `_`, `-` and `/`
+    docs/a.yaml:14:18: spec.plugins.p6.source: `12` is not a sha256 digest
+      hint: write 64 hexadecimal digits
+    docs/a.yaml:15:18: spec.plugins.p7.source: `r.io/lz@md5:12` has a digest that is not sha256
+      hint: write `…@sha256:` and 64 hexadecimal digits
+    docs/a.yaml:16:18: spec.plugins.p8.source: `` is not a tag
+      hint: write `oci://registry.example.com/repository:1.0.0`
+    docs/a.yaml:17:18: spec.plugins.p9.source: names no file
+      hint: write `file:plugin.wasm`, relative to this document
+    docs/a.yaml:18:19: spec.plugins.p10.source: `../lz.wasm` leaves the document's folder
+      hint: write an absolute path, or put the file beside the document
+    docs/a.yaml:19:19: spec.plugins.p11.source: `a/../../lz.wasm` leaves the document's folder
+      hint: write an absolute path, or put the file beside the document
+    ");
 }
 
 #[test]
