@@ -2,4 +2,5 @@
 
 pub mod config;
 pub mod source;
+pub mod telemetry;
 pub mod world;

@@ -189,26 +189,31 @@ impl<'a> Item<'a> {
     }
 
     /// A mapping whose keys are known.
-    pub(crate) fn mapping(&self, known: &'static [&'static str]) -> Option<Mapping<'a>> {
-        let entries = self.entries()?;
-        for entry in entries {
-            if !known.contains(&entry.key.as_str()) {
-                let hint = match nearest(&entry.key, known.iter().copied()) {
-                    Some(near) => format!("did you mean `{near}`?"),
-                    None => format!(
-                        "known here: {}",
-                        known
-                            .iter()
-                            .map(|key| format!("`{key}`"))
-                            .collect::<Vec<_>>()
-                            .join(", ")
-                    ),
-                };
-                self.notes
-                    .note(entry.at, &self.child_path(&entry.key), "unknown key", Some(hint));
-            }
-        }
+    pub(crate) fn mapping(&self, known: &[&str]) -> Option<Mapping<'a>> {
+        self.mapping_of(known)?;
         Some(Mapping { item: self.clone() })
+    }
+
+    /// The items of a mapping whose keys are known; unknown ones are noted and left out.
+    pub(crate) fn mapping_of(&self, known: &[&str]) -> Option<Vec<(&'a str, Self)>> {
+        let mut items = Vec::new();
+        for entry in self.entries()? {
+            let path = self.child_path(&entry.key);
+            if known.contains(&entry.key.as_str()) {
+                items.push((entry.key.as_str(), Item::new(&entry.value, path, self.notes)));
+                continue;
+            }
+            let hint = match nearest(&entry.key, known.iter().copied()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => {
+                    let mut words: Vec<String> = known.iter().map(|key| format!("`{key}`")).collect();
+                    words.dedup();
+                    format!("known here: {}", words.join(", "))
+                }
+            };
+            self.notes.note(entry.at, &path, "unknown key", Some(hint));
+        }
+        Some(items)
     }
 
     /// A mapping whose keys are the author's.
