@@ -136,7 +136,7 @@ mod tests {
         };
         let component = componentize(&module(""), &options).unwrap();
         let decoded = wit_component::decode(&component).unwrap();
-        let world = decoded.resolve().worlds.iter().last().unwrap().1;
+        let world = decoded.resolve().worlds.iter().next_back().unwrap().1;
         assert_eq!(world.exports.len(), 1);
     }
 
