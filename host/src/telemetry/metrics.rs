@@ -384,48 +384,33 @@ mod tests {
         metrics.watch_objects("Job", 4);
         metrics.watch_bytes(5);
         let text = metrics.encode().unwrap();
-        let values: Vec<&str> = text
+        let mut values: Vec<&str> = text
             .lines()
-            .filter(|line| !line.starts_with("# HELP") && !line.contains("_bucket{"))
+            .filter(|line| !line.starts_with('#') && !line.contains("_bucket{"))
             .collect();
+        // Series of one metric come in any order.
+        values.sort_unstable();
         insta::assert_snapshot!(values.join("\n"), @r#"
-        # TYPE berth_build info
+        berth_adapters_live 2
         berth_build_info{version="1.2.3",wasmtime="48"} 1
-        # TYPE berth_events_received counter
+        berth_documents_refused 1
         berth_events_received_total{source="http"} 1
-        # TYPE berth_events_refused counter
         berth_events_refused_total{source="http",reason="TypeUnknown"} 1
-        # TYPE berth_events_settled counter
         berth_events_settled_total{result="done"} 1
-        # TYPE berth_reconcile_duration_seconds histogram
-        berth_reconcile_duration_seconds_sum{adapter="lz",journey="A2"} 0.02
-        berth_reconcile_duration_seconds_count{adapter="lz",journey="A2"} 1
-        # TYPE berth_plugin_calls counter
-        berth_plugin_calls_total{adapter="lz",plugin="lz",phase="status",reason="ok"} 1
-        berth_plugin_calls_total{adapter="lz",plugin="lz",phase="status",reason="PluginTrapped"} 1
-        # TYPE berth_plugin_call_duration_seconds histogram
-        berth_plugin_call_duration_seconds_sum{adapter="lz",plugin="lz",phase="status"} 0.002
+        berth_last_report_timestamp_seconds{adapter="lz"} 1.5
         berth_plugin_call_duration_seconds_count{adapter="lz",plugin="lz",phase="status"} 2
-        # TYPE berth_plugin_fuel counter
+        berth_plugin_call_duration_seconds_sum{adapter="lz",plugin="lz",phase="status"} 0.002
+        berth_plugin_calls_total{adapter="lz",plugin="lz",phase="status",reason="PluginTrapped"} 1
+        berth_plugin_calls_total{adapter="lz",plugin="lz",phase="status",reason="ok"} 1
         berth_plugin_fuel_total{adapter="lz",plugin="lz",phase="status"} 7001
-        # TYPE berth_reports counter
+        berth_queue_depth 3
+        berth_reconcile_duration_seconds_count{adapter="lz",journey="A2"} 1
+        berth_reconcile_duration_seconds_sum{adapter="lz",journey="A2"} 0.02
         berth_reports_total{adapter="lz",result="failed"} 1
         berth_reports_total{adapter="lz",result="stored"} 1
-        # TYPE berth_trouble counter
         berth_trouble_total{adapter="lz",journey="A4",reason="QuotaExceeded"} 1
-        # TYPE berth_documents_refused gauge
-        berth_documents_refused 1
-        # TYPE berth_adapters_live gauge
-        berth_adapters_live 2
-        # TYPE berth_queue_depth gauge
-        berth_queue_depth 3
-        # TYPE berth_watch_objects gauge
-        berth_watch_objects{kind="Job"} 4
-        # TYPE berth_watch_bytes gauge
         berth_watch_bytes 5
-        # TYPE berth_last_report_timestamp_seconds gauge
-        berth_last_report_timestamp_seconds{adapter="lz"} 1.5
-        # EOF
+        berth_watch_objects{kind="Job"} 4
         "#);
     }
 

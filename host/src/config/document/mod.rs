@@ -80,6 +80,26 @@ pub fn load_folder(folder: &Path, caps: &Limits) -> Loading {
     }
 }
 
+/// Reads files, and the folders among them as [`load_folder`] does, and checks all together.
+#[must_use]
+pub fn load_paths(paths: &[PathBuf], caps: &Limits) -> Loading {
+    let mut files = Vec::new();
+    let mut problems = Vec::new();
+    for path in paths {
+        if path.is_dir() {
+            match files_of(path) {
+                Ok(inside) => files.extend(inside),
+                Err(error) => problems.push(of_file(path, format!("cannot read the folder: {error}"))),
+            }
+        } else {
+            files.push(path.clone());
+        }
+    }
+    let mut loading = load_files(&files, caps);
+    loading.problems.splice(0..0, problems);
+    loading
+}
+
 /// Reads some files and checks them together: names and dependencies.
 #[must_use]
 pub fn load_files(files: &[PathBuf], caps: &Limits) -> Loading {

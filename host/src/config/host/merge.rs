@@ -224,7 +224,12 @@ impl Values {
     }
 
     fn required<T>(&mut self, key: &'static str, value: Option<T>) -> Option<T> {
-        if value.is_none() && self.text(key).is_none() {
+        // Whatever is wrong with the file or with this key has been told already.
+        let told = self
+            .problems
+            .iter()
+            .any(|problem| problem.path.is_empty() || problem.path == key);
+        if value.is_none() && self.text(key).is_none() && !told {
             let variable = KEYS
                 .iter()
                 .find(|known| known.path == key)

@@ -97,5 +97,20 @@ pub enum LogFormat {
     Json,
 }
 
+impl HostLimits {
+    /// What documents may ask for where no configuration says otherwise.
+    #[must_use]
+    pub fn default_caps() -> Limits {
+        Limits {
+            fuel: 1_000_000_000,
+            memory: 256 << 20,
+            deadline: Duration::from_secs(5),
+            host_time: Duration::from_secs(30),
+            output: 8 << 20,
+            log_lines: 1_000,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -153,8 +153,6 @@ fn what_is_missing_or_wrong_is_told_where_it_was_written() {
     /etc/berth/berth.yaml:1:14: fleet.url: expected a text, found a list
     /etc/berth/berth.yaml:1:39: fleet.caFile: must not be empty
     /etc/berth/berth.yaml:3:8: admin: expected a mapping, found a number
-    configuration: fleet.url: is missing
-      hint: write it into berth.yaml, or set BERTH_FLEET_URL
     /etc/berth/berth.yaml:1:27: fleet.timeout: `0s` is nothing
       hint: it must be more than zero
     /etc/berth/berth.yaml:4:26: sources.http.listen: `localhost` is not an address and port
@@ -172,20 +170,8 @@ fn what_is_missing_or_wrong_is_told_where_it_was_written() {
     /etc/berth/berth.yaml:6:15: log.format: `xml` is not a format
       hint: write `text` or `json`
     ");
-    insta::assert_snapshot!(told(Some("a: ["), &[], &[]), @r"
-    /etc/berth/berth.yaml:1:4: not YAML: unclosed bracket '['
-    configuration: fleet.url: is missing
-      hint: write it into berth.yaml, or set BERTH_FLEET_URL
-    configuration: adapters: is missing
-      hint: write it into berth.yaml, or set BERTH_ADAPTERS
-    ");
-    insta::assert_snapshot!(told(Some("- list"), &[], &[]), @r"
-    /etc/berth/berth.yaml:1:1: expected a mapping, found a list
-    configuration: fleet.url: is missing
-      hint: write it into berth.yaml, or set BERTH_FLEET_URL
-    configuration: adapters: is missing
-      hint: write it into berth.yaml, or set BERTH_ADAPTERS
-    ");
+    insta::assert_snapshot!(told(Some("a: ["), &[], &[]), @"/etc/berth/berth.yaml:1:4: not YAML: unclosed bracket '['");
+    insta::assert_snapshot!(told(Some("- list"), &[], &[]), @"/etc/berth/berth.yaml:1:1: expected a mapping, found a list");
     insta::assert_snapshot!(told(Some(&format!("{FILE}---\ncache: x\n")), &[], &[]), @"/etc/berth/berth.yaml:11:1: the file has more than one document");
 }
 
@@ -232,6 +218,20 @@ fn a_url_with_credentials_is_refused_and_not_repeated() {
 fn the_two_servers_need_two_addresses() {
     let variables = [("BERTH_ADMIN_LISTEN", "127.0.0.1:8081")];
     insta::assert_snapshot!(told(Some(FILE), &variables, &[]), @"environment: BERTH_ADMIN_LISTEN: is the address that events are received at");
+}
+
+#[test]
+fn the_caps_are_those_of_the_table_of_keys() {
+    let file = Some((
+        Path::new("berth.yaml"),
+        "fleet: {url: 'https://f.example.com'}\nadapters: a\n",
+    ));
+    let (settings, _) = load(&Written {
+        file,
+        ..Written::default()
+    })
+    .unwrap();
+    assert_eq!(settings.limits.plugins, HostLimits::default_caps());
 }
 
 #[test]
