@@ -1,3 +1,5 @@
 //! Runs HyperFleet adapters whose decisions are WebAssembly components.
 
+pub mod fleet;
+pub mod simulate;
 pub mod world;
