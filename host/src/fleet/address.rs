@@ -210,6 +210,11 @@ mod tests {
         .map(|url| base(url).unwrap_err())
         .collect();
 
-        insta::assert_snapshot!(problems.join("\n"), @"");
+        insta::assert_snapshot!(problems.join("\n"), @"
+        the HyperFleet API's url `ftp://fleet.example/` must begin with http:// or https://
+        the HyperFleet API's url `https://fleet.example/` must not hold credentials; use a token file
+        the HyperFleet API's url `https://fleet.example/api/hyperfleet/v1` must end before `/api/hyperfleet`: paths of resources include it
+        the HyperFleet API's url `https://fleet.example/` must have neither query nor fragment
+        ");
     }
 }

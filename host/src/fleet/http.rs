@@ -55,7 +55,14 @@ impl Http {
             // Without TLS, the absence of certificates on the system is no error.
             builder = builder.tls_certs_only([]);
         }
-        let client = builder.build().map_err(|cause| BuildError::Http { cause })?;
+        let client = builder.build().map_err(|cause| match &settings.ca_file {
+            // Certificates are decoded only here.
+            Some(path) => BuildError::CaContent {
+                path: path.clone(),
+                cause: Some(cause),
+            },
+            None => BuildError::Http { cause },
+        })?;
         Ok(Self { client, base })
     }
 }
@@ -143,8 +150,8 @@ fn causes(error: reqwest::Error) -> String {
     let mut cause = error.source();
     while let Some(error) = cause {
         let text = error.to_string();
-        // Wrappers repeat what they wrap.
-        if !texts.iter().any(|known| known.contains(&text)) {
+        // Wrappers repeat what they wrap, or only say which of their steps failed.
+        if !text.starts_with("client error (") && !texts.iter().any(|known| known.contains(&text)) {
             texts.push(text);
         }
         cause = error.source();

@@ -27,7 +27,13 @@ impl ManualClock {
     /// A clock that shows `now`.
     #[must_use]
     pub fn new(now: Timestamp) -> Self {
-        Self { inner: Mutex::new(Inner { now, elapsed: Duration::ZERO, sleeps: Vec::new() }) }
+        Self {
+            inner: Mutex::new(Inner {
+                now,
+                elapsed: Duration::ZERO,
+                sleeps: Vec::new(),
+            }),
+        }
     }
 
     /// Lets time pass.

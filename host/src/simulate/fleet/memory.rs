@@ -12,12 +12,12 @@ use serde_json::Value;
 
 use super::simulation::{Arrived, Outcome, Simulation};
 use crate::{
-    fleet::{BuildError, Client, Request, Response, Settings, Transport, TransportError},
+    fleet::{BuildError, Client, Clock, Request, Response, Settings, Transport, TransportError},
     world::Fleet,
 };
 
 /// The real client, connected to a simulation directly: the same retries, times and
-/// meanings of answers, by the simulation's clock.
+/// meanings of answers.
 #[derive(Debug)]
 pub struct InMemory(Client);
 
@@ -27,12 +27,31 @@ impl InMemory {
     /// # Errors
     /// When the settings cannot be used.
     pub fn new(simulation: &Arc<Simulation>, settings: &Settings) -> Result<Self, BuildError> {
-        let clock = Arc::clone(simulation.clock());
-        Client::over(settings, Arc::new(Direct(Arc::clone(simulation))), clock).map(Self)
+        Self::with_clock(simulation, settings, Arc::clone(simulation.clock()))
+    }
+
+    /// The same by another clock than the simulation's, as on another machine.
+    ///
+    /// # Errors
+    /// As [`InMemory::new`].
+    pub fn with_clock(
+        simulation: &Arc<Simulation>,
+        settings: &Settings,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, BuildError> {
+        let direct = Direct {
+            simulation: Arc::clone(simulation),
+            clock: Arc::clone(&clock),
+        };
+        Client::over(settings, Arc::new(direct), clock).map(Self)
     }
 }
 
-struct Direct(Arc<Simulation>);
+struct Direct {
+    simulation: Arc<Simulation>,
+    /// The caller's: the caller waits for slow answers.
+    clock: Arc<dyn Clock>,
+}
 
 #[async_trait]
 impl Transport for Direct {
@@ -42,7 +61,7 @@ impl Transport for Direct {
             None => (request.target.as_str(), None),
         };
         let authorization = request.token.as_ref().map(|token| format!("Bearer {token}"));
-        let outcome = self.0.answer(Arrived {
+        let outcome = self.simulation.answer(Arrived {
             method: &request.method,
             path,
             query,
@@ -51,12 +70,12 @@ impl Transport for Direct {
         });
         match outcome {
             Outcome::Answered { after, .. } if after >= request.timeout => {
-                self.0.clock().sleep(request.timeout).await;
+                self.clock.sleep(request.timeout).await;
                 Err(TransportError::Timeout(request.timeout))
             }
             Outcome::Answered { after, response } => {
                 if !after.is_zero() {
-                    self.0.clock().sleep(after).await;
+                    self.clock.sleep(after).await;
                 }
                 Ok(response)
             }
