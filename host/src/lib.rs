@@ -2,6 +2,10 @@
 
 pub mod cli;
 pub mod config;
+pub mod dispatch;
+pub mod driver;
+pub mod fleet;
+pub mod simulate;
 pub mod source;
 pub mod telemetry;
 pub mod world;

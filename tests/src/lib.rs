@@ -1,1 +1,3 @@
-//! Placeholder.
+//! What no single room can prove.
+
+pub mod fleet_contract;

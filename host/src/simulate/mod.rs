@@ -1,0 +1,3 @@
+//! The world in memory: the demo, dry runs and scenarios run on it.
+
+pub mod fleet;
