@@ -1,1 +1,3 @@
-//! Placeholder.
+//! What the tests in `tests/tests` share.
+
+pub mod control_plane;
