@@ -1,3 +1,4 @@
 //! Runs HyperFleet adapters whose decisions are WebAssembly components.
 
+pub mod simulate;
 pub mod world;
