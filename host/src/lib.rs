@@ -1,6 +1,7 @@
 //! Runs HyperFleet adapters whose decisions are WebAssembly components.
 
 pub mod cli;
+pub mod cluster;
 pub mod config;
 pub mod dispatch;
 pub mod driver;
