@@ -3,15 +3,25 @@
 //! The only place where an [`Effect`] meets the world: production, the demo, a dry run and
 //! the tests all come through here. It decides nothing.
 
+use std::time::Duration;
+
 use berth_engine::{
     adapter::Adapter,
     contract::{HttpAction, Question},
     effect::{Answer, Effect, FleetFault},
     reconcile::{Input, Outcome, Reconcile, Step},
 };
-use berth_runtime::grants::{self, Substitutions};
+use berth_runtime::{
+    grants::{self, Substitutions},
+    hosts::{HttpQuestion, HttpRefusal},
+};
 
 use crate::world::{Identity, Plugins, World};
+
+/// How long an action on another server may take.
+const ACTION_TIMEOUT: Duration = Duration::from_secs(10);
+/// How large its answer may be, in bytes.
+const ACTION_ANSWER: usize = 1 << 20;
 
 /// Runs a reconcile to its end. `seen` is told every effect with its answer, in order:
 /// the transcript.
@@ -55,7 +65,7 @@ async fn execute(
     world: &World,
     plugins: &dyn Plugins,
 ) -> Answer {
-    let World { fleet, cluster } = world;
+    let World { fleet, cluster, .. } = world;
     match effect {
         Effect::Fetch { path } => Answer::Fetched(fleet.get(path).await),
         Effect::Statuses { path } => Answer::Statuses(fleet.statuses(path).await),
@@ -92,11 +102,10 @@ async fn act(
     for plugin in adapter.plugins.values() {
         match grants::action(&plugin.grants, known, action.clone()) {
             Ok(action) => {
-                let (status, body) = world.fleet.send(&action).await?;
+                let (status, detail) = send(&action, world).await?;
                 return if (200..300).contains(&status) {
                     Ok(())
                 } else {
-                    let detail = body.get("detail").and_then(serde_json::Value::as_str).unwrap_or_default();
                     Err(FleetFault::Rejected { status, message: format!("{}: {detail}", action.name) })
                 };
             }
@@ -104,4 +113,26 @@ async fn act(
         }
     }
     Err(refused(denial))
+}
+
+async fn send(action: &HttpAction, world: &World) -> Result<(u16, String), FleetFault> {
+    if action.url.starts_with('/') {
+        let (status, body) = world.fleet.send(action).await?;
+        let detail = body.get("detail").and_then(serde_json::Value::as_str).unwrap_or_default();
+        return Ok((status, detail.to_owned()));
+    }
+    let refused = |message: String| FleetFault::Rejected { status: 400, message };
+    let question = HttpQuestion {
+        method: action.method.clone(),
+        url: action.url.parse().map_err(|error| refused(format!("`{}`: {error}", action.url)))?,
+        headers: action.headers.clone(),
+        body: action.body.clone().map(String::into_bytes),
+        timeout: ACTION_TIMEOUT,
+        max_body: ACTION_ANSWER,
+    };
+    match world.web.send(&question).await {
+        Ok(answer) => Ok((answer.status, String::new())),
+        Err(HttpRefusal::Unavailable(message)) => Err(FleetFault::Unreachable { message, retry_after: None }),
+        Err(HttpRefusal::TooLarge) => Err(refused("the answer is too large".to_owned())),
+    }
 }
