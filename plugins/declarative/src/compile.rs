@@ -4,6 +4,7 @@
 
 use std::collections::HashSet;
 
+use berth_sdk::Problem;
 use serde_json::{Map, Value as Json};
 
 use crate::{
@@ -11,7 +12,7 @@ use crate::{
     expression::Expression,
     facts::{ROOTS, ROOTS_WITH_DRAFT, ROOTS_WITH_OBJECTS},
     names::{is_name, is_pascal_case},
-    problem::{Flaw, Problem, did_you_mean},
+    problem::{Flaw, did_you_mean},
     program::{Condition, Failed, Manifest, Node, Postcondition, Precondition, Program, Resource},
     template::Template,
     yaml,

@@ -7,16 +7,17 @@
 //! `setup` turns the configuration into a [`program::Program`]; the phases evaluate it. See [`config::Config`] for the
 //! shape of the configuration, [`facts`] for what expressions and templates see, [`phases`] for what they mean.
 
-pub mod answer;
 pub mod compile;
 pub mod config;
 pub mod expression;
 pub mod facts;
 pub mod fault;
+mod guest;
 mod names;
 mod numbers;
 pub mod phases;
 pub mod problem;
 pub mod program;
+mod scene;
 pub mod template;
 mod yaml;

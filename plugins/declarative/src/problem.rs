@@ -2,18 +2,7 @@
 //!
 //! Owns the wording of "did you mean". Never decides what is wrong: the checks do.
 
-use serde::{Deserialize, Serialize};
-
-/// Something wrong in the configuration.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Problem {
-    /// Where: keys joined by dots, indexes in brackets.
-    pub path: String,
-    /// What is wrong.
-    pub message: String,
-    /// What to write instead, if that is known.
-    pub hint: Option<String>,
-}
+use berth_sdk::Problem;
 
 /// A problem before it is known where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,7 +12,7 @@ pub use status::report as status;
 
 use serde_json::Value as Json;
 
-use crate::{answer::Scene, fault::Fault, program::Node};
+use crate::{fault::Fault, program::Node, scene::Scene};
 
 /// What a document became, or where in it something went wrong.
 fn render(node: &Node, scene: &Scene<'_>, path: &str, missing: Missing) -> Result<Option<Json>, (String, Fault)> {

@@ -3,19 +3,21 @@
 //! The first step whose `failed` expression is true decides. Otherwise the work is done when every expression is
 //! true. A field that does not exist is "not yet", for both kinds of expression.
 
+use berth_sdk::{Facts, Failure, Object, Outcome};
+
 use crate::{
-    answer::{Failure, Outcome, Scene},
-    facts::Facts,
+    facts,
     fault::Fault,
     program::Program,
+    scene::{Scene, expression_failed},
 };
 
 /// Decides.
 ///
 /// # Errors
 /// When an expression cannot be evaluated and no step has failed.
-pub fn evaluate(program: &Program, facts: &Facts) -> Result<Outcome, Failure> {
-    let roots = facts.roots();
+pub fn evaluate(program: &Program, facts: &Facts, objects: &[Object]) -> Result<Outcome, Failure> {
+    let roots = facts::roots(facts, objects, None)?;
     let scene = Scene::new(&roots);
     let mut failure = None;
     for step in &program.postconditions {
@@ -31,7 +33,7 @@ pub fn evaluate(program: &Program, facts: &Facts) -> Result<Outcome, Failure> {
             }
             Ok(false) | Err(Fault::Missing { .. }) => {}
             Err(fault @ Fault::Broken { .. }) => {
-                failure.get_or_insert_with(|| Failure::expression(&step.name, source, &fault));
+                failure.get_or_insert_with(|| expression_failed(&step.name, source, &fault));
             }
         }
     }
@@ -45,13 +47,13 @@ pub fn evaluate(program: &Program, facts: &Facts) -> Result<Outcome, Failure> {
                 pending.push(scene.message(step.message.as_ref(), format!("{name}: {fault}")));
             }
             Err(fault @ Fault::Broken { .. }) => {
-                failure.get_or_insert_with(|| Failure::expression(name, source, &fault));
+                failure.get_or_insert_with(|| expression_failed(name, source, &fault));
             }
         }
     }
     match (failure, pending.is_empty()) {
         (Some(failure), _) => Err(failure),
         (None, true) => Ok(Outcome::Achieved),
-        (None, false) => Ok(Outcome::Pending(pending.join("; "))),
+        (None, false) => Ok(Outcome::pending(pending.join("; "))),
     }
 }

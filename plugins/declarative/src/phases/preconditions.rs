@@ -4,12 +4,14 @@
 //! that does not exist is always "not yet": what is not known decides nothing. "Not applicable" wins over everything,
 //! also over a step that cannot be evaluated: a subject that is not ours need not fit our expressions.
 
+use berth_sdk::{Facts, Failure, Unmet, Verdict};
+
 use crate::{
-    answer::{Failure, Scene, Unmet, Verdict, Waiting},
     config::Otherwise,
-    facts::Facts,
+    facts,
     fault::Fault,
     program::Program,
+    scene::{Scene, expression_failed},
 };
 
 /// Decides.
@@ -17,7 +19,7 @@ use crate::{
 /// # Errors
 /// When a step cannot be evaluated and none says that the subject is not ours.
 pub fn evaluate(program: &Program, facts: &Facts) -> Result<Verdict, Failure> {
-    let roots = facts.roots();
+    let roots = facts::roots(facts, &[], None)?;
     let scene = Scene::new(&roots);
     let mut failure = None;
     let mut unmet = Vec::new();
@@ -36,7 +38,7 @@ pub fn evaluate(program: &Program, facts: &Facts) -> Result<Verdict, Failure> {
                 format!("{name}: {fault}")
             }
             (Err(fault @ Fault::Broken { .. }), Otherwise::Wait | Otherwise::NotApplicable) => {
-                failure.get_or_insert_with(|| Failure::expression(name, source, &fault));
+                failure.get_or_insert_with(|| expression_failed(name, source, &fault));
                 continue;
             }
         };
@@ -49,9 +51,9 @@ pub fn evaluate(program: &Program, facts: &Facts) -> Result<Verdict, Failure> {
     match (failure, unmet.is_empty()) {
         (Some(failure), _) => Err(failure),
         (None, true) => Ok(Verdict::Proceed),
-        (None, false) => Ok(Verdict::Wait(Waiting {
+        (None, false) => Ok(Verdict::Wait {
             unmet,
             recheck_after_ms: recheck,
-        })),
+        }),
     }
 }

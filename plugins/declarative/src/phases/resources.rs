@@ -1,7 +1,8 @@
 //! What should exist?
 //!
 //! An object is planned in the part of the subject's life that it is meant for; the host removes what is not planned.
-//! An object whose `when` is false, or reads a field that does not exist, is skipped: it is left as it is.
+//! An object whose `when` is false, or reads a field that does not exist, is skipped: it is left as it is, absent or
+//! present. In a deletion it is not planned instead, so that it is removed.
 //!
 //! In a manifest that is a map every text is rendered by itself and stays one text, whatever it contains: no value
 //! can add to the manifest's structure. A map with the single key `expression` becomes the value of that expression,
@@ -10,14 +11,15 @@
 
 use std::collections::HashSet;
 
+use berth_sdk::{Facts, Failure, Manifest, Object, Operation};
 use serde_json::Value as Json;
 
 use super::{Missing, render};
 use crate::{
-    answer::{Failure, Operation, Scene},
-    facts::Facts,
+    facts,
     fault::Fault,
-    program::{Manifest, Program, Resource},
+    program::{self, Program, Resource},
+    scene::{Scene, expression_failed},
     yaml,
 };
 
@@ -25,26 +27,32 @@ use crate::{
 ///
 /// # Errors
 /// When a manifest cannot be made, or an expression cannot be evaluated.
-pub fn plan(program: &Program, facts: &Facts) -> Result<Vec<Operation>, Failure> {
-    let roots = facts.roots();
+pub fn plan(program: &Program, facts: &Facts, objects: &[Object]) -> Result<Vec<Operation>, Failure> {
+    let roots = facts::roots(facts, objects, None)?;
     let scene = Scene::new(&roots);
+    let deleting = facts.subject.deleting;
     let mut operations = Vec::new();
     for resource in &program.resources {
-        if resource.during.includes(facts.subject.deleting) {
-            operations.push(operation(resource, &scene)?);
+        if !resource.during.includes(deleting) {
+            continue;
+        }
+        match operation(resource, &scene)? {
+            // In a deletion, what is skipped stays for ever. What is not wanted is left out, so that it is deleted.
+            Operation::Skip { .. } if deleting => {}
+            operation => operations.push(operation),
         }
     }
     // What is not applied cannot be waited for.
     let applied: HashSet<String> = operations
         .iter()
         .filter_map(|operation| match operation {
-            Operation::Apply { name, .. } => Some(name.clone()),
-            Operation::Skip { .. } => None,
+            Operation::Apply(manifest) => Some(manifest.name.clone()),
+            Operation::Skip { .. } | Operation::Delete(_) | Operation::Discover(_) => None,
         })
         .collect();
     for operation in &mut operations {
-        if let Operation::Apply { after, .. } = operation {
-            after.retain(|name| applied.contains(name));
+        if let Operation::Apply(manifest) = operation {
+            manifest.after.retain(|name| applied.contains(name));
         }
     }
     Ok(operations)
@@ -67,30 +75,33 @@ fn operation(resource: &Resource, scene: &Scene<'_>) -> Result<Operation, Failur
                     reason: fault.to_string(),
                 });
             }
-            Err(fault @ Fault::Broken { .. }) => return Err(Failure::expression(&name, when.source(), &fault)),
+            Err(fault @ Fault::Broken { .. }) => return Err(expression_failed(&name, when.source(), &fault)),
         }
     }
-    let document = manifest(&resource.manifest, scene).map_err(|(path, message)| Failure {
-        reason: "ManifestFailed".to_owned(),
-        message: format!("{name}: {path}: {message}. Correct the manifest."),
+    let document = manifest(&resource.manifest, scene).map_err(|(path, message)| {
+        Failure::new(
+            "ManifestFailed",
+            format!("{name}: {path}: {message}. Correct the manifest."),
+        )
     })?;
-    Ok(Operation::Apply {
+    let (recreate, after) = (resource.recreate, resource.after.clone());
+    Ok(Operation::Apply(Manifest {
         name,
-        document,
-        recreate: resource.recreate,
-        after: resource.after.clone(),
-    })
+        document: document.into(),
+        recreate,
+        after,
+    }))
 }
 
-fn manifest(manifest: &Manifest, scene: &Scene<'_>) -> Result<Json, (String, String)> {
+fn manifest(manifest: &program::Manifest, scene: &Scene<'_>) -> Result<Json, (String, String)> {
     const PATH: &str = "manifest";
     match manifest {
-        Manifest::Document(node) => match render(node, scene, PATH, Missing::Fail) {
+        program::Manifest::Document(node) => match render(node, scene, PATH, Missing::Fail) {
             Ok(Some(document @ Json::Object(_))) => Ok(document),
             Ok(_) => Err((PATH.to_owned(), "it is not a map".to_owned())),
             Err((path, fault)) => Err((path, fault.to_string())),
         },
-        Manifest::Yaml(template) => {
+        program::Manifest::Yaml(template) => {
             let text = scene
                 .render(template)
                 .map_err(|fault| (PATH.to_owned(), fault.to_string()))?;

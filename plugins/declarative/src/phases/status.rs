@@ -3,15 +3,16 @@
 //! An expression that reads a field that does not exist makes its condition False with the reason `Pending`: the
 //! report is made in every case, also before anything exists. Data that reads such a field is left out.
 
+use berth_sdk::{Condition, Draft, Facts, Failure, Object, StatusReport, Truth};
 use serde_json::{Map, Value as Json};
 
 use super::{Missing, render};
 use crate::{
-    answer::{Failure, Report, Scene},
-    facts::{Condition, Facts, Truth},
+    facts,
     fault::Fault,
     names::is_pascal_case,
     program::{self, Program},
+    scene::{Scene, expression_failed},
 };
 
 /// The reason of a condition whose expression reads a field that does not exist.
@@ -21,11 +22,16 @@ const PENDING: &str = "Pending";
 ///
 /// # Errors
 /// When an expression or a template cannot be evaluated.
-pub fn report(program: &Program, facts: &Facts) -> Result<Option<Report>, Failure> {
+pub fn report(
+    program: &Program,
+    facts: &Facts,
+    objects: &[Object],
+    draft: &Draft,
+) -> Result<Option<StatusReport>, Failure> {
     if program.conditions.is_empty() && program.data.is_empty() {
         return Ok(None);
     }
-    let roots = facts.roots();
+    let roots = facts::roots(facts, objects, Some(draft))?;
     let scene = Scene::new(&roots);
     let conditions = program
         .conditions
@@ -41,11 +47,14 @@ pub fn report(program: &Program, facts: &Facts) -> Result<Option<Report>, Failur
             })?;
         data.extend(value.map(|value| (key.clone(), value)));
     }
-    Ok(Some(Report { conditions, data }))
+    Ok(Some(StatusReport {
+        conditions,
+        data: Json::Object(data).into(),
+    }))
 }
 
 fn evaluate(condition: &program::Condition, scene: &Scene<'_>) -> Result<Condition, Failure> {
-    let type_name = condition.type_name.clone();
+    let kind = condition.type_name.clone();
     let source = condition.expression.source();
     let status = match condition.expression.evaluate(&scene.facts) {
         Ok(Some(Json::Bool(true))) => Ok(Truth::True),
@@ -67,36 +76,44 @@ fn evaluate(condition: &program::Condition, scene: &Scene<'_>) -> Result<Conditi
         Err(fault @ Fault::Missing { .. }) => {
             let (reason, message) = (PENDING.to_owned(), fault.to_string());
             return Ok(Condition {
-                type_name,
+                kind,
                 status: Truth::False,
                 reason,
                 message,
             });
         }
-        Err(fault @ Fault::Broken { .. }) => return Err(Failure::expression(&type_name, source, &fault)),
+        Err(fault @ Fault::Broken { .. }) => return Err(expression_failed(&kind, source, &fault)),
     };
     let reason = match &condition.reason {
         Some(template) => scene
             .render(template)
-            .map_err(|fault| reason_failure(&type_name, &fault.to_string()))?,
-        None => format!("Expression{}", status.name()),
+            .map_err(|fault| reason_failure(&kind, &fault.to_string()))?,
+        None => format!("Expression{}", status_name(status)),
     };
     if !is_pascal_case(&reason) {
-        return Err(reason_failure(&type_name, &format!("`{reason}` is not in PascalCase")));
+        return Err(reason_failure(&kind, &format!("`{reason}` is not in PascalCase")));
     }
-    let fallback = format!("{source} is {}", status.name().to_lowercase());
+    let fallback = format!("{source} is {}", status_name(status).to_lowercase());
     let message = scene.message(condition.message.as_ref(), fallback);
     Ok(Condition {
-        type_name,
+        kind,
         status,
         reason,
         message,
     })
 }
 
-fn reason_failure(type_name: &str, problem: &str) -> Failure {
-    Failure {
-        reason: "ExpressionFailed".to_owned(),
-        message: format!("{type_name}: its reason cannot be used: {problem}. Correct it."),
+fn reason_failure(kind: &str, problem: &str) -> Failure {
+    Failure::new(
+        "ExpressionFailed",
+        format!("{kind}: its reason cannot be used: {problem}. Correct it."),
+    )
+}
+
+fn status_name(status: Truth) -> &'static str {
+    match status {
+        Truth::True => "True",
+        Truth::False => "False",
+        Truth::Unknown => "Unknown",
     }
 }
