@@ -42,6 +42,15 @@ impl Flaw {
 
 /// A hint for a name that does not exist: the known name that resembles it, or all of them.
 pub(crate) fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> String {
+    did_you_mean_after("", name, known)
+}
+
+/// The same for names that are written after a prefix, such as a dot.
+pub(crate) fn did_you_mean_after<'a>(
+    prefix: &str,
+    name: &str,
+    known: impl IntoIterator<Item = &'a str> + Clone,
+) -> String {
     let lower = name.to_lowercase();
     let nearest = known
         .clone()
@@ -50,9 +59,9 @@ pub(crate) fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a s
         .min_by_key(|(distance, _)| *distance)
         .filter(|(distance, candidate)| *distance <= 2 && *distance < candidate.len());
     match nearest {
-        Some((_, candidate)) => format!("did you mean `{candidate}`?"),
+        Some((_, candidate)) => format!("did you mean `{prefix}{candidate}`?"),
         None => {
-            let all: Vec<_> = known.into_iter().map(|name| format!("`{name}`")).collect();
+            let all: Vec<_> = known.into_iter().map(|name| format!("`{prefix}{name}`")).collect();
             format!("known are {}", all.join(", "))
         }
     }

@@ -135,6 +135,7 @@ fn call(name: &str, target: Option<&Tree>, bound: &[&str], roots: &[&str]) -> Op
         };
         return Some(Flaw::new(format!("`{name}` is called wrongly")).hint(format!("write it as in `{how}`")));
     }
+    let distant = |name: &str| did_you_mean(name, GLOBAL.iter().chain(MEMBER).chain(MACROS).copied());
     let elsewhere = if target.is_some() { GLOBAL } else { MEMBER };
     let hint = if elsewhere.contains(&name.as_str()) {
         if target.is_some() {
@@ -143,7 +144,9 @@ fn call(name: &str, target: Option<&Tree>, bound: &[&str], roots: &[&str]) -> Op
             format!("write `x.{name}(…)`")
         }
     } else {
-        did_you_mean(&name, known.iter().copied())
+        Some(distant(&name))
+            .filter(|hint| hint.starts_with("did"))
+            .unwrap_or_else(|| did_you_mean(&name, known.iter().copied()))
     };
     Some(Flaw::new(format!("unknown function `{name}`")).hint(hint))
 }

@@ -4,6 +4,7 @@
 //! only. What differs from the reference implementation is said at [`values`] and [`rewrite`].
 
 mod check;
+mod expand;
 mod functions;
 mod missing;
 mod rewrite;
@@ -12,7 +13,7 @@ mod values;
 
 use std::sync::{Arc, OnceLock};
 
-use cel::{Context, Env, ExecutionError, Value, common::ast::IdedExpr};
+use cel::{Context, Env, ExecutionError, Value, common::ast::IdedExpr, parser::PrattParser};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
@@ -21,6 +22,12 @@ use crate::{fault::Fault, problem::Flaw};
 
 /// Longer expressions are refused: nobody can read them.
 const MAX_LENGTH: usize = 16 * 1024;
+/// Deeper expressions are refused: parsing and evaluating them would exhaust the stack.
+const MAX_NESTING: u16 = 32;
+/// The same for chains of operators and fields, which the parser does not count.
+const MAX_DEPTH: usize = 64;
+/// Expressions with more parts are refused.
+const MAX_NODES: usize = 2000;
 
 /// A checked expression.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -46,12 +53,15 @@ impl Expression {
                 "the expression is longer than {MAX_LENGTH} bytes"
             ))]);
         }
-        let env = environment().map_err(|message| vec![Flaw::new(message)])?;
-        let mut parsed = env
-            .parser()
-            .enable_ident_escape_syntax(true)
-            .parse(source)
-            .map_err(|errors| check::syntax(&errors))?;
+        let parser = PrattParser::new()
+            .max_recursion_depth(MAX_NESTING)
+            .max_expression_node_count(MAX_NODES)
+            .enable_optional_syntax(true)
+            .enable_ident_escape_syntax(true);
+        let mut parsed = parser.parse(source).map_err(|errors| check::syntax(&errors))?;
+        if !tree::is_at_most(&parsed, MAX_DEPTH) {
+            return Err(vec![Flaw::new("the expression is nested too deeply").hint("split it")]);
+        }
         rewrite::rewrite(&mut parsed);
         let tree = Tree::from_parsed(parsed).map_err(|literal| {
             vec![Flaw::new(format!(

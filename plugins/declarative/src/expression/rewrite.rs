@@ -7,11 +7,14 @@
 //! - `now()`, `conditionAge(…)` and `stableFor(…)` get the time of the reconcile, for functions cannot keep any.
 
 use cel::common::{
-    ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedExpr, ListExpr, LiteralValue, operators},
+    ast::{CallExpr, EntryExpr, Expr, IdedExpr, LiteralValue},
     types::CelString,
 };
 
-use super::tree::node;
+use super::{
+    expand::{bind, call as call_of, conditional, expand, member, name},
+    tree::node,
+};
 
 /// The variable that holds the time of the reconcile, RFC 3339. No expression can spell it.
 pub(crate) const NOW: &str = "@now";
@@ -32,17 +35,17 @@ pub(crate) fn rewrite(expression: &mut IdedExpr) {
     expression.expr = match std::mem::take(&mut expression.expr) {
         Expr::Select(select) if select.test => {
             let field = node(Expr::Literal(LiteralValue::String(CelString::from(select.field))));
-            call(HAS, vec![*select.operand, field]).expr
+            call_of(HAS, vec![*select.operand, field]).expr
         }
         Expr::Call(mut call) => match (call.func_name.as_str(), call.target.take(), call.args.as_slice()) {
-            ("orValue" | "or", Some(target), [default]) if !is_cheap(&default.expr) => lazily(*target, call).expr,
+            ("orValue" | "or", Some(target), [default]) if !is_cheap(&default.expr) => lazily(*target, call),
             ("string", None, [_]) => {
-                call.args = vec![self::call(SPELL, call.args)];
+                call.args = vec![call_of(SPELL, call.args)];
                 Expr::Call(call)
             }
             ("timestamp", None, [_]) => {
-                call.args = vec![self::call(STRICT, call.args)];
-                self::call(UTC, vec![node(Expr::Call(call))]).expr
+                call.args = vec![call_of(STRICT, call.args)];
+                call_of(UTC, vec![node(Expr::Call(call))]).expr
             }
             ("now", None, []) => Expr::Ident(NOW.to_owned()),
             ("conditionAge" | "stableFor", target, _) => {
@@ -52,7 +55,7 @@ pub(crate) fn rewrite(expression: &mut IdedExpr) {
             }
             (_, target, _) => {
                 call.target = target;
-                Expr::Call(call)
+                expand(call)
             }
         },
         other => other,
@@ -106,38 +109,20 @@ fn is_cheap(expression: &Expr) -> bool {
 }
 
 /// `target.orValue(y)` as `bind(t, target, t.hasValue() ? t.value() : y)`.
-fn lazily(target: IdedExpr, call_of: CallExpr) -> IdedExpr {
-    let held = || node(Expr::Ident(OPTIONAL.to_owned()));
-    let ask = |name: &str| {
-        node(Expr::Call(CallExpr {
-            func_name: name.to_owned(),
-            target: Some(Box::new(held())),
-            args: Vec::new(),
-        }))
-    };
-    let found = if call_of.func_name == "or" {
+fn lazily(target: IdedExpr, of: CallExpr) -> Expr {
+    let held = || name(OPTIONAL);
+    let found = if of.func_name == "or" {
         held()
     } else {
-        ask("value")
+        member(held(), "value", Vec::new())
     };
-    let mut args = vec![ask("hasValue"), found];
-    args.extend(call_of.args);
-    node(Expr::Comprehension(Box::new(ComprehensionExpr {
-        iter_range: node(Expr::List(ListExpr::new(Vec::new()))),
-        iter_var: "#unused".to_owned(),
-        iter_var2: None,
-        accu_var: OPTIONAL.to_owned(),
-        accu_init: target,
-        loop_cond: node(Expr::Literal(LiteralValue::Boolean(false.into()))),
-        loop_step: held(),
-        result: call(operators::CONDITIONAL, args),
-    })))
-}
-
-fn call(name: &str, args: Vec<IdedExpr>) -> IdedExpr {
-    node(Expr::Call(CallExpr {
-        func_name: name.to_owned(),
-        target: None,
-        args,
-    }))
+    let Some(default) = of.args.into_iter().next() else {
+        return target.expr;
+    };
+    bind(
+        OPTIONAL,
+        target,
+        conditional(member(held(), "hasValue", Vec::new()), found, default),
+    )
+    .expr
 }

@@ -223,6 +223,38 @@ impl Tree {
     }
 }
 
+/// Whether no node of a parsed expression has more than `depth` nodes above it.
+pub(crate) fn is_at_most(parsed: &IdedExpr, depth: usize) -> bool {
+    let Some(depth) = depth.checked_sub(1) else {
+        return false;
+    };
+    let all = |nodes: &[IdedExpr]| nodes.iter().all(|node| is_at_most(node, depth));
+    match &parsed.expr {
+        Expr::Call(call) => call.target.iter().all(|target| is_at_most(target, depth)) && all(&call.args),
+        Expr::Comprehension(fold) => [
+            &fold.iter_range,
+            &fold.accu_init,
+            &fold.loop_cond,
+            &fold.loop_step,
+            &fold.result,
+        ]
+        .into_iter()
+        .all(|node| is_at_most(node, depth)),
+        Expr::List(list) => all(&list.elements),
+        Expr::Map(map) => map.entries.iter().all(|entry| entry_is_at_most(entry, depth)),
+        Expr::Struct(message) => message.entries.iter().all(|entry| entry_is_at_most(entry, depth)),
+        Expr::Select(select) => is_at_most(&select.operand, depth),
+        Expr::Unspecified | Expr::Ident(_) | Expr::Literal(_) => true,
+    }
+}
+
+fn entry_is_at_most(entry: &IdedEntryExpr, depth: usize) -> bool {
+    match &entry.expr {
+        EntryExpr::StructField(field) => is_at_most(&field.value, depth),
+        EntryExpr::MapEntry(entry) => is_at_most(&entry.key, depth) && is_at_most(&entry.value, depth),
+    }
+}
+
 /// A node without an identity: nothing asks for it after parsing.
 pub(crate) fn node(expr: Expr) -> IdedExpr {
     IdedExpr { id: 0, expr }

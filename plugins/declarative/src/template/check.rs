@@ -3,7 +3,7 @@
 use gotmpl::parse::{BranchNode, DefineNode, Expr, ListNode, Node, PipeNode, Pos};
 
 use super::functions;
-use crate::problem::{Flaw, did_you_mean};
+use crate::problem::{Flaw, did_you_mean, did_you_mean_after};
 
 /// Finds unknown roots, functions and templates.
 pub(super) fn names(source: &str, main: &ListNode, defines: &[DefineNode], roots: &[&str]) -> Vec<Flaw> {
@@ -95,7 +95,7 @@ impl Check<'_> {
             self.add(
                 pos,
                 format!("unknown name `.{root}`"),
-                Some(did_you_mean(root, self.roots.iter().copied())),
+                Some(did_you_mean_after(".", root, self.roots.iter().copied())),
             );
         }
     }
