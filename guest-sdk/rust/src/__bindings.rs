@@ -32,6 +32,7 @@ mod generated {
                 }
             ",
             world: "berth:sdk/imports",
+            generate_all,
             generate_unused_types: true,
             pub_export_macro: true,
         });
