@@ -313,3 +313,105 @@ fn reaches(resources: &[config::Resource], from: &str, to: &str) -> bool {
     }
     false
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may stop here")]
+
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn problems(config: &Json) -> Vec<String> {
+        let problems = compile(&config.to_string()).err().unwrap_or_default();
+        problems
+            .into_iter()
+            .map(|problem| format!("{}: {}", problem.path, problem.message))
+            .collect()
+    }
+
+    #[test]
+    fn an_empty_configuration_is_complete() {
+        assert_eq!(compile("{}"), Ok(Program::default()));
+    }
+
+    #[test]
+    fn every_problem_is_told_with_its_path() {
+        let config = json!({
+            "preconditions": [
+                {"name": "a", "expression": "subject.id ="},
+                {"name": "a", "expression": "objects.x", "message": "{{ if }}"},
+                {"name": "1 b", "expression": "true"},
+            ],
+            "resources": [
+                {"name": "r", "manifest": {"apiVersion": "v1", "kind": "X", "metadata": {"name": "{{ .x }}"},
+                    "spec": [{"expression": "subject.("}, {"a{{": 1}]}, "when": "draft.journey == ''"},
+                {"name": "s", "manifest": {"kind": "X"}, "after": ["t", "s"]},
+                {"name": "u", "manifest": 1, "after": ["v"]},
+                {"name": "v", "manifest": "- a", "after": ["u"]},
+            ],
+            "postconditions": [
+                {"name": "p", "expression": "true", "failed": {"expression": "nope()", "reason": "not pascal", "message": "{{ end }}"}},
+            ],
+            "status": {
+                "conditions": [
+                    {"type": "Ready", "expression": "draft.x"},
+                    {"type": "Ready", "expression": "true", "reason": "no-pascal"},
+                    {"type": "Finalized", "expression": "true"},
+                ],
+                "data": {"x": {"y": ["{{ .nope }}"]}},
+            },
+        });
+        let expected = [
+            "preconditions[1].name: the name `a` is there twice",
+            "preconditions[2].name: `1 b` cannot be a name",
+            "preconditions[0].expression: 1:12: mismatched input '=' expecting <EOF>",
+            "preconditions[1].expression: unknown name `objects`",
+            "preconditions[1].message: 1:1: `if` is not closed",
+            "resources[1].after[0]: there is no resource `t`",
+            "resources[1].after[1]: `s` would wait for itself",
+            "resources[2].after[0]: `u` would wait for itself",
+            "resources[3].after[0]: `v` would wait for itself",
+            "resources[0].when: unknown name `draft`",
+            "resources[0].manifest.metadata.name: 1:4: unknown name `.x`",
+            "resources[0].manifest.spec[0].expression: 1:9: expected identifier after '.'",
+            "resources[0].manifest.spec[1].a{{: 1:2: the action is not closed",
+            "resources[1].manifest: the manifest has no `apiVersion`",
+            "resources[1].manifest: the manifest has no `metadata`",
+            "resources[2].manifest: a manifest must be a map, or a text that gives YAML",
+            "resources[3].manifest: the YAML must be a map",
+            "postconditions[0].failed.reason: `not pascal` must be in PascalCase",
+            "postconditions[0].failed.message: 1:1: `{{ end }}` without a block",
+            "postconditions[0].failed.expression: unknown function `nope`",
+            "status.conditions[1].type: the type `Ready` is there twice",
+            "status.conditions[1].reason: `no-pascal` must be in PascalCase",
+            "status.conditions[2].type: `Finalized` is set by the host alone",
+            "status.data.x.y[0]: 1:4: unknown name `.nope`",
+        ];
+        assert_eq!(problems(&config), expected);
+    }
+
+    #[test]
+    fn keys_that_nobody_knows_are_refused() {
+        let message = problems(&json!({"preconditions": [{"name": "a", "expresion": "true"}]})).join("");
+        assert!(message.contains("unknown field `expresion`"), "{message}");
+    }
+
+    proptest! {
+        #[test]
+        fn no_configuration_makes_it_panic(name in ".{0,8}", expression in ".{0,16}", text in ".{0,16}") {
+            let config = json!({
+                "preconditions": [{"name": name, "expression": expression, "message": text}],
+                "resources": [{"name": name, "manifest": text, "when": expression}, {"name": text, "manifest": {&text: &text}}],
+                "status": {"data": {&name: {"expression": expression}, &text: [text]}},
+            });
+            let _ = compile(&config.to_string());
+        }
+
+        #[test]
+        fn no_stored_form_makes_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Program::from_bytes(&bytes);
+        }
+    }
+}

@@ -179,18 +179,35 @@ fn wrong_types_are_told() {
 
 #[test]
 fn what_is_wrong_with_a_template_is_told_at_load() {
-    insta::assert_debug_snapshot!([
-        "{{ if .subject.id }}x",
-        "a{{ end }}b",
-        "{{ .subjet.id }}",
-        "line\n  {{ range .objects }}{{ .x }}{{ end }}{{ .spec.x }}",
-        "{{ lowr .subject.id }}",
-        "{{ subject.id }}",
-        "{{ template \"x\" }}",
-        "{{ .subject.id | }}",
-        "{{ \"x }}",
-        "{{ }}",
-    ].map(flaws), @"");
+    for (source, expected) in [
+        ("{{ if .subject.id }}x", "1:1: `if` is not closed | add `{{ end }}`"),
+        (
+            "a{{ end }}b",
+            "1:2: `{{ end }}` without a block | remove it, or open a block before it",
+        ),
+        (
+            "{{ .subjet.id }}",
+            "1:4: unknown name `.subjet` | did you mean `.subject`?",
+        ),
+        (
+            "line\n  {{ range .objects }}{{ .x }}{{ end }}{{ .spec.x }}",
+            "2:43: unknown name `.spec` | known are `.subject`, `.objects`, `.now`",
+        ),
+        (
+            "{{ lowr .subject.id }}",
+            "1:4: unknown function `lowr` | did you mean `lower`?",
+        ),
+        (
+            "{{ subject.id }}",
+            "1:4: unknown function `subject` | did you mean `.subject`?",
+        ),
+        ("{{ template \"x\" }}", "1:4: no template is called `x`"),
+        ("{{ .subject.id | }}", "1:20: empty command"),
+        ("{{ \"x }}", "1:1: the action is not closed | close it with `}}`"),
+        ("{{ }}", "1:6: empty command"),
+    ] {
+        assert_eq!(flaws(source), [expected], "{source}");
+    }
 }
 
 #[test]
