@@ -40,7 +40,7 @@ fn job(object: &Value, pods: &[Value], events: &[Value]) -> Diagnosis {
     let failed = number(&object["status"]["failed"]).unwrap_or(0);
     let failed = failed.max(count(pods.iter().filter(|pod| pod["status"]["phase"] == "Failed")));
     // With restartPolicy OnFailure the same pod tries again.
-    let tried = failed.saturating_add(pods.iter().filter(|pod| is_active(pod)).map(restarts).sum());
+    let tried = failed.saturating_add(pods.iter().filter(is_active).map(restarts).sum());
     let latest = pods.first().map(exits).unwrap_or_default();
 
     if let Some(condition) = condition(object, "Failed") {
@@ -67,7 +67,7 @@ fn job(object: &Value, pods: &[Value], events: &[Value]) -> Diagnosis {
             attempt,
         );
     }
-    if let Some(trouble) = pods.iter().filter(|pod| is_active(pod)).find_map(stuck) {
+    if let Some(trouble) = pods.iter().filter(is_active).find_map(stuck) {
         return counted(infrastructure(trouble), attempt);
     }
     let nothing_runs = !pods.iter().any(|pod| is_active(&pod));
@@ -76,7 +76,7 @@ fn job(object: &Value, pods: &[Value], events: &[Value]) -> Diagnosis {
     }
     let since = pods
         .iter()
-        .find(|pod| is_active(pod))
+        .find(is_active)
         .and_then(|pod| text(&pod["status"]["startTime"]));
     let since = since.or_else(|| text(&object["status"]["startTime"]));
     let mut message = match object["spec"]["suspend"].as_bool() {
@@ -128,7 +128,7 @@ fn lasting(object: &Value, pods: &[Value], events: &[Value]) -> Option<Diagnosis
     if settled && ready >= wanted {
         return None;
     }
-    let active = || pods.iter().filter(|pod| is_active(pod));
+    let active = || pods.iter().filter(is_active);
     if let Some((reason, exit, since)) = active().find_map(crash) {
         let message = format!("started again and again: {}", ended(&exit));
         return Some(failed(reason, message, since, Some(exit.clone()), vec![exit]));
