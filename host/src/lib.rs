@@ -1,8 +1,5 @@
 //! Runs HyperFleet adapters whose decisions are WebAssembly components.
 
-<<<<<<< HEAD
-pub mod simulate;
-=======
 pub mod cluster;
->>>>>>> cluster
+pub mod simulate;
 pub mod world;
