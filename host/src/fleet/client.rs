@@ -29,7 +29,7 @@ const PAGE: usize = 100;
 const PAGES: usize = 100;
 /// How often a report is sent again that the API acknowledged without storing it.
 const RESENDS: u32 = 3;
-/// Headers that only the client itself sets.
+/// Headers that only the client itself sets, besides those that begin with [`IDENTITY`].
 const OURS: [&str; 8] = [
     "authorization",
     "connection",
@@ -40,6 +40,9 @@ const OURS: [&str; 8] = [
     "transfer-encoding",
     "upgrade",
 ];
+
+/// Headers that begin so say on whose behalf a call is made.
+const IDENTITY: &str = "x-hyperfleet-";
 
 /// A client of the HyperFleet API.
 pub struct Client {
@@ -375,11 +378,7 @@ impl Fleet for Client {
                 action.method
             ));
         }
-        if let Some((name, _)) = action
-            .headers
-            .iter()
-            .find(|(name, _)| OURS.contains(&name.to_ascii_lowercase().as_str()))
-        {
+        if let Some((name, _)) = action.headers.iter().find(|(name, _)| is_ours(name)) {
             return refuse(format!("sets the header {name:?}, which only the host sets"));
         }
         let call = Call {
@@ -392,6 +391,11 @@ impl Fleet for Client {
         let answer = self.exchange(&call, &mut body, self.deadline()).await?;
         Ok((answer.response.status, answer::body(&answer.response)))
     }
+}
+
+fn is_ours(header: &str) -> bool {
+    let header = header.to_ascii_lowercase();
+    header.starts_with(IDENTITY) || OURS.contains(&header.as_str())
 }
 
 /// A report as the API takes it, but for its time.
