@@ -1,5 +1,12 @@
 //! Runs HyperFleet adapters whose decisions are WebAssembly components.
 
+pub mod cli;
+pub mod cluster;
+pub mod config;
+pub mod dispatch;
+pub mod driver;
 pub mod fleet;
 pub mod simulate;
+pub mod source;
+pub mod telemetry;
 pub mod world;

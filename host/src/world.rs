@@ -87,6 +87,15 @@ pub trait Cluster: Send + Sync {
     async fn reachable(&self) -> bool;
 }
 
+/// The two APIs that a reconcile acts on.
+#[derive(Clone)]
+pub struct World {
+    /// The HyperFleet API.
+    pub fleet: std::sync::Arc<dyn Fleet>,
+    /// Kubernetes.
+    pub cluster: std::sync::Arc<dyn Cluster>,
+}
+
 /// The plugins of one adapter.
 #[async_trait]
 pub trait Plugins: Send + Sync {
