@@ -461,6 +461,30 @@ pub async fn a_wait_beyond_the_limit_is_left_to_the_caller(fleet: &dyn Fleet, ar
     assert_eq!(arranged.client_clock.take_sleeps(), []);
 }
 
+pub async fn an_overloaded_api_is_given_up_within_the_limit(fleet: &dyn Fleet, arranged: &Arranged) {
+    let cluster = arranged.cluster("east-1");
+    arranged.simulation.inject(
+        &Fault::Status {
+            status: 503,
+            retry_after: None,
+        },
+        1000,
+    );
+    let before = arranged.client_clock.elapsed();
+
+    let fault = fleet.report(&cluster, &report("dns", 1)).await.unwrap_err();
+
+    assert!(
+        unreachable_with(&fault).0.contains("answered 503: HYPERFLEET-SVC-001"),
+        "{fault:?}"
+    );
+    let spent = arranged.client_clock.elapsed() - before;
+    assert!(
+        (Duration::from_secs(7)..=Duration::from_secs(10)).contains(&spent),
+        "{spent:?}"
+    );
+}
+
 pub async fn a_partition_ends_each_call_in_time_and_heals(fleet: &dyn Fleet, arranged: &Arranged) {
     let cluster = arranged.cluster("east-1");
     fleet.get(&cluster).await.unwrap();
@@ -602,7 +626,13 @@ pub async fn calls_cannot_bring_their_own_credentials_or_methods(fleet: &dyn Fle
     let cluster = arranged.cluster("east-1");
     arranged.simulation.take_requests();
 
-    for header in ["Authorization", "HOST", "cookie", "Content-Length"] {
+    for header in [
+        "Authorization",
+        "HOST",
+        "cookie",
+        "Content-Length",
+        "X-HyperFleet-System",
+    ] {
         let mut action = action("GET", &cluster, None);
         action.headers.push((header.to_owned(), "x".to_owned()));
         let fault = fleet.send(&action).await.unwrap_err();
@@ -667,6 +697,7 @@ macro_rules! fleet_contract {
             a_report_whose_answer_was_lost_is_sent_again_with_a_later_time
             a_wait_that_the_api_asks_for_is_kept
             a_wait_beyond_the_limit_is_left_to_the_caller
+            an_overloaded_api_is_given_up_within_the_limit
             a_partition_ends_each_call_in_time_and_heals
             a_deleted_resource_vanishes_with_the_last_finalized
             paths_that_are_not_the_apis_are_never_sent
