@@ -96,7 +96,7 @@ pub(super) fn quota(kind: &Kind, name: &str, problem: &str) -> ClusterFault {
 
 pub(super) fn refused_pod(kind: &Kind, name: &str, problem: &str) -> ClusterFault {
     fault(
-        ClusterCause::Forbidden,
+        ClusterCause::Admission,
         format!("{} \"{name}\" is forbidden: {problem}", kind.resource()),
     )
 }
