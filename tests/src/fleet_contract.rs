@@ -331,10 +331,10 @@ pub async fn a_report_that_stays_swallowed_is_not_called_stored(fleet: &dyn Flee
     assert_eq!(arranged.simulation.take_requests().len(), 4);
 }
 
-pub async fn the_row_of_another_host_at_the_same_time_is_not_taken_for_ours(fleet: &dyn Fleet, arranged: &Arranged) {
-    let cluster = arranged.cluster("east-1");
+/// Another host reports failure, at this time.
+fn theirs(arranged: &Arranged, cluster: &str, time: &str) {
     let mut theirs = serde_json::to_value(with(report("dns", 1), "Available", Truth::False)).unwrap();
-    theirs["observed_time"] = json!("2026-08-21T12:00:00.123456Z");
+    theirs["observed_time"] = json!(time);
     let path = format!("{cluster}/statuses");
     let put = |state: &mut FleetState, now| {
         state
@@ -342,6 +342,11 @@ pub async fn the_row_of_another_host_at_the_same_time_is_not_taken_for_ours(flee
             .status
     };
     assert_eq!(arranged.simulation.with(put), 201);
+}
+
+pub async fn the_row_of_another_host_at_the_same_time_is_not_taken_for_ours(fleet: &dyn Fleet, arranged: &Arranged) {
+    let cluster = arranged.cluster("east-1");
+    theirs(arranged, &cluster, "2026-08-21T12:00:00.123456Z");
 
     assert_eq!(fleet.report(&cluster, &report("dns", 1)).await, Ok(Reported::Stored));
 
@@ -353,14 +358,16 @@ pub async fn the_row_of_another_host_at_the_same_time_is_not_taken_for_ours(flee
 
 pub async fn a_row_from_a_clock_a_little_ahead_is_replaced_once_it_was_read(fleet: &dyn Fleet, arranged: &Arranged) {
     let cluster = arranged.cluster("east-1");
-    arranged.client_clock.advance(Duration::from_secs(40));
-    fleet.report(&cluster, &report("dns", 1)).await.unwrap();
-    arranged.client_clock.set(arranged.server_clock.now());
+    theirs(arranged, &cluster, "2026-08-21T12:00:40Z");
+    assert_eq!(fleet.report(&cluster, &report("dns", 1)).await, Ok(Reported::Discarded));
 
     fleet.statuses(&cluster).await.unwrap();
-    let changed = with(report("dns", 1), "Available", Truth::False);
 
-    assert_eq!(fleet.report(&cluster, &changed).await, Ok(Reported::Stored));
+    assert_eq!(fleet.report(&cluster, &report("dns", 1)).await, Ok(Reported::Stored));
+    assert_eq!(
+        condition(&arranged.look(&cluster), "DnsSuccessful"),
+        json!(["True", "AllDone", 1])
+    );
 }
 
 pub async fn a_wrong_clock_is_corrected_by_the_apis(fleet: &dyn Fleet, arranged: &Arranged) {
