@@ -114,6 +114,8 @@ fn lists_and_texts_have_the_usual_functions() {
         ("[[1], [2, 3]].flatten()", json!([1, 2, 3])),
         ("subject.spec.region.split('-').join('/')", json!("europe/west1")),
         ("subject.spec.region.matches('^europe-')", json!(true)),
+        ("matches(subject.id, '^[a-z]-\\\\d{1,3}$')", json!(true)),
+        ("subject.id.matches('(?i)^C')", json!(true)),
         ("subject.spec.region.startsWith('europe') ? 'eu' : 'other'", json!("eu")),
         (
             "subject.spec.region.replace('europe', 'eu').upperAscii()",
