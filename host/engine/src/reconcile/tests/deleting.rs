@@ -5,7 +5,7 @@ use insta::assert_snapshot;
 use super::world::{HREF, World, apply, diagnosis, fault, job, plan};
 use crate::{
     adapter::During,
-    contract::{Nature, Phase},
+    contract::{Nature, Operation, Phase, Question},
     effect::{Answer, ClusterCause, Effect},
     reconcile::Outcome,
 };
@@ -188,4 +188,67 @@ fn a_subject_that_vanished_is_not_done_before_its_objects_are_gone() {
     assert!(matches!(world.reconcile(), Outcome::Retry { .. }));
     world.objects.clear();
     assert_eq!(world.reconcile(), Outcome::Gone);
+}
+
+#[test]
+fn what_a_plan_skips_is_deleted_only_when_it_is_no_longer_skipped() {
+    let mut world = World::new()
+        .phase(Phase::Resources, During::Both)
+        .says(Phase::Resources, |question| {
+            let Question::Resources { facts, objects } = question else {
+                panic!("{question:?}");
+            };
+            let first_is_there = objects.iter().any(|object| object.name == "first");
+            match (facts.subject.deleting, first_is_there) {
+                (false, _) => plan(vec![apply("first", job("first")), apply("second", job("second"))]),
+                (true, true) => plan(vec![Operation::Skip {
+                    name: "second".to_owned(),
+                    reason: "first goes before".to_owned(),
+                }]),
+                (true, false) => plan(Vec::new()),
+            }
+        });
+    world.reconcile();
+    world.delete_subject(2);
+    world.reconcile();
+    assert_snapshot!(world.transcript(), @"
+    fetch    clusters/c-1
+    statuses clusters/c-1
+    observe
+    ask      lz resources
+    delete   Job work/first foreground
+    observe
+    report   clusters/c-1 @2 Applied=True Available=False Health=True Finalized=False
+    ");
+    world.reconcile();
+    assert_snapshot!(world.transcript(), @"
+    fetch    clusters/c-1
+    statuses clusters/c-1
+    observe
+    ask      lz resources
+    delete   Job work/second foreground
+    observe
+    report   clusters/c-1 @2 Applied=False Available=False Health=True Finalized=True
+    ");
+}
+
+#[test]
+fn a_retained_object_outlives_its_subject() {
+    let mut world = World::new().says(Phase::Resources, |_| {
+        let mut trail = job("trail");
+        trail["metadata"]["annotations"] = serde_json::json!({"berth.hyperfleet.io/retain": "true"});
+        plan(vec![apply("trail", trail), apply("work", job("work"))])
+    });
+    world.reconcile();
+    world.delete_subject(2);
+    world.reconcile();
+    assert_snapshot!(world.transcript(), @"
+    fetch    clusters/c-1
+    statuses clusters/c-1
+    observe
+    delete   Job work/work foreground
+    observe
+    report   clusters/c-1 @2 Applied=False Available=False Health=True Finalized=True
+    ");
+    assert_eq!(world.objects.len(), 1);
 }
