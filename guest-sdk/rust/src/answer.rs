@@ -363,7 +363,7 @@ impl Condition {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Draft {
     /// Which case this is: `in-progress`, `achieved`, `waiting`, `not-applicable`,
-    /// `creation-failed`, `work-failed`, `plugin-failed`, `unreachable`, `deleting`.
+    /// `creation-failed`, `work-failed`, `plugin-failed`, `unreachable`, `deleting`, `finalized`.
     pub journey: String,
     /// The conditions, `Applied`, `Available` and `Health` among them.
     pub conditions: Vec<Condition>,

@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    contract::{AdapterStatus, Diagnosis, HttpAction, PhaseAnswer, PluginFault, Propagation, Query, Question, Reference},
+    contract::{
+        AdapterStatus, Diagnosis, HttpAction, PhaseAnswer, PluginFault, Propagation, Query, Question, Reference,
+    },
     report::Report,
     subject::{Generation, SubjectKey},
 };

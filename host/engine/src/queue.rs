@@ -1,1 +1,519 @@
-//! Under construction.
+//! Whose turn it is: one reconcile per adapter and subject at a time, merged triggers,
+//! timers and backoff, on passed-in time.
+//!
+//! # Guarantees
+//! - A pair is never handed out twice at the same time.
+//! - A trigger that comes while its pair runs is not lost: the pair runs again.
+//! - Adapters take turns, so that a busy one does not starve the others.
+//! - Every ticket (an event to settle) comes back exactly once, from [`Queue::finish`]
+//!   or [`Queue::drain`].
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+
+use crate::{
+    contract::Trigger,
+    reconcile::{Memory, Outcome, Recheck},
+    subject::{SubjectKey, SubjectRef},
+};
+
+/// An adapter and a subject.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Pair {
+    /// The adapter.
+    pub adapter: String,
+    /// The subject.
+    pub subject: SubjectKey,
+}
+
+/// A reconcile to run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Job {
+    /// Whose.
+    pub pair: Pair,
+    /// The subject, with the newest generation that any trigger spoke of.
+    pub subject: SubjectRef,
+    /// Why.
+    pub trigger: Trigger,
+    /// What this process remembers.
+    pub memory: Memory,
+}
+
+/// What becomes of tickets when a reconcile ends.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Settled<T> {
+    /// The report was accepted, or the subject is gone.
+    Done(Vec<T>),
+    /// Nothing was accepted; the pair runs again by itself after this long.
+    Retry(Vec<T>, Duration),
+}
+
+/// How fast a rhythm begins and how slow it gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rhythm {
+    /// The first wait.
+    pub first: Duration,
+    /// The longest.
+    pub longest: Duration,
+}
+
+/// The rhythms of [`Recheck`] and of retries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rhythms {
+    /// While a dependency is awaited.
+    pub dependencies: Rhythm,
+    /// While something is broken that may mend.
+    pub trouble: Rhythm,
+    /// While no report is accepted.
+    pub retry: Rhythm,
+}
+
+impl Default for Rhythms {
+    fn default() -> Self {
+        let rhythm = |first, longest| Rhythm {
+            first: Duration::from_secs(first),
+            longest: Duration::from_secs(longest),
+        };
+        Self {
+            dependencies: rhythm(5, 60),
+            trouble: rhythm(5, 300),
+            retry: Rhythm {
+                first: Duration::from_secs(1),
+                longest: Duration::from_secs(60),
+            },
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Entry<T> {
+    subject: SubjectRef,
+    memory: Memory,
+    /// The trigger and the tickets that wait for the next run.
+    waiting: Option<Trigger>,
+    tickets: Vec<T>,
+    /// The tickets of the run under way.
+    running: Option<Vec<T>>,
+    /// When to run without a trigger.
+    due: Option<Timestamp>,
+    /// How often in a row the same rhythm was asked for.
+    beats: u32,
+}
+
+/// The queue. `T` is what an event is settled with.
+#[derive(Debug)]
+pub struct Queue<T> {
+    rhythms: Rhythms,
+    entries: HashMap<Pair, Entry<T>>,
+    /// Pairs that are ready, by adapter.
+    ready: BTreeMap<String, VecDeque<SubjectKey>>,
+    /// Whose turn it is.
+    turns: VecDeque<String>,
+    /// Pairs by the time that they are due.
+    timers: BTreeMap<Timestamp, Vec<Pair>>,
+    running: usize,
+}
+
+impl<T> Queue<T> {
+    /// An empty queue.
+    #[must_use]
+    pub fn new(rhythms: Rhythms) -> Self {
+        Self {
+            rhythms,
+            entries: HashMap::new(),
+            ready: BTreeMap::new(),
+            turns: VecDeque::new(),
+            timers: BTreeMap::new(),
+            running: 0,
+        }
+    }
+
+    /// Takes a trigger in. If the pair waits or runs already, it is merged: the newest
+    /// generation counts, an event counts more than a change, a change more than a timer.
+    pub fn push(&mut self, adapter: &str, subject: SubjectRef, trigger: Trigger, ticket: Option<T>) {
+        let pair = Pair {
+            adapter: adapter.to_owned(),
+            subject: subject.key.clone(),
+        };
+        let entry = self.entries.entry(pair.clone()).or_insert_with(|| Entry {
+            subject: subject.clone(),
+            memory: Memory::default(),
+            waiting: None,
+            tickets: Vec::new(),
+            running: None,
+            due: None,
+            beats: 0,
+        });
+        if subject.generation >= entry.subject.generation {
+            let owner = subject.owner.clone().or(entry.subject.owner.take());
+            entry.subject = SubjectRef { owner, ..subject };
+        }
+        entry.tickets.extend(ticket);
+        let was_waiting = entry.waiting.is_some();
+        entry.waiting = Some(match (entry.waiting.take(), trigger) {
+            (Some(event @ Trigger::Event(_)), Trigger::Change(_) | Trigger::Timer) => event,
+            (Some(change @ Trigger::Change(_)), Trigger::Timer) => change,
+            (_, newer) => newer,
+        });
+        if !was_waiting && entry.running.is_none() {
+            self.make_ready(&pair);
+        }
+    }
+
+    /// The next reconcile to run now, if any: adapters in turn.
+    pub fn pop(&mut self, now: Timestamp) -> Option<Job> {
+        self.wake(now);
+        for _ in 0..self.turns.len() {
+            let adapter = self.turns.pop_front()?;
+            let Some(subjects) = self.ready.get_mut(&adapter) else {
+                continue;
+            };
+            let next = subjects.pop_front();
+            if subjects.is_empty() {
+                self.ready.remove(&adapter);
+            } else {
+                self.turns.push_back(adapter.clone());
+            }
+            let Some(subject) = next else { continue };
+            let pair = Pair { adapter, subject };
+            let Some(entry) = self.entries.get_mut(&pair) else {
+                continue;
+            };
+            let Some(trigger) = entry.waiting.take() else { continue };
+            entry.running = Some(std::mem::take(&mut entry.tickets));
+            if let Some(due) = entry.due.take() {
+                forget_timer(&mut self.timers, due, &pair);
+            }
+            self.running += 1;
+            return Some(Job {
+                subject: entry.subject.clone(),
+                memory: entry.memory.clone(),
+                trigger,
+                pair,
+            });
+        }
+        None
+    }
+
+    /// Takes the end of a reconcile in. `jitter` in 0..1 spreads retries.
+    pub fn finish(&mut self, now: Timestamp, pair: &Pair, outcome: &Outcome, jitter: f64) -> Settled<T> {
+        let Some(entry) = self.entries.get_mut(pair) else {
+            return Settled::Done(Vec::new());
+        };
+        let Some(tickets) = entry.running.take() else {
+            return Settled::Done(Vec::new());
+        };
+        self.running -= 1;
+        let wait = match outcome {
+            Outcome::Reported(reported) => {
+                entry.memory = reported.memory.clone();
+                match reported.recheck {
+                    Recheck::Never => None,
+                    Recheck::In(time) => Some(time),
+                    Recheck::Dependencies => Some(spread(self.rhythms.dependencies, entry.beats, None, jitter)),
+                    Recheck::Trouble { at_least } => Some(spread(self.rhythms.trouble, entry.beats, at_least, jitter)),
+                }
+            }
+            Outcome::Gone => None,
+            Outcome::Retry { after, .. } => Some(spread(self.rhythms.retry, entry.beats, *after, jitter)),
+        };
+        let steady = matches!(
+            outcome,
+            Outcome::Gone
+                | Outcome::Reported(crate::reconcile::Reported {
+                    recheck: Recheck::Never | Recheck::In(_),
+                    ..
+                })
+        );
+        entry.beats = if steady { 0 } else { entry.beats.saturating_add(1) };
+        let is_gone = *outcome == Outcome::Gone;
+        if entry.waiting.is_some() {
+            self.make_ready(pair);
+        } else if is_gone {
+            self.entries.remove(pair);
+        } else if let Some(wait) = wait {
+            let due = now.checked_add(jiff::SignedDuration::try_from(wait).unwrap_or(jiff::SignedDuration::MAX));
+            let due = due.unwrap_or(Timestamp::MAX);
+            entry.due = Some(due);
+            self.timers.entry(due).or_default().push(pair.clone());
+        }
+        match outcome {
+            Outcome::Reported(_) | Outcome::Gone => Settled::Done(tickets),
+            Outcome::Retry { .. } => Settled::Retry(tickets, wait.unwrap_or_default()),
+        }
+    }
+
+    /// When the next timer is due, if there is one.
+    #[must_use]
+    pub fn next_due(&self) -> Option<Timestamp> {
+        self.timers.keys().next().copied()
+    }
+
+    /// Runs every known pair of this adapter soon: its document changed, or what it
+    /// depends on turned available.
+    pub fn rouse(&mut self, adapter: &str, subject: Option<&SubjectKey>) {
+        let pairs: Vec<(Pair, SubjectRef)> = self
+            .entries
+            .iter()
+            .filter(|(pair, _)| pair.adapter == adapter && subject.is_none_or(|subject| pair.subject == *subject))
+            .map(|(pair, entry)| (pair.clone(), entry.subject.clone()))
+            .collect();
+        for (pair, subject) in pairs {
+            self.push(&pair.adapter, subject, Trigger::Timer, None);
+        }
+    }
+
+    /// Subjects of this adapter whose owner is the given one.
+    #[must_use]
+    pub fn owned_by(&self, adapter: &str, owner: &SubjectKey) -> Vec<SubjectKey> {
+        self.entries
+            .iter()
+            .filter(|(pair, entry)| {
+                pair.adapter == adapter && entry.subject.owner.as_ref().is_some_and(|of| of.key == *owner)
+            })
+            .map(|(pair, _)| pair.subject.clone())
+            .collect()
+    }
+
+    /// What is known of a pair's subject.
+    #[must_use]
+    pub fn subject(&self, pair: &Pair) -> Option<&SubjectRef> {
+        self.entries.get(pair).map(|entry| &entry.subject)
+    }
+
+    /// How many reconciles wait, and how many run.
+    #[must_use]
+    pub fn depth(&self) -> (usize, usize) {
+        (self.ready.values().map(VecDeque::len).sum(), self.running)
+    }
+
+    /// Gives back the tickets of everything that waits and forgets it: the host stops.
+    pub fn drain(&mut self) -> Vec<T> {
+        self.ready.clear();
+        self.turns.clear();
+        self.timers.clear();
+        let mut tickets = Vec::new();
+        for entry in self.entries.values_mut() {
+            entry.waiting = None;
+            entry.due = None;
+            tickets.append(&mut entry.tickets);
+        }
+        tickets
+    }
+
+    fn make_ready(&mut self, pair: &Pair) {
+        let subjects = self.ready.entry(pair.adapter.clone()).or_default();
+        if subjects.is_empty() {
+            self.turns.push_back(pair.adapter.clone());
+        }
+        if !subjects.contains(&pair.subject) {
+            subjects.push_back(pair.subject.clone());
+        }
+    }
+
+    /// Turns timers that are due into triggers.
+    fn wake(&mut self, now: Timestamp) {
+        while let Some(first) = self.timers.first_entry() {
+            if *first.key() > now {
+                break;
+            }
+            for pair in first.remove() {
+                let Some(entry) = self.entries.get_mut(&pair) else {
+                    continue;
+                };
+                entry.due = None;
+                if entry.waiting.is_none() && entry.running.is_none() {
+                    entry.waiting = Some(Trigger::Timer);
+                    self.make_ready(&pair);
+                }
+            }
+        }
+    }
+}
+
+fn forget_timer(timers: &mut BTreeMap<Timestamp, Vec<Pair>>, due: Timestamp, pair: &Pair) {
+    if let Some(pairs) = timers.get_mut(&due) {
+        pairs.retain(|one| one != pair);
+        if pairs.is_empty() {
+            timers.remove(&due);
+        }
+    }
+}
+
+/// Doubles from first to longest; between 80 % and 120 % of it, never below what was asked.
+fn spread(rhythm: Rhythm, beats: u32, at_least: Option<Duration>, jitter: f64) -> Duration {
+    let doubled = rhythm
+        .first
+        .saturating_mul(2_u32.saturating_pow(beats.min(20)))
+        .min(rhythm.longest);
+    let spread = doubled.mul_f64(0.8 + 0.4 * jitter.clamp(0.0, 1.0));
+    spread.max(at_least.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail by panicking")]
+
+    use super::*;
+    use crate::{reason::Reason, reconcile::Reported, report::Journey};
+
+    fn subject(id: &str, generation: u32) -> SubjectRef {
+        SubjectRef {
+            key: SubjectKey {
+                kind: "Cluster".into(),
+                id: id.into(),
+            },
+            href: format!("/clusters/{id}"),
+            generation,
+            owner: None,
+        }
+    }
+
+    fn event(name: &str) -> Trigger {
+        Trigger::Event(serde_json::json!({ "id": name }))
+    }
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(1_000_000 + seconds).unwrap()
+    }
+
+    fn reported(recheck: Recheck) -> Outcome {
+        Outcome::Reported(Reported {
+            journey: Journey::Achieved { message: String::new() },
+            recheck,
+            await_namespace: None,
+            memory: Memory::default(),
+        })
+    }
+
+    fn retry(after: Option<Duration>) -> Outcome {
+        Outcome::Retry {
+            reason: Reason::FleetApiUnreachable,
+            message: String::new(),
+            after,
+        }
+    }
+
+    #[test]
+    fn a_pair_runs_once_at_a_time_and_again_for_what_came_meanwhile() {
+        let mut queue = Queue::new(Rhythms::default());
+        queue.push("lz", subject("c", 1), event("one"), Some(1));
+        let job = queue.pop(at(0)).unwrap();
+        queue.push("lz", subject("c", 2), event("two"), Some(2));
+        queue.push("lz", subject("c", 2), event("three"), Some(3));
+        assert_eq!(queue.pop(at(0)), None);
+        assert_eq!(
+            queue.finish(at(1), &job.pair, &reported(Recheck::Never), 0.5),
+            Settled::Done(vec![1])
+        );
+        let again = queue.pop(at(1)).unwrap();
+        assert_eq!((again.subject.generation, again.trigger), (2, event("three")));
+        assert_eq!(
+            queue.finish(at(2), &again.pair, &reported(Recheck::Never), 0.5),
+            Settled::Done(vec![2, 3])
+        );
+        assert_eq!(queue.pop(at(3)), None);
+    }
+
+    #[test]
+    fn a_late_event_does_not_lower_the_generation() {
+        let mut queue: Queue<()> = Queue::new(Rhythms::default());
+        queue.push("lz", subject("c", 5), event("new"), None);
+        queue.push("lz", subject("c", 2), event("late"), None);
+        assert_eq!(queue.pop(at(0)).unwrap().subject.generation, 5);
+    }
+
+    #[test]
+    fn an_event_is_not_hidden_by_a_change() {
+        let mut queue: Queue<()> = Queue::new(Rhythms::default());
+        queue.push("lz", subject("c", 1), event("one"), None);
+        queue.push("lz", subject("c", 1), Trigger::Timer, None);
+        assert_eq!(queue.pop(at(0)).unwrap().trigger, event("one"));
+    }
+
+    #[test]
+    fn adapters_take_turns() {
+        let mut queue: Queue<()> = Queue::new(Rhythms::default());
+        for id in ["a", "b", "c"] {
+            queue.push("busy", subject(id, 1), event(id), None);
+        }
+        queue.push("quiet", subject("a", 1), event("a"), None);
+        let order: Vec<_> = std::iter::from_fn(|| queue.pop(at(0)))
+            .map(|job| job.pair.adapter)
+            .collect();
+        assert_eq!(order, ["busy", "quiet", "busy", "busy"]);
+    }
+
+    #[test]
+    fn trouble_is_looked_at_after_five_seconds_rising_to_five_minutes() {
+        let mut queue: Queue<()> = Queue::new(Rhythms::default());
+        queue.push("lz", subject("c", 1), event("one"), None);
+        let mut now = at(0);
+        let mut waits = Vec::new();
+        for _ in 0..9 {
+            let job = queue.pop(now).unwrap();
+            queue.finish(now, &job.pair, &reported(Recheck::Trouble { at_least: None }), 0.5);
+            let due = queue.next_due().unwrap();
+            waits.push(due.duration_since(now).as_secs());
+            assert_eq!(queue.pop(now), None);
+            now = due;
+        }
+        assert_eq!(waits, [5, 10, 20, 40, 80, 160, 300, 300, 300]);
+    }
+
+    #[test]
+    fn what_the_other_side_asks_for_is_obeyed() {
+        let mut queue = Queue::new(Rhythms::default());
+        queue.push("lz", subject("c", 1), event("one"), Some(7));
+        let job = queue.pop(at(0)).unwrap();
+        let after = Duration::from_secs(42);
+        assert_eq!(
+            queue.finish(at(0), &job.pair, &retry(Some(after)), 0.0),
+            Settled::Retry(vec![7], after)
+        );
+        assert_eq!(queue.next_due(), Some(at(42)));
+    }
+
+    #[test]
+    fn an_event_comes_before_the_timer_and_cancels_it() {
+        let mut queue: Queue<()> = Queue::new(Rhythms::default());
+        queue.push("lz", subject("c", 1), event("one"), None);
+        let job = queue.pop(at(0)).unwrap();
+        queue.finish(at(0), &job.pair, &reported(Recheck::In(Duration::from_secs(60))), 0.5);
+        queue.push("lz", subject("c", 1), event("two"), None);
+        let job = queue.pop(at(1)).unwrap();
+        queue.finish(at(1), &job.pair, &reported(Recheck::Never), 0.5);
+        assert_eq!(queue.next_due(), None);
+        assert_eq!(queue.pop(at(100)), None);
+    }
+
+    #[test]
+    fn a_subject_that_is_gone_is_forgotten() {
+        let mut queue = Queue::new(Rhythms::default());
+        queue.push("lz", subject("c", 1), event("one"), Some(1));
+        let job = queue.pop(at(0)).unwrap();
+        assert_eq!(
+            queue.finish(at(0), &job.pair, &Outcome::Gone, 0.5),
+            Settled::Done(vec![1])
+        );
+        assert_eq!(queue.subject(&job.pair), None);
+    }
+
+    #[test]
+    fn stopping_gives_every_waiting_ticket_back() {
+        let mut queue = Queue::new(Rhythms::default());
+        queue.push("lz", subject("c", 1), event("one"), Some(1));
+        queue.push("lz", subject("d", 1), event("two"), Some(2));
+        let running = queue.pop(at(0)).unwrap();
+        assert_eq!(queue.drain(), [2]);
+        assert_eq!(
+            queue.finish(at(0), &running.pair, &reported(Recheck::Never), 0.5),
+            Settled::Done(vec![1])
+        );
+        assert_eq!(queue.pop(at(9)), None);
+    }
+}

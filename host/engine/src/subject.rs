@@ -94,18 +94,30 @@ impl Subject {
     pub fn from_document(document: Value, href: &str) -> Result<Self, NotASubject> {
         let text = |field: &'static str| match document.get(field) {
             Some(Value::String(text)) if !text.is_empty() => Ok(text.clone()),
-            Some(other) => Err(NotASubject { field, problem: format!("{other} is not a text") }),
-            None => Err(NotASubject { field, problem: "missing".to_owned() }),
+            Some(other) => Err(NotASubject {
+                field,
+                problem: format!("{other} is not a text"),
+            }),
+            None => Err(NotASubject {
+                field,
+                problem: "missing".to_owned(),
+            }),
         };
         let generation = document
             .get("generation")
             .and_then(Value::as_u64)
             .and_then(|generation| Generation::try_from(generation).ok())
             .filter(|generation| *generation > 0)
-            .ok_or_else(|| NotASubject { field: "generation", problem: "not a whole number from 1".to_owned() })?;
+            .ok_or_else(|| NotASubject {
+                field: "generation",
+                problem: "not a whole number from 1".to_owned(),
+            })?;
         let owner = document.get("owner_references").and_then(OwnerRef::from_document);
         Ok(Self {
-            key: SubjectKey { kind: text("kind")?, id: text("id")? },
+            key: SubjectKey {
+                kind: text("kind")?,
+                id: text("id")?,
+            },
             href: text("href").unwrap_or_else(|_| href.to_owned()),
             generation,
             deleting: document.get("deleted_time").is_some_and(|time| !time.is_null()),
@@ -124,6 +136,12 @@ impl OwnerRef {
             one => one,
         };
         let text = |field: &str| one.get(field)?.as_str().map(str::to_owned);
-        Some(Self { key: SubjectKey { kind: text("kind")?, id: text("id")? }, href: text("href").unwrap_or_default() })
+        Some(Self {
+            key: SubjectKey {
+                kind: text("kind")?,
+                id: text("id")?,
+            },
+            href: text("href").unwrap_or_default(),
+        })
     }
 }

@@ -1,0 +1,251 @@
+//! What observed objects prove: built-in rules per kind, attempts, times.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::{
+    contract::{Diagnosis, Failure, Nature, Object},
+    effect::Observed,
+    reason::Reason,
+    report::Metadata,
+};
+
+/// How far an object's work is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// It is done, or there is nothing to wait for.
+    Done,
+    /// It goes on.
+    Running(String),
+    /// It ran and failed for good.
+    Failed(Failure),
+}
+
+/// The built-in rule for the object's kind.
+pub(super) fn progress(observed: &Observed) -> Progress {
+    if let Some(diagnosis) = &observed.diagnosis
+        && diagnosis.nature == Nature::Failure
+    {
+        return Progress::Failed(Failure {
+            reason: diagnosis.reason.clone(),
+            message: diagnosis.message.clone(),
+        });
+    }
+    let document = &observed.document;
+    let object = &observed.reference;
+    match (group(&object.api_version), object.kind.as_str()) {
+        ("batch", "Job") => {
+            if condition(document, "Complete") == Some("True") {
+                return Progress::Done;
+            }
+            match condition_entry(document, "Failed") {
+                Some(failed) if failed.get("status").and_then(Value::as_str) == Some("True") => {
+                    let text = |key: &str| failed.get(key).and_then(Value::as_str).unwrap_or_default();
+                    Progress::Failed(Failure {
+                        reason: Reason::WorkloadFailed.name().to_owned(),
+                        message: format!("{object} failed ({}): {}", text("reason"), text("message")),
+                    })
+                }
+                Some(_) | None => Progress::Running(running(observed)),
+            }
+        }
+        ("apps", "Deployment") => {
+            if !is_observed(document) {
+                Progress::Running(format!("{object} is being rolled out"))
+            } else if condition(document, "Available") == Some("True") {
+                Progress::Done
+            } else {
+                Progress::Running(format!("{object} is not available yet"))
+            }
+        }
+        ("apps", "StatefulSet") => replicas(observed, "/spec/replicas", "/status/readyReplicas"),
+        ("apps", "DaemonSet") => replicas(observed, "/status/desiredNumberScheduled", "/status/numberReady"),
+        ("", "Pod") => match document.pointer("/status/phase").and_then(Value::as_str) {
+            Some("Succeeded") => Progress::Done,
+            Some("Running") if condition(document, "Ready") == Some("True") => Progress::Done,
+            Some(_) | None => Progress::Running(running(observed)),
+        },
+        ("", "PersistentVolumeClaim") | ("", _) | ("rbac.authorization.k8s.io" | "networking.k8s.io", _) => {
+            Progress::Done
+        }
+        ("batch" | "policy" | "autoscaling" | "scheduling.k8s.io" | "apiextensions.k8s.io", _) => Progress::Done,
+        (_, _) => {
+            if condition(document, "Ready") == Some("True") && is_observed(document) {
+                Progress::Done
+            } else {
+                let said = condition_entry(document, "Ready").and_then(|ready| ready.get("message")?.as_str());
+                Progress::Running(match said {
+                    Some(message) if !message.is_empty() => format!("{object} is not ready: {message}"),
+                    Some(_) | None => format!("{object} is not ready yet"),
+                })
+            }
+        }
+    }
+}
+
+fn replicas(observed: &Observed, wanted: &str, ready: &str) -> Progress {
+    let number = |path: &str| observed.document.pointer(path).and_then(Value::as_u64);
+    let (wanted, ready) = (number(wanted).unwrap_or(1), number(ready).unwrap_or(0));
+    if is_observed(&observed.document) && ready >= wanted {
+        Progress::Done
+    } else {
+        Progress::Running(format!(
+            "{}: {ready} of {wanted} replicas are ready",
+            observed.reference
+        ))
+    }
+}
+
+fn group(api_version: &str) -> &str {
+    api_version.split_once('/').map_or("", |(group, _)| group)
+}
+
+/// Whether the controller has seen the latest change of the object.
+fn is_observed(document: &Value) -> bool {
+    let number = |path: &str| document.pointer(path).and_then(Value::as_i64);
+    match (number("/metadata/generation"), number("/status/observedGeneration")) {
+        (Some(wanted), Some(observed)) => observed >= wanted,
+        (_, None) => document.get("status").is_some(),
+        (None, Some(_)) => true,
+    }
+}
+
+fn condition_entry<'a>(document: &'a Value, kind: &str) -> Option<&'a Value> {
+    let conditions = document.pointer("/status/conditions")?.as_array()?;
+    conditions
+        .iter()
+        .find(|condition| condition.get("type").and_then(Value::as_str) == Some(kind))
+}
+
+fn condition<'a>(document: &'a Value, kind: &str) -> Option<&'a str> {
+    condition_entry(document, kind)?.get("status")?.as_str()
+}
+
+/// `Job ns/name is running (attempt 2 of 7)`.
+pub(super) fn running(observed: &Observed) -> String {
+    let object = &observed.reference;
+    match &observed.diagnosis {
+        Some(diagnosis) => {
+            let attempt = match (diagnosis.attempt, diagnosis.attempts) {
+                (Some(attempt), Some(attempts)) => format!(" (attempt {attempt} of {attempts})"),
+                (Some(attempt), None) => format!(" (attempt {attempt})"),
+                (None, _) => String::new(),
+            };
+            match diagnosis.nature {
+                Nature::Infrastructure => format!("{object} cannot start yet{attempt}: {}", diagnosis.message),
+                Nature::Progress | Nature::Failure => format!("{object} is running{attempt}"),
+            }
+        }
+        None => format!("{object} is running"),
+    }
+}
+
+/// Whether a Job has pods that failed but may still succeed.
+pub(super) fn is_retrying(observed: &Observed) -> bool {
+    group(&observed.reference.api_version) == "batch"
+        && observed.reference.kind == "Job"
+        && condition(&observed.document, "Complete") != Some("True")
+        && condition(&observed.document, "Failed") != Some("True")
+}
+
+/// Whether a run has ended, well or not.
+pub(super) fn has_ended(observed: &Observed) -> bool {
+    match progress(observed) {
+        Progress::Done | Progress::Failed(_) => true,
+        Progress::Running(_) => false,
+    }
+}
+
+/// When the work of a Job ended, if it has.
+pub(super) fn completed_at(observed: &Observed) -> Option<Timestamp> {
+    observed
+        .document
+        .pointer("/status/completionTime")?
+        .as_str()?
+        .parse()
+        .ok()
+}
+
+/// Trouble outside of the workload that has lasted `grace`, or when it will have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Trouble {
+    /// It has lasted long enough to be told.
+    Lasting(Diagnosis),
+    /// It is borne for this much longer.
+    Fresh(Duration),
+}
+
+/// Judges an object's diagnosis. `known_since` is when this trouble was first seen, if the
+/// diagnosis does not say.
+pub(super) fn trouble(
+    diagnosis: &Diagnosis,
+    known_since: Option<Timestamp>,
+    now: Timestamp,
+    grace: Duration,
+) -> Option<Trouble> {
+    match diagnosis.nature {
+        Nature::Progress | Nature::Failure => None,
+        Nature::Infrastructure => {
+            let said = diagnosis
+                .since
+                .as_deref()
+                .and_then(|since| since.parse::<Timestamp>().ok());
+            let since = said.or(known_since).unwrap_or(now);
+            Some(match remaining(since, now, grace) {
+                Some(rest) => Trouble::Fresh(rest),
+                None => Trouble::Lasting(diagnosis.clone()),
+            })
+        }
+    }
+}
+
+/// How much of `span` from `since` is left at `now`; none once it is over.
+pub(super) fn remaining(since: Timestamp, now: Timestamp, span: Duration) -> Option<Duration> {
+    let passed = Duration::try_from(now.duration_since(since)).unwrap_or_default();
+    span.checked_sub(passed).filter(|rest| !rest.is_zero())
+}
+
+/// An object as a phase sees it.
+pub(super) fn object(observed: &Observed) -> Object {
+    Object {
+        name: observed.name.clone(),
+        generation: observed.generation,
+        document: observed.document.clone(),
+        diagnosis: observed.diagnosis.clone(),
+    }
+}
+
+/// What HyperFleet stores of a workload, from the first Job among the objects.
+pub(super) fn metadata(observed: &[Observed]) -> Metadata {
+    let Some(job) = observed.iter().find(|one| one.reference.kind == "Job") else {
+        return Metadata::default();
+    };
+    let text = |path: &str| job.document.pointer(path).and_then(Value::as_str).map(str::to_owned);
+    let started = text("/status/startTime");
+    let completed = text("/status/completionTime");
+    let duration = match (&started, &completed) {
+        (Some(started), Some(completed)) => match (started.parse::<Timestamp>(), completed.parse::<Timestamp>()) {
+            (Ok(started), Ok(completed)) => Some(spoken(completed.duration_since(started).as_secs())),
+            (_, _) => None,
+        },
+        (_, _) => None,
+    };
+    Metadata {
+        job_name: Some(job.reference.name.clone()),
+        job_namespace: job.reference.namespace.clone(),
+        attempt: job.diagnosis.as_ref().and_then(|diagnosis| diagnosis.attempt),
+        started_time: started,
+        completed_time: completed,
+        duration,
+    }
+}
+
+fn spoken(seconds: i64) -> String {
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, seconds) => format!("{seconds}s"),
+        (0, minutes, seconds) => format!("{minutes}m{seconds}s"),
+        (hours, minutes, seconds) => format!("{hours}h{minutes}m{seconds}s"),
+    }
+}

@@ -1,0 +1,51 @@
+//! The HyperFleet API client, over HTTP and in memory.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that panics fails")]
+
+#[path = "fleet/http.rs"]
+mod http;
+
+use berth::{
+    fleet::Client,
+    simulate::fleet::{InMemory, Server},
+};
+use berth_tests::fleet_contract::{self, Arranged};
+
+macro_rules! over_http {
+    ($($name:ident)*) => {
+        mod over_http {
+            use super::*;
+            $(
+                #[tokio::test]
+                async fn $name() {
+                    let arranged = Arranged::new();
+                    let server = Server::spawn(arranged.simulation.clone()).await.unwrap();
+                    let settings = Arranged::settings(server.url().as_str());
+                    let client = Client::with_clock(&settings, arranged.client_clock.clone()).unwrap();
+                    fleet_contract::$name(&client, &arranged).await;
+                }
+            )*
+        }
+    };
+}
+
+macro_rules! in_memory {
+    ($($name:ident)*) => {
+        mod in_memory {
+            use super::*;
+            $(
+                #[tokio::test]
+                async fn $name() {
+                    let arranged = Arranged::new();
+                    let settings = Arranged::settings("http://fleet.example");
+                    let clock = arranged.client_clock.clone();
+                    let fleet = InMemory::with_clock(&arranged.simulation, &settings, clock).unwrap();
+                    fleet_contract::$name(&fleet, &arranged).await;
+                }
+            )*
+        }
+    };
+}
+
+berth_tests::fleet_contract!(over_http);
+berth_tests::fleet_contract!(in_memory);
