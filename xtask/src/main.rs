@@ -52,6 +52,8 @@ enum Task {
     Check,
     /// Build the test tools: etcd, the Kubernetes control plane and a fake kubelet.
     Tools,
+    /// Build the reference plugin in Python and Go, for the contract test.
+    Plugins,
 }
 
 fn main() -> ExitCode {
@@ -62,6 +64,9 @@ fn main() -> ExitCode {
         Task::Test(arguments) => test::run(&arguments).map(|()| ExitCode::SUCCESS),
         Task::Bench { arguments } => bench::run(&arguments),
         Task::Check => check::run().map(|()| ExitCode::SUCCESS),
+        Task::Plugins => setup::run()
+            .and_then(|ready| plugins::build(&ready))
+            .map(|()| ExitCode::SUCCESS),
         Task::Tools => tools::run().map(|_| ExitCode::SUCCESS),
     };
     match outcome {
