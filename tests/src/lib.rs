@@ -1,1 +1,5 @@
-//! Placeholder.
+//! What the tests in `tests/tests` share: what no single room can prove.
+
+pub mod cluster_contract;
+pub mod control_plane;
+pub mod fleet_contract;

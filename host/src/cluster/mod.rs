@@ -1,0 +1,677 @@
+//! Kubernetes: applies, deletes, finds, watches and diagnoses objects.
+//!
+//! Owns every call to the Kubernetes API. Knows nothing of plugins, events or reports: it
+//! is handed what the engine asks for and answers with what it saw.
+//!
+//! # Guarantees
+//! - Every write is conditional, and made as the adapter's service account (impersonation):
+//!   the host's own rights are to read, to impersonate and to publish Events.
+//! - An outage is told within a few seconds, also to those who only read what is watched.
+//! - What was written is read, although the watch has not told it yet.
+//! - Of Secrets and ConfigMaps of ours, nothing but metadata is fetched or kept.
+
+mod changes;
+mod fault;
+mod kinds;
+mod namespaces;
+mod objects;
+mod store;
+mod watch;
+mod wire;
+
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{Arc, Mutex, RwLock},
+    time::{Duration, Instant},
+};
+
+use async_trait::async_trait;
+use berth_engine::{
+    adapter::Adapter,
+    contract::{Propagation, Query, Reference, Selector},
+    diagnose::diagnose,
+    effect::{Apply, ClusterCause, ClusterFault, Delete, Deleted, Expect, KindScope, Observed, Ownership},
+    subject::{SubjectKey, SubjectRef},
+};
+use http::Method;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use serde_json::{Value, json};
+use tokio::{sync::mpsc, task::JoinSet};
+
+use self::{
+    changes::Changes,
+    fault::Refusal,
+    kinds::{Doubt, Kind, Kinds},
+    namespaces::Namespaces,
+    objects::{Holder, change, has_pods, is_ours, needs_events, observed, prune, workloads},
+    store::{Budget, Kept, key},
+    watch::{News, Scope},
+    wire::{APPLY, Call, JSON, Wire, lock, reference},
+};
+use crate::world::{Change, Cluster, Identity};
+
+/// How many changes may wait in the channel; more wait, merged, before it.
+const CHANGES: usize = 256;
+/// How many objects [`Cluster::find`] answers with at most.
+const FOUND: usize = 500;
+/// How often the same trouble is announced at most.
+const ANNOUNCE_AGAIN: Duration = Duration::from_secs(600);
+
+/// How to reach Kubernetes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The file that tells how to connect. None: as a pod of the cluster, else by the files
+    /// that `KUBECONFIG` names, else by `~/.kube/config`.
+    pub kubeconfig: Option<PathBuf>,
+    /// The context in that file; none for its current one.
+    pub context: Option<String>,
+    /// Bytes that watched objects may take; beyond, only their metadata is kept and the rest
+    /// is fetched when it is needed.
+    pub byte_budget: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            kubeconfig: None,
+            context: None,
+            byte_budget: 64 << 20,
+        }
+    }
+}
+
+/// Why there is no way to reach Kubernetes. Whether an API server answers is not part of it.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The kubeconfig cannot be read, or lacks something.
+    #[error("the kubeconfig{} cannot be used", path.as_ref().map(|path| format!(" {}", path.display())).unwrap_or_default())]
+    Kubeconfig {
+        /// The file; none for that of the environment.
+        path: Option<PathBuf>,
+        /// What is wrong with it.
+        #[source]
+        source: kube::config::KubeconfigError,
+    },
+    /// What the kubeconfig says of certificates or credentials cannot be used.
+    #[error("no client for the Kubernetes API can be made from the configuration")]
+    Client(#[source] kube::Error),
+}
+
+/// The Kubernetes API behind [`Cluster`].
+pub struct Kubernetes {
+    shared: Arc<Shared>,
+    budget: Arc<Budget>,
+    changes: Changes,
+    receiver: Mutex<Option<mpsc::Receiver<Change>>>,
+    namespaces: Arc<Namespaces>,
+    announced: Mutex<HashMap<(String, SubjectKey, String), Instant>>,
+    /// Ended when this value is dropped.
+    tasks: Mutex<JoinSet<()>>,
+}
+
+/// What watches share with calls.
+struct Shared {
+    wire: Arc<Wire>,
+    kinds: Arc<Kinds>,
+    scopes: RwLock<Vec<Arc<Scope>>>,
+}
+
+impl Kubernetes {
+    /// Prepares the connection and starts the tasks that watch. The API server need not
+    /// answer yet. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// When no usable configuration is found.
+    pub async fn connect(settings: Settings) -> Result<Arc<Self>, ConnectError> {
+        // Another provider may be there already, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut config = configuration(&settings).await?;
+        // The client would try for minutes and tell nobody; see `wire`.
+        config.default_retry = false;
+        config.connect_timeout = Some(Duration::from_secs(2));
+        let client = kube::Client::try_from(config).map_err(ConnectError::Client)?;
+        let (sender, receiver) = mpsc::channel(CHANGES);
+        let kubernetes = Self {
+            shared: Arc::new(Shared {
+                wire: Arc::new(Wire::new(client)),
+                kinds: Arc::default(),
+                scopes: RwLock::default(),
+            }),
+            budget: Arc::new(Budget::new(settings.byte_budget)),
+            changes: Changes::default(),
+            receiver: Mutex::new(Some(receiver)),
+            namespaces: Arc::default(),
+            announced: Mutex::default(),
+            tasks: Mutex::default(),
+        };
+        kubernetes.spawn(kubernetes.changes.clone().forward(sender));
+        let namespaces = Arc::clone(&kubernetes.namespaces);
+        kubernetes.spawn(namespaces.run(Arc::clone(&kubernetes.shared.wire), kubernetes.changes.clone()));
+        Ok(Arc::new(kubernetes))
+    }
+
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        lock(&self.tasks).spawn(task);
+    }
+
+    /// Starts a watch unless one covers it.
+    fn watch_scope(&self, api_version: &str, kind: &str, namespace: Option<&str>) {
+        let mut scopes = write(&self.shared.scopes);
+        if scopes.iter().any(|scope| scope.covers(api_version, kind, namespace)) {
+            return;
+        }
+        let scope = Arc::new(Scope::new(api_version, kind, namespace, Arc::clone(&self.budget)));
+        scopes.push(Arc::clone(&scope));
+        drop(scopes);
+        let shared = Arc::clone(&self.shared);
+        let changes = self.changes.clone();
+        let tell = move |news: News| {
+            let (News::Present(document) | News::Vanished(document)) = news;
+            for change in change(&document).into_iter().chain(shared.change_by_pod(&document)) {
+                changes.send(change);
+            }
+        };
+        self.spawn(scope.run(Arc::clone(&self.shared.wire), Arc::clone(&self.shared.kinds), tell));
+    }
+}
+
+#[async_trait]
+impl Cluster for Kubernetes {
+    async fn observe(&self, ownership: &Ownership) -> Result<Vec<Observed>, ClusterFault> {
+        let holder = Holder::from(ownership);
+        let mut found: Vec<Observed> = Vec::new();
+        for scope in &ownership.kinds {
+            for document in self.shared.held(scope, &holder).await? {
+                if is_ours(&document) {
+                    found.push(observed(document));
+                }
+            }
+        }
+        let mut seen = std::collections::HashSet::new();
+        found.retain(|one| seen.insert(one.uid.clone()));
+        self.shared.explain(&holder, &mut found).await?;
+        Ok(found)
+    }
+
+    async fn find(&self, identity: &Identity, query: &Query) -> Result<Vec<Value>, ClusterFault> {
+        let shared = &self.shared;
+        let found = shared
+            .kinds
+            .find(&shared.wire, &query.api_version, &query.kind, Doubt::Ask)
+            .await;
+        let kind = found.map_err(|refusal| refusal.about_kind(&query.kind))?;
+        let kind = kind.ok_or_else(|| unknown_kind(&query.api_version, &query.kind))?;
+        let namespace = query.namespace.as_deref();
+        let clean = |mut document: Value| {
+            if let Some(metadata) = document["metadata"].as_object_mut() {
+                metadata.remove("managedFields");
+            }
+            document["apiVersion"] = json!(kind.api_version);
+            document["kind"] = json!(kind.kind);
+            document
+        };
+        match &query.selector {
+            Selector::Name(name) => {
+                let object = reference(&query.api_version, &query.kind, namespace, name);
+                if kind.namespaced && namespace.is_none() {
+                    return Err(misplaced(&object, "is looked up by name and needs a namespace"));
+                }
+                match shared
+                    .wire
+                    .call(Call::get(kind.object(namespace, name)).by(identity))
+                    .await
+                {
+                    Ok(document) => Ok(vec![clean(document)]),
+                    Err(refusal) if refusal.code() == Some(404) => Ok(Vec::new()),
+                    Err(refusal) => Err(refusal.about(&object)),
+                }
+            }
+            Selector::Labels(labels) => {
+                let selector: Vec<_> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+                let call = Call::get(kind.collection(namespace))
+                    .query("labelSelector", selector.join(","))
+                    .query("limit", FOUND.to_string())
+                    .by(identity);
+                match shared.wire.call(call).await {
+                    Ok(mut list) => Ok(list["items"]
+                        .as_array_mut()
+                        .into_iter()
+                        .flat_map(|items| items.drain(..))
+                        .map(clean)
+                        .collect()),
+                    Err(refusal) => Err(refusal.about_kind(&query.kind)),
+                }
+            }
+        }
+    }
+
+    async fn apply(&self, identity: &Identity, apply: &Apply) -> Result<Observed, ClusterFault> {
+        let object = &apply.reference;
+        let mut document = apply.document.clone();
+        let Some(metadata) = document["metadata"].as_object_mut() else {
+            return Err(misplaced(object, "has no metadata"));
+        };
+        match &apply.expect {
+            // No object ever has this version, so it conflicts with any that is there; and an
+            // object that is not there is created whatever version is asked for.
+            Expect::Absent => {
+                metadata.insert("resourceVersion".to_owned(), json!("1"));
+            }
+            Expect::Unchanged { uid, resource_version } => {
+                metadata.insert("uid".to_owned(), json!(uid));
+                metadata.insert("resourceVersion".to_owned(), json!(resource_version));
+            }
+        }
+        let shared = &self.shared;
+        let kind = shared.kind_of(object).await?;
+        let call = Call::new(Method::PATCH, kind.object(object.namespace.as_deref(), &object.name))
+            .query("fieldManager", apply.field_manager.clone())
+            .query("force", apply.force.to_string())
+            .body(APPLY, document)
+            .by(identity);
+        let document = match shared.wire.call(call).await {
+            Ok(document) => prune(&kind, document),
+            Err(refusal) => {
+                let mut fault = refusal.about(object);
+                // Fields of an object that should not be there conflict before its version does.
+                if apply.expect == Expect::Absent && matches!(fault.cause, ClusterCause::FieldConflict { .. }) {
+                    fault.cause = ClusterCause::Stale;
+                }
+                shared.after_fault(&kind, object, &fault).await;
+                return Err(fault);
+            }
+        };
+        shared.answered(&kind, &document);
+        let mut result = observed(document);
+        if let Some(holder) = Holder::of(&result.document) {
+            // The write has succeeded, whatever can be found out about its pods.
+            let _ = shared.explain(&holder, std::slice::from_mut(&mut result)).await;
+        }
+        Ok(result)
+    }
+
+    async fn delete(&self, identity: &Identity, delete: &Delete) -> Result<Deleted, ClusterFault> {
+        let object = &delete.reference;
+        let options = json!({
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "preconditions": {"uid": delete.uid, "resourceVersion": delete.resource_version},
+            "propagationPolicy": match delete.propagation {
+                Propagation::Background => "Background",
+                Propagation::Foreground => "Foreground",
+                Propagation::Orphan => "Orphan",
+            },
+        });
+        let namespace = object.namespace.as_deref();
+        let kind = self.shared.kind_of(object).await?;
+        let call = Call::new(Method::DELETE, kind.object(namespace, &object.name))
+            .body(JSON, options)
+            .by(identity);
+        let begun = match self.shared.wire.call(call).await {
+            Ok(document) if document["metadata"]["deletionTimestamp"].is_string() => {
+                let document = prune(&kind, document);
+                self.shared.answered(&kind, &document);
+                let metadata = &document["metadata"];
+                metadata["finalizers"].as_array().is_some_and(|all| !all.is_empty())
+                    || metadata["deletionGracePeriodSeconds"]
+                        .as_u64()
+                        .is_some_and(|seconds| seconds > 0)
+            }
+            Ok(_) => false,
+            Err(refusal) if refusal.code() == Some(404) => false,
+            Err(refusal) => {
+                let fault = refusal.about(object);
+                self.shared.after_fault(&kind, object, &fault).await;
+                return Err(fault);
+            }
+        };
+        if begun {
+            return Ok(Deleted::Begun);
+        }
+        self.shared.gone(&kind, object, &delete.uid);
+        Ok(Deleted::Absent)
+    }
+
+    async fn watch(&self, kinds: &[KindScope]) {
+        for scope in kinds {
+            let namespace = scope.namespace.as_deref();
+            self.watch_scope(&scope.api_version, &scope.kind, namespace);
+            if has_pods(&scope.api_version, &scope.kind) {
+                self.watch_scope("v1", "Pod", namespace);
+            }
+        }
+    }
+
+    async fn await_namespace(&self, namespace: &str, adapter: &str, subject: &SubjectRef) {
+        self.namespaces.wait(namespace, adapter, subject);
+    }
+
+    fn changes(&self) -> Option<mpsc::Receiver<Change>> {
+        lock(&self.receiver).take()
+    }
+
+    async fn announce(&self, adapter: &Adapter, subject: &SubjectKey, reason: &str, message: &str) {
+        let trouble = (adapter.name.clone(), subject.clone(), reason.to_owned());
+        {
+            let mut announced = lock(&self.announced);
+            announced.retain(|_, when| when.elapsed() < ANNOUNCE_AGAIN);
+            if announced.insert(trouble, Instant::now()).is_some() {
+                return;
+            }
+        }
+        let event = event(adapter, subject, reason, message, &jiff::Timestamp::now());
+        let path = format!("/apis/events.k8s.io/v1/namespaces/{}/events", adapter.namespace);
+        if let Err(refusal) = self
+            .shared
+            .wire
+            .call(Call::new(Method::POST, path).body(JSON, event))
+            .await
+        {
+            tracing::warn!(adapter = adapter.name, %subject, reason, cause = ?refusal, "cannot publish an Event");
+        }
+    }
+
+    async fn reachable(&self) -> bool {
+        self.shared.wire.in_contact().await.is_ok()
+    }
+}
+
+impl Shared {
+    /// The kind of an object that is written. Its place must fit: what a cluster-scoped kind
+    /// would make of a namespace is not what was permitted.
+    async fn kind_of(&self, object: &Reference) -> Result<Arc<Kind>, ClusterFault> {
+        let found = self
+            .kinds
+            .find(&self.wire, &object.api_version, &object.kind, Doubt::Ask)
+            .await;
+        let kind = found.map_err(|refusal| refusal.about(object))?;
+        let kind = kind.ok_or_else(|| unknown_kind(&object.api_version, &object.kind))?;
+        match (kind.namespaced, &object.namespace) {
+            (true, None) => Err(misplaced(object, "needs a namespace")),
+            (false, Some(_)) => Err(misplaced(object, "is cluster-scoped and cannot be in a namespace")),
+            (true, Some(_)) | (false, None) => Ok(kind),
+        }
+    }
+
+    fn covering(&self, api_version: &str, kind: &str, namespace: Option<&str>) -> Vec<Arc<Scope>> {
+        let scopes = read(&self.scopes);
+        scopes
+            .iter()
+            .filter(|scope| scope.covers(api_version, kind, namespace))
+            .map(Arc::clone)
+            .collect()
+    }
+
+    /// The documents of one kind that carry a holder's labels, pruned.
+    async fn held(&self, scope: &KindScope, holder: &Holder) -> Result<Vec<Value>, ClusterFault> {
+        let namespace = scope.namespace.as_deref();
+        let refused = |refusal: Refusal| refusal.about_kind(&scope.kind);
+        let live = self
+            .covering(&scope.api_version, &scope.kind, namespace)
+            .into_iter()
+            .find(|one| one.is_live());
+        let Some(live) = live else {
+            let found = self
+                .kinds
+                .find(&self.wire, &scope.api_version, &scope.kind, Doubt::Believe)
+                .await;
+            let Some(kind) = found.map_err(refused)? else {
+                return Ok(Vec::new());
+            };
+            let (items, _) = watch::list(&self.wire, &kind, namespace, &holder.selector())
+                .await
+                .map_err(refused)?;
+            return Ok(items);
+        };
+        self.wire.in_contact().await.map_err(refused)?;
+        let kept = lock(&live.store).held_by(holder);
+        let mut documents = Vec::with_capacity(kept.len());
+        for one in kept {
+            let document = one.document();
+            if namespace.is_some_and(|namespace| document["metadata"]["namespace"] != namespace) {
+                continue;
+            }
+            match one {
+                Kept::Whole(_) => documents.push(document),
+                Kept::Metadata(_) => documents.extend(self.fetch(&document).await?),
+            }
+        }
+        Ok(documents)
+    }
+
+    /// GETs what is known by its metadata only; none if it is gone.
+    async fn fetch(&self, known: &Value) -> Result<Option<Value>, ClusterFault> {
+        let object = objects::reference_of(known);
+        let kind = self.kind_of(&object).await?;
+        match self
+            .wire
+            .call(Call::get(kind.object(object.namespace.as_deref(), &object.name)))
+            .await
+        {
+            Ok(document) => Ok(Some(prune(&kind, document))),
+            Err(refusal) if refusal.code() == Some(404) => Ok(None),
+            Err(refusal) => Err(refusal.about(&object)),
+        }
+    }
+
+    /// Adds what pods and events say.
+    async fn explain(&self, holder: &Holder, objects: &mut [Observed]) -> Result<(), ClusterFault> {
+        let mut pods: HashMap<Option<String>, Vec<Value>> = HashMap::new();
+        for object in objects {
+            let Reference {
+                api_version,
+                kind,
+                namespace,
+                ..
+            } = &object.reference;
+            let own: Vec<Value> = if has_pods(api_version, kind) {
+                if !pods.contains_key(namespace) {
+                    let scope = KindScope {
+                        api_version: "v1".to_owned(),
+                        kind: "Pod".to_owned(),
+                        namespace: namespace.clone(),
+                    };
+                    let held = match self.held(&scope, holder).await {
+                        // Without the right to read pods less is known, which is no reason to fail.
+                        Err(fault) if fault.cause == ClusterCause::Forbidden => Vec::new(),
+                        held => held?,
+                    };
+                    pods.insert(namespace.clone(), held);
+                }
+                let all = pods.get(namespace).map(Vec::as_slice).unwrap_or_default();
+                let belongs = |pod: &&Value| workloads(pod).iter().any(|workload| workload.is(&object.document));
+                let mut own: Vec<Value> = all.iter().filter(belongs).cloned().collect();
+                // RFC 3339 in UTC, as Kubernetes writes it, sorts by time.
+                own.sort_by_key(|pod| {
+                    std::cmp::Reverse(
+                        pod["metadata"]["creationTimestamp"]
+                            .as_str()
+                            .unwrap_or_default()
+                            .to_owned(),
+                    )
+                });
+                own
+            } else if api_version == "v1" && kind == "Pod" {
+                vec![object.document.clone()]
+            } else {
+                continue;
+            };
+            let events = if needs_events(&object.document, own.len()) {
+                self.events(namespace.as_deref(), &object.uid).await
+            } else {
+                Vec::new()
+            };
+            object.diagnosis = diagnose(&object.document, &own, &events);
+        }
+        Ok(())
+    }
+
+    /// The events about an object. They only explain, so a failure to read them is none.
+    async fn events(&self, namespace: Option<&str>, uid: &str) -> Vec<Value> {
+        let Some(namespace) = namespace else { return Vec::new() };
+        let kind = Kind {
+            api_version: "v1".to_owned(),
+            kind: "Event".to_owned(),
+            plural: "events".to_owned(),
+            namespaced: true,
+        };
+        let call = Call::get(kind.collection(Some(namespace)))
+            .query("fieldSelector", format!("involvedObject.uid={uid}"))
+            .query("limit", "50");
+        match self.wire.call(call).await {
+            Ok(mut list) => list["items"].as_array_mut().map(std::mem::take).unwrap_or_default(),
+            Err(refusal) => {
+                tracing::debug!(cause = ?refusal, "cannot read events");
+                Vec::new()
+            }
+        }
+    }
+
+    /// Notes the answer to a call in the stores.
+    fn answered(&self, kind: &Kind, document: &Value) {
+        let (namespace, _) = key(document);
+        for scope in self.covering(&kind.api_version, &kind.kind, namespace.as_deref()) {
+            lock(&scope.store).answered(document);
+        }
+    }
+
+    /// Notes that an object is gone in the stores.
+    fn gone(&self, kind: &Kind, object: &Reference, uid: &str) {
+        let key = (object.namespace.clone(), object.name.clone());
+        for scope in self.covering(&kind.api_version, &kind.kind, object.namespace.as_deref()) {
+            lock(&scope.store).deleted(&key, uid);
+        }
+    }
+
+    /// A write was refused: what was known may be wrong, and must not be believed again.
+    async fn after_fault(&self, kind: &Kind, object: &Reference, fault: &ClusterFault) {
+        if fault.cause == ClusterCause::Stale {
+            self.refresh(kind, object).await;
+        } else if fault.cause == ClusterCause::UnknownKind {
+            self.kinds.forget(&object.api_version);
+        }
+    }
+
+    /// Brings the stores up to date about one object.
+    async fn refresh(&self, kind: &Kind, object: &Reference) {
+        let namespace = object.namespace.as_deref();
+        let scopes = self.covering(&kind.api_version, &kind.kind, namespace);
+        if scopes.is_empty() {
+            return;
+        }
+        match self.wire.call(Call::get(kind.object(namespace, &object.name))).await {
+            Ok(document) => {
+                let document = prune(kind, document);
+                if Holder::of(&document).is_some() {
+                    self.answered(kind, &document);
+                }
+            }
+            Err(refusal) if refusal.code() == Some(404) => {
+                let key = (object.namespace.clone(), object.name.clone());
+                for scope in scopes {
+                    let mut store = lock(&scope.store);
+                    let uid = store.get(&key).map(|kept| kept.document()["metadata"]["uid"].clone());
+                    if let Some(uid) = uid.as_ref().and_then(Value::as_str) {
+                        store.deleted(&key, uid);
+                    }
+                }
+            }
+            Err(refusal) => tracing::debug!(%object, cause = ?refusal, "cannot refresh"),
+        }
+    }
+
+    /// The news about the workload whose pod this is.
+    fn change_by_pod(&self, pod: &Value) -> Option<Change> {
+        if pod["kind"] != "Pod" {
+            return None;
+        }
+        let (namespace, _) = key(pod);
+        workloads(pod).into_iter().find_map(|workload| {
+            let key = (namespace.clone(), workload.name.clone());
+            self.covering(workload.api_version, workload.kind, namespace.as_deref())
+                .into_iter()
+                .find_map(|scope| {
+                    let kept = lock(&scope.store).get(&key).cloned();
+                    kept.map(|kept| kept.document())
+                        .filter(|document| workload.is(document))
+                        .as_ref()
+                        .and_then(change)
+                })
+        })
+    }
+}
+
+async fn configuration(settings: &Settings) -> Result<kube::Config, ConnectError> {
+    let options = KubeConfigOptions {
+        context: settings.context.clone(),
+        ..KubeConfigOptions::default()
+    };
+    let broken = |source| ConnectError::Kubeconfig {
+        path: settings.kubeconfig.clone(),
+        source,
+    };
+    if let Some(path) = &settings.kubeconfig {
+        let file = Kubeconfig::read_from(path).map_err(broken)?;
+        return kube::Config::from_custom_kubeconfig(file, &options)
+            .await
+            .map_err(broken);
+    }
+    if settings.context.is_none()
+        && let Ok(config) = kube::Config::incluster()
+    {
+        return Ok(config);
+    }
+    kube::Config::from_kubeconfig(&options).await.map_err(broken)
+}
+
+fn unknown_kind(api_version: &str, kind: &str) -> ClusterFault {
+    ClusterFault {
+        cause: ClusterCause::UnknownKind,
+        message: format!("the API server knows no kind {kind} in {api_version}"),
+        retry_after: None,
+    }
+}
+
+fn misplaced(object: &Reference, problem: &str) -> ClusterFault {
+    ClusterFault {
+        cause: ClusterCause::Invalid,
+        message: format!("{object} {problem}"),
+        retry_after: None,
+    }
+}
+
+/// A Kubernetes Event about an adapter, in its namespace.
+fn event(adapter: &Adapter, subject: &SubjectKey, reason: &str, message: &str, now: &jiff::Timestamp) -> Value {
+    let note: String = format!("{}: {subject}: {message}", adapter.name)
+        .chars()
+        .take(1000)
+        .collect();
+    json!({
+        "apiVersion": "events.k8s.io/v1",
+        "kind": "Event",
+        "metadata": {"generateName": "berth-", "namespace": adapter.namespace},
+        // Microseconds are what the API reads.
+        "eventTime": format!("{now:.6}"),
+        "reportingController": "berth.hyperfleet.io/berth",
+        "reportingInstance": "berth",
+        "action": "Reconcile",
+        "reason": reason,
+        "type": "Warning",
+        "note": note,
+        "regarding": {
+            "apiVersion": "v1",
+            "kind": "ServiceAccount",
+            "namespace": adapter.namespace,
+            "name": adapter.service_account.as_deref().unwrap_or("default"),
+        },
+    })
+}
+
+fn read<T>(lock: &RwLock<T>) -> std::sync::RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+fn write<T>(lock: &RwLock<T>) -> std::sync::RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

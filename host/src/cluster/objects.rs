@@ -1,0 +1,338 @@
+//! What the documents of objects say: whose they are, what is kept of them, and which
+//! workload a pod belongs to. Pure.
+
+use berth_engine::{
+    contract::Reference,
+    effect::{Observed, Ownership},
+    manifest::{
+        ANNOTATION_GENERATION, ANNOTATION_HASH, ANNOTATION_HREF, ANNOTATION_NAME, ANNOTATION_OWNER, LABEL_ADAPTER,
+        LABEL_SUBJECT_ID, LABEL_SUBJECT_KIND,
+    },
+    subject::{OwnerRef, SubjectKey, SubjectRef},
+};
+use serde_json::{Value, json};
+
+use super::{kinds::Kind, wire::reference};
+use crate::world::Change;
+
+/// An annotation that repeats a whole manifest, and so may hold secrets.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// Whose an object is, from its labels.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Holder {
+    pub(super) adapter: String,
+    pub(super) subject: SubjectKey,
+}
+
+impl Holder {
+    /// Reads the labels; none if one is missing.
+    pub(super) fn of(document: &Value) -> Option<Self> {
+        let labels = &document["metadata"]["labels"];
+        let label = |name: &str| labels[name].as_str().map(str::to_owned);
+        Some(Self {
+            adapter: label(LABEL_ADAPTER)?,
+            subject: SubjectKey {
+                kind: label(LABEL_SUBJECT_KIND)?,
+                id: label(LABEL_SUBJECT_ID)?,
+            },
+        })
+    }
+
+    /// The label selector that finds its objects.
+    pub(super) fn selector(&self) -> String {
+        format!(
+            "{LABEL_ADAPTER}={},{LABEL_SUBJECT_KIND}={},{LABEL_SUBJECT_ID}={}",
+            self.adapter, self.subject.kind, self.subject.id
+        )
+    }
+}
+
+impl From<&Ownership> for Holder {
+    fn from(ownership: &Ownership) -> Self {
+        Self {
+            adapter: ownership.adapter.clone(),
+            subject: ownership.subject.clone(),
+        }
+    }
+}
+
+/// Whether berth applied it. What controllers derive from our objects (pods, replica sets,
+/// endpoint slices) carries our labels too, but has a controller, which our manifests may not name.
+pub(super) fn is_ours(document: &Value) -> bool {
+    Holder::of(document).is_some() && controller(document).is_none()
+}
+
+/// The owner reference of the controller, if there is one.
+fn controller(document: &Value) -> Option<&Value> {
+    document["metadata"]["ownerReferences"]
+        .as_array()?
+        .iter()
+        .find(|owner| owner["controller"] == true)
+}
+
+/// What is kept of a document: no managed fields; of what may hold secrets, metadata only.
+/// Metadata-only documents and items of lists get back their kind.
+pub(super) fn prune(kind: &Kind, mut document: Value) -> Value {
+    if kind.is_confidential() {
+        document = metadata_only(document);
+        if let Some(annotations) = document["metadata"]["annotations"].as_object_mut() {
+            annotations.remove(LAST_APPLIED);
+        }
+    }
+    if let Some(metadata) = document["metadata"].as_object_mut() {
+        metadata.remove("managedFields");
+    }
+    document["apiVersion"] = json!(kind.api_version);
+    document["kind"] = json!(kind.kind);
+    document
+}
+
+/// Drops all but the metadata.
+pub(super) fn metadata_only(mut document: Value) -> Value {
+    json!({"apiVersion": document["apiVersion"], "kind": document["kind"], "metadata": document["metadata"].take()})
+}
+
+/// An object as the engine sees it, without a diagnosis. `document` has been pruned.
+pub(super) fn observed(document: Value) -> Observed {
+    let metadata = &document["metadata"];
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let annotation = |name: &str| text(&metadata["annotations"][name]);
+    Observed {
+        reference: reference_of(&document),
+        name: annotation(ANNOTATION_NAME),
+        generation: annotation(ANNOTATION_GENERATION).parse().unwrap_or_default(),
+        manifest_hash: annotation(ANNOTATION_HASH),
+        uid: text(&metadata["uid"]),
+        resource_version: text(&metadata["resourceVersion"]),
+        deleting: metadata["deletionTimestamp"].is_string(),
+        diagnosis: None,
+        document,
+    }
+}
+
+/// Which object a document is.
+pub(super) fn reference_of(document: &Value) -> Reference {
+    let metadata = &document["metadata"];
+    reference(
+        document["apiVersion"].as_str().unwrap_or_default(),
+        document["kind"].as_str().unwrap_or_default(),
+        metadata["namespace"].as_str(),
+        metadata["name"].as_str().unwrap_or_default(),
+    )
+}
+
+/// The news that an object changed; none if it is not ours.
+pub(super) fn change(document: &Value) -> Option<Change> {
+    if !is_ours(document) {
+        return None;
+    }
+    let holder = Holder::of(document)?;
+    let annotation = |name: &str| document["metadata"]["annotations"][name].as_str();
+    let owner = annotation(ANNOTATION_OWNER)
+        .and_then(|text| serde_json::from_str(text).ok())
+        .and_then(|owner| OwnerRef::from_document(&owner));
+    Some(Change {
+        adapter: holder.adapter,
+        subject: SubjectRef {
+            key: holder.subject,
+            href: annotation(ANNOTATION_HREF).unwrap_or_default().to_owned(),
+            generation: annotation(ANNOTATION_GENERATION)
+                .and_then(|text| text.parse().ok())
+                .unwrap_or_default(),
+            owner,
+        },
+        object: reference_of(document),
+    })
+}
+
+/// What a pod may belong to: an object, by kind and name and, where it is the pod's own
+/// controller, uid.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Workload {
+    pub(super) api_version: &'static str,
+    pub(super) kind: &'static str,
+    pub(super) name: String,
+    pub(super) uid: Option<String>,
+}
+
+impl Workload {
+    /// Whether `document` is this workload.
+    pub(super) fn is(&self, document: &Value) -> bool {
+        document["kind"] == self.kind
+            && document["metadata"]["name"] == self.name.as_str()
+            && self.uid.as_deref().is_none_or(|uid| document["metadata"]["uid"] == uid)
+    }
+}
+
+/// The workloads that a pod may belong to. A Deployment is found by its ReplicaSet's name
+/// and the hash in it, a CronJob by its Job's name, so that neither needs a watch.
+pub(super) fn workloads(pod: &Value) -> Vec<Workload> {
+    let Some(owner) = controller(pod) else {
+        return Vec::new();
+    };
+    let (Some(kind), Some(name)) = (owner["kind"].as_str(), owner["name"].as_str()) else {
+        return Vec::new();
+    };
+    let own = |api_version, kind| Workload {
+        api_version,
+        kind,
+        name: name.to_owned(),
+        uid: owner["uid"].as_str().map(str::to_owned),
+    };
+    let beyond = |api_version, kind, name: &str| Workload {
+        api_version,
+        kind,
+        name: name.to_owned(),
+        uid: None,
+    };
+    match kind {
+        "Job" => {
+            let cron = name
+                .rsplit_once('-')
+                .filter(|(_, minute)| minute.bytes().all(|byte| byte.is_ascii_digit()));
+            let cron = cron.map(|(cron, _)| beyond("batch/v1", "CronJob", cron));
+            std::iter::once(own("batch/v1", "Job")).chain(cron).collect()
+        }
+        "ReplicaSet" => {
+            let hash = pod["metadata"]["labels"]["pod-template-hash"].as_str();
+            let deployment = hash.and_then(|hash| name.strip_suffix(hash)?.strip_suffix('-'));
+            let deployment = deployment.map(|name| beyond("apps/v1", "Deployment", name));
+            std::iter::once(own("apps/v1", "ReplicaSet"))
+                .chain(deployment)
+                .collect()
+        }
+        "StatefulSet" => vec![own("apps/v1", "StatefulSet")],
+        "DaemonSet" => vec![own("apps/v1", "DaemonSet")],
+        _ => Vec::new(),
+    }
+}
+
+/// Whether objects of a kind have pods.
+pub(super) fn has_pods(api_version: &str, kind: &str) -> bool {
+    match api_version {
+        "batch/v1" => matches!(kind, "Job" | "CronJob"),
+        "apps/v1" => matches!(kind, "Deployment" | "ReplicaSet" | "StatefulSet" | "DaemonSet"),
+        _ => false,
+    }
+}
+
+/// Whether only events can say why a workload has no pods: its conditions do not.
+pub(super) fn needs_events(document: &Value, pods: usize) -> bool {
+    let kind = document["kind"].as_str().unwrap_or_default();
+    let wanted = match kind {
+        "Job" => {
+            let over = document["status"]["conditions"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .any(|condition| {
+                    condition["status"] == "True" && (condition["type"] == "Complete" || condition["type"] == "Failed")
+                });
+            !over && document["spec"]["suspend"] != true
+        }
+        "StatefulSet" | "ReplicaSet" => document["spec"]["replicas"] != 0,
+        "DaemonSet" => document["status"]["desiredNumberScheduled"] != 0,
+        _ => false,
+    };
+    wanted && pods == 0 && document["metadata"]["deletionTimestamp"].is_null()
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    fn pod(owner_kind: &str, owner: &str) -> Value {
+        json!({"kind": "Pod", "metadata": {
+            "name": "p", "labels": {"pod-template-hash": "5d8f"},
+            "ownerReferences": [{"kind": owner_kind, "name": owner, "uid": "u", "controller": true}],
+        }})
+    }
+
+    #[test]
+    fn a_pod_finds_its_workloads() {
+        let names = |pod: &Value| -> Vec<String> {
+            workloads(pod)
+                .iter()
+                .map(|one| format!("{} {} {:?}", one.kind, one.name, one.uid.as_deref()))
+                .collect()
+        };
+        assert_eq!(names(&pod("Job", "lz")), [r#"Job lz Some("u")"#]);
+        assert_eq!(
+            names(&pod("Job", "nightly-29384")),
+            [r#"Job nightly-29384 Some("u")"#, "CronJob nightly None"]
+        );
+        assert_eq!(
+            names(&pod("ReplicaSet", "web-5d8f")),
+            [r#"ReplicaSet web-5d8f Some("u")"#, "Deployment web None"]
+        );
+        assert_eq!(names(&pod("DaemonSet", "agent")), [r#"DaemonSet agent Some("u")"#]);
+        assert_eq!(
+            names(&json!({"kind": "Pod", "metadata": {"name": "alone"}})),
+            Vec::<String>::new()
+        );
+    }
+
+    #[test]
+    fn a_change_names_the_subject_from_labels_and_annotations() {
+        let document = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {
+            "name": "j", "namespace": "n",
+            "labels": {LABEL_ADAPTER: "lz", LABEL_SUBJECT_KIND: "NodePool", LABEL_SUBJECT_ID: "np-1"},
+            "annotations": {
+                ANNOTATION_HREF: "/x/np-1", ANNOTATION_GENERATION: "3",
+                ANNOTATION_OWNER: r#"{"kind":"Cluster","id":"c-1","href":"/x/c-1"}"#,
+            },
+        }});
+        assert_eq!(
+            change(&document).unwrap(),
+            Change {
+                adapter: "lz".to_owned(),
+                subject: SubjectRef {
+                    key: SubjectKey {
+                        kind: "NodePool".to_owned(),
+                        id: "np-1".to_owned()
+                    },
+                    href: "/x/np-1".to_owned(),
+                    generation: 3,
+                    owner: Some(OwnerRef {
+                        key: SubjectKey {
+                            kind: "Cluster".to_owned(),
+                            id: "c-1".to_owned()
+                        },
+                        href: "/x/c-1".to_owned(),
+                    }),
+                },
+                object: reference("batch/v1", "Job", Some("n"), "j"),
+            }
+        );
+    }
+
+    #[test]
+    fn what_a_controller_made_is_not_ours_although_labelled() {
+        let mut derived = pod("Job", "j");
+        derived["metadata"]["labels"] =
+            json!({LABEL_ADAPTER: "lz", LABEL_SUBJECT_KIND: "Cluster", LABEL_SUBJECT_ID: "c-1"});
+        assert!(!is_ours(&derived));
+        derived["metadata"]["ownerReferences"] = Value::Null;
+        assert!(is_ours(&derived));
+    }
+
+    #[test]
+    fn of_a_secret_only_metadata_is_kept() {
+        let kind = Kind {
+            api_version: "v1".to_owned(),
+            kind: "Secret".to_owned(),
+            plural: "secrets".to_owned(),
+            namespaced: true,
+        };
+        let document = json!({"metadata": {
+            "name": "s", "managedFields": [1], "annotations": {LAST_APPLIED: "{\"data\":1}", "a": "b"},
+        }, "data": {"token": "c2VjcmV0"}, "stringData": {"x": "y"}});
+        assert_eq!(
+            prune(&kind, document),
+            json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "annotations": {"a": "b"}}})
+        );
+    }
+}

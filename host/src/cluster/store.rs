@@ -1,0 +1,361 @@
+//! What is known of the objects of one kind in one place, without asking. Pure.
+//!
+//! Filled by a watch and by the answers to our own writes, so that we read what we wrote
+//! although the watch has not told it yet.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use serde_json::Value;
+
+use super::objects::{Holder, metadata_only};
+
+/// Bytes that the documents of all stores may take together.
+#[derive(Debug)]
+pub(super) struct Budget {
+    limit: usize,
+    used: AtomicUsize,
+}
+
+impl Budget {
+    pub(super) fn new(limit: usize) -> Self {
+        Self {
+            limit,
+            used: AtomicUsize::new(0),
+        }
+    }
+
+    fn take(&self, bytes: usize) -> bool {
+        let fits = |used: usize| used.checked_add(bytes).filter(|sum| *sum <= self.limit);
+        self.used
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits)
+            .is_ok()
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.used.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+/// Namespace, if any, and name.
+pub(super) type Key = (Option<String>, String);
+
+/// What is kept of a document, as compact JSON: parsed documents take several times the room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Kept {
+    /// All of it.
+    Whole(Arc<str>),
+    /// The metadata, for lack of room: the rest must be asked for.
+    Metadata(Arc<str>),
+}
+
+impl Kept {
+    /// The document, as far as it is kept.
+    pub(super) fn document(&self) -> Value {
+        let (Self::Whole(text) | Self::Metadata(text)) = self;
+        serde_json::from_str(text).unwrap_or_default()
+    }
+}
+
+#[derive(Debug)]
+struct Entry {
+    uid: String,
+    version: Version,
+    holder: Option<Holder>,
+    kept: Kept,
+    /// What was taken from the budget.
+    bytes: usize,
+}
+
+/// A resourceVersion. They grow, for all objects of a kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(super) struct Version(u64);
+
+impl Version {
+    /// Reads it from a document's metadata.
+    pub(super) fn of(document: &Value) -> Self {
+        Self::parse(document["metadata"]["resourceVersion"].as_str().unwrap_or_default())
+    }
+
+    pub(super) fn parse(text: &str) -> Self {
+        Self(text.parse().unwrap_or_default())
+    }
+}
+
+/// The objects of one kind in one place. Documents have been pruned before they come here.
+#[derive(Debug)]
+pub(super) struct Store {
+    budget: Arc<Budget>,
+    entries: HashMap<Key, Entry>,
+    by_holder: HashMap<Holder, HashSet<Key>>,
+    /// How far the watch has come.
+    seen: Version,
+    /// Uids that we know to be gone before the watch has told it.
+    gone: HashSet<String>,
+}
+
+impl Store {
+    pub(super) fn new(budget: Arc<Budget>) -> Self {
+        Self {
+            budget,
+            entries: HashMap::new(),
+            by_holder: HashMap::new(),
+            seen: Version::default(),
+            gone: HashSet::new(),
+        }
+    }
+
+    /// Takes a whole list over; answers with the documents of all that appeared, changed or vanished.
+    pub(super) fn replace(&mut self, items: Vec<Value>, version: Version) -> Vec<Value> {
+        self.seen = self.seen.max(version);
+        self.gone.clear();
+        let listed: HashSet<Key> = items.iter().map(key).collect();
+        // What was written after the list was made is not in it, and yet there.
+        let vanished: Vec<Key> = self
+            .entries
+            .iter()
+            .filter(|(key, entry)| !listed.contains(*key) && entry.version <= version)
+            .map(|(key, _)| key.clone())
+            .collect();
+        let mut differing: Vec<Value> = vanished.iter().filter_map(|key| self.remove(key)).collect();
+        for item in items {
+            if self.put(&item) {
+                differing.push(item);
+            }
+        }
+        differing
+    }
+
+    /// The watch tells of an object as it is now.
+    pub(super) fn present(&mut self, document: &Value) {
+        self.seen = self.seen.max(Version::of(document));
+        if !self.gone.contains(uid(document)) {
+            self.put(document);
+        }
+    }
+
+    /// The watch tells that an object is gone.
+    pub(super) fn vanished(&mut self, document: &Value) {
+        self.seen = self.seen.max(Version::of(document));
+        self.gone.remove(uid(document));
+        let key = key(document);
+        if self.entries.get(&key).is_some_and(|entry| entry.uid == uid(document)) {
+            self.remove(&key);
+        }
+    }
+
+    /// The watch has come to `version`.
+    pub(super) fn reached(&mut self, version: Version) {
+        self.seen = self.seen.max(version);
+    }
+
+    /// The API server answered a call of ours with this document.
+    pub(super) fn answered(&mut self, document: &Value) {
+        // If the watch is further and does not know it, then it has gone again meanwhile.
+        let outdated = Version::of(document) <= self.seen && !self.entries.contains_key(&key(document));
+        if !outdated && !self.gone.contains(uid(document)) {
+            self.put(document);
+        }
+    }
+
+    /// The API server said that there is no such object any more.
+    pub(super) fn deleted(&mut self, key: &Key, uid: &str) {
+        if self.entries.get(key).is_some_and(|entry| entry.uid == uid) {
+            self.gone.insert(uid.to_owned());
+            self.remove(key);
+        }
+    }
+
+    /// All objects of a holder.
+    pub(super) fn held_by(&self, holder: &Holder) -> Vec<Kept> {
+        let keys = self.by_holder.get(holder);
+        keys.into_iter()
+            .flatten()
+            .filter_map(|key| self.entries.get(key))
+            .map(|entry| entry.kept.clone())
+            .collect()
+    }
+
+    /// One object.
+    pub(super) fn get(&self, key: &Key) -> Option<&Kept> {
+        self.entries.get(key).map(|entry| &entry.kept)
+    }
+
+    /// Every object.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Kept> {
+        self.entries.values().map(|entry| &entry.kept)
+    }
+
+    /// Stores a document unless what is there is as new; tells whether it did.
+    fn put(&mut self, document: &Value) -> bool {
+        let key = key(document);
+        let version = Version::of(document);
+        if self
+            .entries
+            .get(&key)
+            .is_some_and(|entry| entry.version >= version && version != Version::default())
+        {
+            return false;
+        }
+        self.remove(&key);
+        let whole = document.to_string();
+        let (kept, bytes) = if self.budget.take(whole.len()) {
+            let bytes = whole.len();
+            (Kept::Whole(whole.into()), bytes)
+        } else {
+            (Kept::Metadata(metadata_only(document.clone()).to_string().into()), 0)
+        };
+        let holder = Holder::of(document);
+        if let Some(holder) = &holder {
+            self.by_holder.entry(holder.clone()).or_default().insert(key.clone());
+        }
+        self.entries.insert(
+            key,
+            Entry {
+                uid: uid(document).to_owned(),
+                version,
+                holder,
+                kept,
+                bytes,
+            },
+        );
+        true
+    }
+
+    fn remove(&mut self, key: &Key) -> Option<Value> {
+        let entry = self.entries.remove(key)?;
+        self.budget.give_back(entry.bytes);
+        if let Some(holder) = &entry.holder
+            && let Some(keys) = self.by_holder.get_mut(holder)
+        {
+            keys.remove(key);
+            if keys.is_empty() {
+                self.by_holder.remove(holder);
+            }
+        }
+        Some(entry.kept.document())
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.budget
+            .give_back(self.entries.values().map(|entry| entry.bytes).sum());
+    }
+}
+
+/// The key of a document.
+pub(super) fn key(document: &Value) -> Key {
+    let metadata = &document["metadata"];
+    (
+        metadata["namespace"].as_str().map(str::to_owned),
+        metadata["name"].as_str().unwrap_or_default().to_owned(),
+    )
+}
+
+fn uid(document: &Value) -> &str {
+    document["metadata"]["uid"].as_str().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use berth_engine::{
+        manifest::{LABEL_ADAPTER, LABEL_SUBJECT_ID, LABEL_SUBJECT_KIND},
+        subject::SubjectKey,
+    };
+    use serde_json::json;
+
+    use super::*;
+
+    fn object(name: &str, version: u64) -> Value {
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": {
+            "name": name, "namespace": "n", "uid": format!("uid-{name}"), "resourceVersion": version.to_string(),
+            "labels": {LABEL_ADAPTER: "lz", LABEL_SUBJECT_KIND: "Cluster", LABEL_SUBJECT_ID: "c-1"},
+        }, "spec": {"version": version}})
+    }
+
+    fn holder() -> Holder {
+        Holder {
+            adapter: "lz".to_owned(),
+            subject: SubjectKey {
+                kind: "Cluster".to_owned(),
+                id: "c-1".to_owned(),
+            },
+        }
+    }
+
+    fn store(limit: usize) -> Store {
+        Store::new(Arc::new(Budget::new(limit)))
+    }
+
+    fn held(store: &Store) -> Vec<Value> {
+        store.held_by(&holder()).iter().map(Kept::document).collect()
+    }
+
+    #[test]
+    fn the_answer_to_a_write_is_seen_before_the_watch_tells_it() {
+        let mut store = store(10_000);
+        store.replace(vec![object("a", 5)], Version(10));
+        store.answered(&object("a", 12));
+        store.present(&object("a", 11));
+        assert_eq!(held(&store), [object("a", 12)]);
+    }
+
+    #[test]
+    fn an_answer_that_the_watch_has_overtaken_does_not_bring_back_a_deleted_object() {
+        let mut store = store(10_000);
+        store.replace(vec![], Version(10));
+        store.present(&object("a", 11));
+        let mut last = object("a", 11);
+        last["metadata"]["resourceVersion"] = json!("13");
+        store.vanished(&last);
+        store.answered(&object("a", 11));
+        assert_eq!(held(&store), Vec::<Value>::new());
+    }
+
+    #[test]
+    fn what_we_deleted_stays_away_although_the_watch_is_late() {
+        let mut store = store(10_000);
+        store.replace(vec![object("a", 5)], Version(10));
+        store.deleted(&key(&object("a", 5)), "uid-a");
+        store.present(&object("a", 7));
+        assert_eq!(held(&store), Vec::<Value>::new());
+    }
+
+    #[test]
+    fn a_list_tells_what_differs_and_keeps_what_was_written_after_it() {
+        let mut store = store(10_000);
+        store.replace(
+            vec![object("same", 5), object("changed", 6), object("vanished", 7)],
+            Version(10),
+        );
+        store.answered(&object("new", 21));
+        let differing = store.replace(vec![object("same", 5), object("changed", 15)], Version(20));
+        assert_eq!(differing, [object("vanished", 7), object("changed", 15)]);
+        let mut names: Vec<_> = held(&store).iter().map(|one| one["metadata"]["name"].clone()).collect();
+        names.sort_by_key(Value::to_string);
+        assert_eq!(names, ["changed", "new", "same"]);
+    }
+
+    #[test]
+    fn beyond_the_budget_only_metadata_is_kept_and_room_is_given_back() {
+        let one = object("a", 5).to_string().len();
+        let mut store = store(one + 10);
+        store.replace(vec![object("a", 5)], Version(10));
+        store.present(&object("b", 11));
+        let kept = |store: &Store, name: &str| store.get(&key(&object(name, 0))).cloned();
+        assert_eq!(kept(&store, "a"), Some(Kept::Whole(object("a", 5).to_string().into())));
+        assert_eq!(
+            kept(&store, "b"),
+            Some(Kept::Metadata(metadata_only(object("b", 11)).to_string().into()))
+        );
+        store.vanished(&object("a", 12));
+        store.present(&object("b", 13));
+        assert_eq!(kept(&store, "b"), Some(Kept::Whole(object("b", 13).to_string().into())));
+    }
+}

@@ -1,0 +1,610 @@
+//! A real Kubernetes control plane as child processes: etcd, kube-apiserver,
+//! kube-controller-manager, kube-scheduler, and kwok in the place of kubelets.
+//!
+//! Owns the processes, their ports and their folder. Never needs a container, root or a
+//! cluster; several can run side by side. Everything listens on loopback only.
+//!
+//! # Guarantees
+//! - [`ControlPlane::start`] returns when a Job would run: the API server is ready, the
+//!   controllers create service accounts, and a node is there.
+//! - The processes end with the value, and with the test process, however it ends.
+//!
+//! A pod's fate is told by annotations of its template: `test/outcome` is `ok` (the
+//! default), `fail`, `hang` or `image-pull-backoff`; `test/exit-code` and `test/message`
+//! say how a failing container ends.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a harness may panic: it runs in tests only"
+)]
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::Mutex,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use base64::Engine as _;
+use kube::{
+    Client, Config,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::sync::OnceCell;
+
+/// The folders below the tools' folder, by `cargo xtask setup`.
+const KUBERNETES: &str = "kubernetes-v1.34.4";
+const ETCD: &str = "etcd-v3.6.7";
+const KWOK: &str = "kwok-v0.7.0";
+
+/// How long any one condition is waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running control plane.
+#[derive(Debug)]
+pub struct ControlPlane {
+    folder: TempDir,
+    tools: PathBuf,
+    address: String,
+    ports: Ports,
+    /// By binary. Locked only for the moment of a start or stop.
+    processes: Mutex<BTreeMap<&'static str, Process>>,
+}
+
+/// As whom a test talks to the API server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum User {
+    /// May do everything (`system:masters`).
+    Admin,
+    /// What berth itself may do: read everything, impersonate service accounts, write events.
+    Berth,
+}
+
+impl User {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Admin => "admin",
+            Self::Berth => "berth",
+        }
+    }
+}
+
+impl ControlPlane {
+    /// Starts a control plane of its own. Takes about five seconds.
+    ///
+    /// # Errors
+    /// When a tool is missing, a process ends early, or a condition is not reached in a minute.
+    pub async fn start() -> Result<Self> {
+        let tools = tools()?;
+        let plane = tokio::task::spawn_blocking(move || Self::spawn(tools)).await??;
+        plane.settle().await?;
+        Ok(plane)
+    }
+
+    /// The control plane that all tests of this process share. Tests keep out of each
+    /// other's way by namespaces of their own. Do not stop its API server.
+    pub async fn shared() -> &'static Self {
+        static SHARED: OnceCell<ControlPlane> = OnceCell::const_new();
+        SHARED
+            .get_or_init(|| async { Self::start().await.unwrap_or_else(|error| panic!("{error:#}")) })
+            .await
+    }
+
+    /// The file that tells how to connect as `user`.
+    #[must_use]
+    pub fn kubeconfig(&self, user: User) -> PathBuf {
+        self.path(&format!("{}.kubeconfig", user.name()))
+    }
+
+    /// The API server's URL.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.address
+    }
+
+    /// A new client. Clients belong to the runtime that they were made in, so each test makes its own.
+    ///
+    /// # Errors
+    /// When the kubeconfig cannot be read.
+    pub async fn client(&self, user: User) -> Result<Client> {
+        let file = Kubeconfig::read_from(self.kubeconfig(user))?;
+        let config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await?;
+        Ok(Client::try_from(config)?)
+    }
+
+    /// Kills the API server. Its data stays.
+    pub fn stop_api_server(&self) {
+        self.processes.lock().unwrap().remove("kube-apiserver");
+    }
+
+    /// Starts the API server again, on the same port, and waits until it is ready.
+    ///
+    /// # Errors
+    /// When it does not become ready.
+    pub async fn start_api_server(&self) -> Result<()> {
+        self.run_api_server()?;
+        self.api_server_is_ready().await
+    }
+
+    /// Creates a namespace and waits until pods can be created in it.
+    ///
+    /// # Errors
+    /// When it exists, or cannot be created.
+    pub async fn namespace(&self, name: &str) -> Result<()> {
+        self.create(
+            "/api/v1/namespaces",
+            &json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}),
+        )
+        .await?;
+        self.wait_for(&format!("/api/v1/namespaces/{name}/serviceaccounts/default"), |_| true)
+            .await?;
+        Ok(())
+    }
+
+    /// Creates a service account that may do what `rules` (of a Role) say, in its own namespace.
+    /// [`everything`] is the rule that allows all.
+    ///
+    /// # Errors
+    /// When one of the objects cannot be created.
+    pub async fn service_account(&self, namespace: &str, name: &str, rules: Value) -> Result<()> {
+        let metadata = json!({"name": name, "namespace": namespace});
+        let rbac = format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}");
+        self.create(
+            &format!("/api/v1/namespaces/{namespace}/serviceaccounts"),
+            &json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata}),
+        )
+        .await?;
+        self.create(
+            &format!("{rbac}/roles"),
+            &json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": metadata, "rules": rules}),
+        )
+        .await?;
+        self.create(
+            &format!("{rbac}/rolebindings"),
+            &json!({
+                "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": metadata,
+                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name},
+                "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": namespace}],
+            }),
+        )
+        .await?;
+        Ok(())
+    }
+
+    /// Lets a service account do what `rules` say in the whole cluster.
+    ///
+    /// # Errors
+    /// When one of the objects cannot be created.
+    pub async fn cluster_role(&self, namespace: &str, service_account: &str, rules: Value) -> Result<()> {
+        let metadata = json!({"name": format!("{namespace}-{service_account}")});
+        self.bind_cluster_role(
+            metadata,
+            rules,
+            json!({"kind": "ServiceAccount", "name": service_account, "namespace": namespace}),
+        )
+        .await
+    }
+
+    /// POSTs an object as admin; answers with what was created.
+    ///
+    /// # Errors
+    /// When the API server refuses it.
+    pub async fn create(&self, collection: &str, object: &Value) -> Result<Value> {
+        let request = http_request("POST", collection, Some(object))?;
+        self.client(User::Admin)
+            .await?
+            .request(request)
+            .await
+            .with_context(|| format!("cannot create in {collection}"))
+    }
+
+    /// GETs a path as admin; none if it is not there.
+    ///
+    /// # Errors
+    /// When the API server fails.
+    pub async fn get(&self, path: &str) -> Result<Option<Value>> {
+        match self
+            .client(User::Admin)
+            .await?
+            .request(http_request("GET", path, None)?)
+            .await
+        {
+            Ok(value) => Ok(Some(value)),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("cannot get {path}")),
+        }
+    }
+
+    /// DELETEs a path as admin.
+    ///
+    /// # Errors
+    /// When the API server refuses.
+    pub async fn delete(&self, path: &str) -> Result<()> {
+        let _: Value = self
+            .client(User::Admin)
+            .await?
+            .request(http_request("DELETE", path, None)?)
+            .await
+            .with_context(|| format!("cannot delete {path}"))?;
+        Ok(())
+    }
+
+    /// Applies a merge patch as admin; `path` may end in `/status`.
+    ///
+    /// # Errors
+    /// When the API server refuses.
+    pub async fn patch(&self, path: &str, patch: &Value) -> Result<Value> {
+        let mut request = http_request("PATCH", path, Some(patch))?;
+        request
+            .headers_mut()
+            .insert("content-type", "application/merge-patch+json".parse()?);
+        self.client(User::Admin)
+            .await?
+            .request(request)
+            .await
+            .with_context(|| format!("cannot patch {path}"))
+    }
+
+    /// Waits until the object at `path` exists and fulfils `condition`.
+    ///
+    /// # Errors
+    /// When that takes longer than a minute; says what the object was at the end.
+    pub async fn wait_for(&self, path: &str, condition: impl Fn(&Value) -> bool) -> Result<Value> {
+        let client = self.client(User::Admin).await?;
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let last = client.request::<Value>(http_request("GET", path, None)?).await;
+            match last {
+                Ok(object) if condition(&object) => return Ok(object),
+                last if Instant::now() > end => bail!("{path} did not become as awaited; last: {last:?}"),
+                _ => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        }
+    }
+
+    fn spawn(tools: PathBuf) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("berth-control-plane-").tempdir()?;
+        let ports = Ports::find()?;
+        let plane = Self {
+            address: format!("https://127.0.0.1:{}", ports.api),
+            folder,
+            tools,
+            ports,
+            processes: Mutex::default(),
+        };
+        plane.write_files()?;
+        plane.run(
+            ETCD,
+            "etcd",
+            &[
+                format!("--data-dir={}", plane.path("etcd").display()),
+                format!("--listen-client-urls=http://127.0.0.1:{}", plane.ports.etcd),
+                format!("--advertise-client-urls=http://127.0.0.1:{}", plane.ports.etcd),
+                format!("--listen-peer-urls=http://127.0.0.1:{}", plane.ports.etcd_peer),
+                "--unsafe-no-fsync".to_owned(),
+                "--log-level=warn".to_owned(),
+            ],
+        )?;
+        plane.run_api_server()?;
+        Ok(plane)
+    }
+
+    /// Waits for the API server, then starts what needs it.
+    async fn settle(&self) -> Result<()> {
+        self.api_server_is_ready().await?;
+        let kubeconfig = format!("--kubeconfig={}", self.kubeconfig(User::Admin).display());
+        self.run(
+            KUBERNETES,
+            "kube-controller-manager",
+            &[
+                kubeconfig.clone(),
+                format!("--service-account-private-key-file={}", self.path("sa.key").display()),
+                "--leader-elect=false".to_owned(),
+                "--bind-address=127.0.0.1".to_owned(),
+                format!("--secure-port={}", self.ports.controller_manager),
+                // Garbage collection and namespaces are waited for in tests.
+                "--concurrent-gc-syncs=5".to_owned(),
+            ],
+        )?;
+        self.run(
+            KUBERNETES,
+            "kube-scheduler",
+            &[
+                kubeconfig.clone(),
+                "--leader-elect=false".to_owned(),
+                "--bind-address=127.0.0.1".to_owned(),
+                format!("--secure-port={}", self.ports.scheduler),
+            ],
+        )?;
+        self.run(
+            KWOK,
+            "kwok",
+            &[
+                kubeconfig,
+                "--manage-all-nodes=true".to_owned(),
+                format!("--config={}", self.path("kwok.yaml").display()),
+                format!("--server-address=127.0.0.1:{}", self.ports.kwok),
+            ],
+        )?;
+        self.create("/api/v1/nodes", &json!({
+            "apiVersion": "v1", "kind": "Node",
+            "metadata": {"name": "node", "annotations": {"kwok.x-k8s.io/node": "fake"}, "labels": {"kubernetes.io/os": "linux"}},
+        }))
+        .await?;
+        self.bind_cluster_role(
+            json!({"name": "berth"}),
+            json!([
+                {"apiGroups": ["*"], "resources": ["*"], "verbs": ["get", "list", "watch"]},
+                {"apiGroups": [""], "resources": ["serviceaccounts"], "verbs": ["impersonate"]},
+                {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create"]},
+            ]),
+            json!({"kind": "User", "name": "berth"}),
+        )
+        .await?;
+        self.wait_for("/api/v1/namespaces/default/serviceaccounts/default", |_| true)
+            .await?;
+        self.wait_for("/api/v1/nodes/node", |node| {
+            node["spec"]["taints"].is_null()
+                && node["status"]["conditions"]
+                    .as_array()
+                    .is_some_and(|all| all.iter().any(|one| one["type"] == "Ready" && one["status"] == "True"))
+        })
+        .await?;
+        Ok(())
+    }
+
+    async fn bind_cluster_role(&self, metadata: Value, rules: Value, subject: Value) -> Result<()> {
+        let rbac = "/apis/rbac.authorization.k8s.io/v1";
+        let api_version = "rbac.authorization.k8s.io/v1";
+        self.create(
+            &format!("{rbac}/clusterroles"),
+            &json!({"apiVersion": api_version, "kind": "ClusterRole", "metadata": metadata, "rules": rules}),
+        )
+        .await?;
+        self.create(
+            &format!("{rbac}/clusterrolebindings"),
+            &json!({
+                "apiVersion": api_version, "kind": "ClusterRoleBinding", "metadata": metadata, "subjects": [subject],
+                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": metadata["name"]},
+            }),
+        )
+        .await?;
+        Ok(())
+    }
+
+    fn run_api_server(&self) -> Result<()> {
+        let key = self.path("sa.key");
+        self.run(
+            KUBERNETES,
+            "kube-apiserver",
+            &[
+                format!("--etcd-servers=http://127.0.0.1:{}", self.ports.etcd),
+                format!("--cert-dir={}", self.path("certificates").display()),
+                format!("--secure-port={}", self.ports.api),
+                "--bind-address=127.0.0.1".to_owned(),
+                format!("--service-account-key-file={}", key.display()),
+                format!("--service-account-signing-key-file={}", key.display()),
+                "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
+                "--service-cluster-ip-range=10.0.0.0/24".to_owned(),
+                "--authorization-mode=RBAC".to_owned(),
+                format!("--token-auth-file={}", self.path("tokens.csv").display()),
+                "--shutdown-delay-duration=0s".to_owned(),
+            ],
+        )
+    }
+
+    async fn api_server_is_ready(&self) -> Result<()> {
+        // Its certificate is its own work; clients can be made once it is there.
+        let certificate = self.path("certificates/apiserver.crt");
+        let end = Instant::now() + PATIENCE;
+        loop {
+            self.all_run()?;
+            if certificate.exists() {
+                let ready = self
+                    .client(User::Admin)
+                    .await?
+                    .request_text(http_request("GET", "/readyz", None)?)
+                    .await;
+                if ready.is_ok() {
+                    return Ok(());
+                }
+            }
+            ensure!(
+                Instant::now() < end,
+                "kube-apiserver did not become ready; {}",
+                self.log("kube-apiserver")
+            );
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    fn run(&self, set: &str, binary: &'static str, arguments: &[String]) -> Result<()> {
+        let program = self.tools.join(set).join(binary);
+        let process = Process::spawn(&program, arguments, &self.path(&format!("{binary}.log")))?;
+        self.processes.lock().unwrap().insert(binary, process);
+        Ok(())
+    }
+
+    fn all_run(&self) -> Result<()> {
+        for (binary, process) in self.processes.lock().unwrap().iter_mut() {
+            if let Some(status) = process.0.try_wait()? {
+                bail!("{binary} ended with {status}; {}", self.log(binary));
+            }
+        }
+        Ok(())
+    }
+
+    /// The last lines of a log, for a message.
+    fn log(&self, binary: &str) -> String {
+        let log = std::fs::read_to_string(self.path(&format!("{binary}.log"))).unwrap_or_default();
+        let lines: Vec<_> = log.lines().collect();
+        format!("its log ends:\n{}", lines[lines.len().saturating_sub(15)..].join("\n"))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn write_files(&self) -> Result<()> {
+        let tokens: BTreeMap<_, _> = [User::Admin, User::Berth]
+            .map(|user| (user.name(), uuid::Uuid::new_v4().to_string()))
+            .into();
+        std::fs::write(
+            self.path("tokens.csv"),
+            format!(
+                "{},admin,admin,system:masters\n{},berth,berth\n",
+                tokens[User::Admin.name()],
+                tokens[User::Berth.name()]
+            ),
+        )?;
+        std::fs::write(self.path("sa.key"), private_key())?;
+        std::fs::write(self.path("kwok.yaml"), include_str!("../kwok.yaml"))?;
+        for user in [User::Admin, User::Berth] {
+            let kubeconfig = json!({
+                "apiVersion": "v1", "kind": "Config", "current-context": "test",
+                "contexts": [{"name": "test", "context": {"cluster": "test", "user": user.name(), "namespace": "default"}}],
+                "clusters": [{"name": "test", "cluster": {
+                    "server": self.address, "certificate-authority": self.path("certificates/apiserver.crt"),
+                }}],
+                "users": [{"name": user.name(), "user": {"token": tokens[user.name()]}}],
+            });
+            std::fs::write(self.kubeconfig(user), serde_json::to_string_pretty(&kubeconfig)?)?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for ControlPlane {
+    fn drop(&mut self) {
+        // Etcd last, so that the others do not fill their logs.
+        let mut processes = self.processes.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        processes.retain(|binary, _| *binary == "etcd");
+        processes.clear();
+    }
+}
+
+/// The rule of a Role that allows all.
+#[must_use]
+pub fn everything() -> Value {
+    json!([{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}])
+}
+
+/// A child that ends when this value, or this process, does: a shell holds the end of a
+/// pipe of ours and kills the child when the pipe closes.
+#[derive(Debug)]
+struct Process(Child);
+
+impl Process {
+    fn spawn(program: &Path, arguments: &[String], log: &Path) -> Result<Self> {
+        const WATCHDOG: &str = r#"
+            exec 3<&0
+            "$@" </dev/null 3<&- &
+            child=$!
+            { cat <&3 >/dev/null; kill -9 $child; } 2>/dev/null &
+            exec 3<&-
+            wait $child
+        "#;
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(log)?;
+        Command::new("sh")
+            .args(["-c", WATCHDOG, "watchdog"])
+            .arg(program)
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .map(Self)
+            .with_context(|| format!("cannot start {}", program.display()))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
+    }
+}
+
+/// Free ports on loopback, below those that the system gives to outgoing connections.
+#[derive(Debug)]
+struct Ports {
+    etcd: u16,
+    etcd_peer: u16,
+    api: u16,
+    controller_manager: u16,
+    scheduler: u16,
+    kwok: u16,
+}
+
+impl Ports {
+    fn find() -> Result<Self> {
+        let mut candidates = std::iter::repeat_with(|| 10_000 + (uuid::Uuid::new_v4().as_u128() % 20_000) as u16)
+            .take(1_000)
+            .filter(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok());
+        let mut next = || candidates.next().context("no free port on 127.0.0.1");
+        Ok(Self {
+            etcd: next()?,
+            etcd_peer: next()?,
+            api: next()?,
+            controller_manager: next()?,
+            scheduler: next()?,
+            kwok: next()?,
+        })
+    }
+}
+
+/// The folder with the tools; says what to do if one is missing.
+fn tools() -> Result<PathBuf> {
+    let folder = match std::env::var_os("BERTH_TOOLS") {
+        Some(folder) => PathBuf::from(folder),
+        None => std::env::home_dir()
+            .context("no home directory; set BERTH_TOOLS")?
+            .join(".cache/berth/tools"),
+    };
+    let needed = [
+        (ETCD, "etcd"),
+        (KUBERNETES, "kube-apiserver"),
+        (KUBERNETES, "kube-controller-manager"),
+        (KUBERNETES, "kube-scheduler"),
+        (KWOK, "kwok"),
+    ];
+    for (set, binary) in needed {
+        let path = folder.join(set).join(binary);
+        ensure!(
+            path.is_file(),
+            "{} is missing. Run `cargo xtask setup`, or run the tests by `cargo xtask test`; \
+             BERTH_TOOLS names another folder.",
+            path.display()
+        );
+    }
+    Ok(folder)
+}
+
+/// A fresh P-256 key, as the API server signs service account tokens with it: any 32 bytes
+/// are one, and the readers compute its public half.
+fn private_key() -> String {
+    let mut der = vec![0x30, 0x31, 0x02, 0x01, 0x01, 0x04, 0x20];
+    der.extend(uuid::Uuid::new_v4().as_bytes());
+    der.extend(uuid::Uuid::new_v4().as_bytes());
+    der.extend([0xa0, 0x0a, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07]);
+    let text = base64::engine::general_purpose::STANDARD.encode(der);
+    let lines: Vec<_> = text.as_bytes().chunks(64).map(String::from_utf8_lossy).collect();
+    format!(
+        "-----BEGIN EC PRIVATE KEY-----\n{}\n-----END EC PRIVATE KEY-----\n",
+        lines.join("\n")
+    )
+}
+
+fn http_request(method: &str, path: &str, body: Option<&Value>) -> Result<http::Request<Vec<u8>>> {
+    let body = body.map(serde_json::to_vec).transpose()?.unwrap_or_default();
+    Ok(http::Request::builder()
+        .method(method)
+        .uri(path)
+        .header("content-type", "application/json")
+        .body(body)?)
+}
