@@ -28,8 +28,15 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new(&small()).unwr
 /// Settings for a test: a small pool, no cache.
 fn small() -> Settings {
     let some = |number| NonZeroU32::new(number).unwrap();
-    let pool = Pool::Slots { memories: some(16), max_memory: 256 << 20 };
-    Settings { pool, concurrency: some(4), ..Settings::default() }
+    let pool = Pool::Slots {
+        memories: some(16),
+        max_memory: 256 << 20,
+    };
+    Settings {
+        pool,
+        concurrency: some(4),
+        ..Settings::default()
+    }
 }
 
 fn plugin(name: &str) -> Arc<Plugin> {
@@ -41,7 +48,10 @@ fn facts() -> Facts {
         adapter: "lz".to_owned(),
         trigger: Trigger::Timer,
         subject: Subject {
-            key: SubjectKey { kind: "Cluster".to_owned(), id: "c-1".to_owned() },
+            key: SubjectKey {
+                kind: "Cluster".to_owned(),
+                id: "c-1".to_owned(),
+            },
             href: "/api/hyperfleet/v1/clusters/c-1".to_owned(),
             generation: 3,
             deleting: false,
@@ -71,7 +81,9 @@ fn context() -> CallContext {
 
 /// Asks a guest for its preconditions.
 async fn ask(name: &str, context: &CallContext) -> Result<Answered, CallError> {
-    plugin(name).call(&Question::Preconditions { facts: facts() }, context).await
+    plugin(name)
+        .call(&Question::Preconditions { facts: facts() }, context)
+        .await
 }
 
 /// Why a guest gives no answer.
@@ -83,5 +95,8 @@ async fn cause(name: &str, context: &CallContext) -> Cause {
 }
 
 fn proceed(carry: Value) -> PhaseAnswer {
-    PhaseAnswer { said: Said::Preconditions(Verdict::Proceed), carry }
+    PhaseAnswer {
+        said: Said::Preconditions(Verdict::Proceed),
+        carry,
+    }
 }

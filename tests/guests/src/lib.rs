@@ -19,7 +19,10 @@ use wasi_preview1_component_adapter_provider::WASI_SNAPSHOT_PREVIEW1_REACTOR_ADA
 pub fn component(name: &str) -> Vec<u8> {
     let world = if name == "all-phases" { "everyone" } else { "asker" };
     let wasi = Adapter::Module(WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER);
-    let options = Options { wit: Some((&folder("wit"), world)), adapter: wasi };
+    let options = Options {
+        wit: Some((&folder("wit"), world)),
+        adapter: wasi,
+    };
     componentize(&module(name), &options).expect("the guest implements its world")
 }
 

@@ -8,5 +8,5 @@
     (i32.store (i32.const 20) (i32.const 2048))
     (i32.store (i32.const 24) (i32.const 9))
     (i32.store (i32.const 28) (i32.const 2057))
-    (i32.store (i32.const 32) (i32.const 13))
+    (i32.store (i32.const 32) (i32.const 14))
     i32.const 16))

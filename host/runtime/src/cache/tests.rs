@@ -11,11 +11,16 @@ struct Place {
 
 impl Place {
     fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap() }
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+        }
     }
 
     fn settings(&self) -> CacheSettings {
-        CacheSettings { folder: self.folder.path().join("cache"), key: None }
+        CacheSettings {
+            folder: self.folder.path().join("cache"),
+            key: None,
+        }
     }
 
     fn cache(&self) -> Cache {
@@ -23,8 +28,10 @@ impl Place {
     }
 
     fn entries(&self) -> Vec<PathBuf> {
-        let mut entries: Vec<_> =
-            fs::read_dir(self.folder.path().join("cache")).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let mut entries: Vec<_> = fs::read_dir(self.folder.path().join("cache"))
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect();
         entries.sort();
         entries
     }
@@ -36,18 +43,27 @@ impl Place {
             concurrency: NonZeroU32::MIN,
             ..Settings::default()
         };
-        Runtime::new(&settings).unwrap().load(&berth_test_guests::component(guest)).unwrap();
+        Runtime::new(&settings)
+            .unwrap()
+            .load(&berth_test_guests::component(guest))
+            .unwrap();
     }
 }
 
 fn engine() -> Engine {
-    crate::engine::engine(&Settings { pool: Pool::OnDemand, ..Settings::default() }).unwrap()
+    crate::engine::engine(&Settings {
+        pool: Pool::OnDemand,
+        ..Settings::default()
+    })
+    .unwrap()
 }
 
 fn filled(place: &Place, engine: &Engine, guest: &str) -> Digest {
     let bytes = berth_test_guests::component(guest);
     let digest = Digest::of(&bytes);
-    place.cache().put(engine, &digest, &Component::from_binary(engine, &bytes).unwrap());
+    place
+        .cache()
+        .put(engine, &digest, &Component::from_binary(engine, &bytes).unwrap());
     digest
 }
 
@@ -73,7 +89,9 @@ fn a_damaged_entry_is_noticed_and_removed() {
     for (number, damage) in damages.iter().enumerate() {
         let place = Place::new();
         let digest = filled(&place, &engine, "obedient");
-        let [path] = &place.entries()[..] else { panic!("one entry") };
+        let [path] = &place.entries()[..] else {
+            panic!("one entry")
+        };
         let mut entry = fs::read(path).unwrap();
         damage(&mut entry);
         fs::write(path, entry).unwrap();
@@ -86,7 +104,9 @@ fn a_damaged_entry_is_noticed_and_removed() {
 fn every_single_changed_bit_of_the_head_is_noticed() {
     let (place, engine) = (Place::new(), engine());
     filled(&place, &engine, "obedient");
-    let [path] = &place.entries()[..] else { panic!("one entry") };
+    let [path] = &place.entries()[..] else {
+        panic!("one entry")
+    };
     let name = path.file_name().unwrap().to_str().unwrap();
     let (cache, entry) = (place.cache(), fs::read(path).unwrap());
     assert!(cache.verified(name, &entry).is_some());
@@ -101,7 +121,9 @@ fn every_single_changed_bit_of_the_head_is_noticed() {
 fn swapped_entries_are_noticed() {
     let (place, engine) = (Place::new(), engine());
     let (one, two) = (filled(&place, &engine, "obedient"), filled(&place, &engine, "traps"));
-    let [first, second] = &place.entries()[..] else { panic!("two entries") };
+    let [first, second] = &place.entries()[..] else {
+        panic!("two entries")
+    };
     let aside = place.folder.path().join("aside");
     fs::rename(first, &aside).unwrap();
     fs::rename(second, first).unwrap();
@@ -123,7 +145,9 @@ fn an_entry_under_another_key_is_not_loaded() {
 fn a_runtime_rebuilds_what_was_damaged() {
     let place = Place::new();
     place.load("obedient");
-    let [path] = &place.entries()[..] else { panic!("one entry") };
+    let [path] = &place.entries()[..] else {
+        panic!("one entry")
+    };
     let sound = fs::read(path).unwrap();
     fs::write(path, b"damaged").unwrap();
     place.load("obedient");
@@ -160,9 +184,17 @@ fn the_key_is_ours_alone() {
     let key = place.folder.path().join("cache.key");
     assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
     fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
-    assert!(matches!(Cache::open(&place.settings()), Err(CacheError::OpenKey { mode: 0o644, .. })));
+    assert!(matches!(
+        Cache::open(&place.settings()),
+        Err(CacheError::OpenKey { mode: 0o644, .. })
+    ));
     let given = place.folder.path().join("given");
-    let with = || Cache::open(&CacheSettings { key: Some(given.clone()), ..place.settings() });
+    let with = || {
+        Cache::open(&CacheSettings {
+            key: Some(given.clone()),
+            ..place.settings()
+        })
+    };
     assert!(matches!(with(), Err(CacheError::Key { .. })));
     write_new(place.folder.path(), "given", &[b"short"]).unwrap();
     assert!(matches!(with(), Err(CacheError::ShortKey { size: 5, .. })));

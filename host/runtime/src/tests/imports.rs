@@ -26,14 +26,21 @@ const ASKERS: [(&str, &str, &str); 5] = [
 
 fn all() -> Grants {
     Grants {
-        fleet: vec![PathGrant { methods: vec!["GET".to_owned(), "POST".to_owned()], path: "/**".to_owned() }],
+        fleet: vec![PathGrant {
+            methods: vec!["GET".to_owned(), "POST".to_owned()],
+            path: "/**".to_owned(),
+        }],
         cluster: vec![KindGrant {
             api_version: "v1".to_owned(),
             kind: "ConfigMap".to_owned(),
             namespace: None,
             name: None,
         }],
-        http: vec![HostGrant { host: "example.com".to_owned(), methods: vec![], insecure: false }],
+        http: vec![HostGrant {
+            host: "example.com".to_owned(),
+            methods: vec![],
+            insecure: false,
+        }],
         ..Grants::default()
     }
 }
@@ -53,7 +60,11 @@ impl HostCalls for Generous {
         Ok(vec![Value::String("x".repeat(self.0))])
     }
     async fn http(&self, _: &HttpQuestion) -> Result<HttpAnswer, HttpRefusal> {
-        Ok(HttpAnswer { status: 200, headers: vec![], body: vec![b'x'; self.0] })
+        Ok(HttpAnswer {
+            status: 200,
+            headers: vec![],
+            body: vec![b'x'; self.0],
+        })
     }
 }
 
@@ -77,8 +88,17 @@ impl HostCalls for Silent {
 }
 
 fn asking(config: &str, grants: Grants, host: impl HostCalls + 'static) -> CallContext {
-    let limits = Limits { host_time: Duration::from_millis(50), ..Limits::default() };
-    CallContext { config: config.into(), grants: Arc::new(grants), host: Arc::new(host), limits, ..context() }
+    let limits = Limits {
+        host_time: Duration::from_millis(50),
+        ..Limits::default()
+    };
+    CallContext {
+        config: config.into(),
+        grants: Arc::new(grants),
+        host: Arc::new(host),
+        limits,
+        ..context()
+    }
 }
 
 #[test]
@@ -94,7 +114,9 @@ fn every_function_that_can_be_imported_is_asked_below() {
             found.push(format!("{interface}#{name}"));
         }
     }
-    let asked: Vec<_> = std::iter::once("log#emit").chain(ASKERS.iter().map(|(function, ..)| *function)).collect();
+    let asked: Vec<_> = std::iter::once("log#emit")
+        .chain(ASKERS.iter().map(|(function, ..)| *function))
+        .collect();
     assert_eq!(found, asked);
     let everything = include_str!("../../../../wit/worlds.wit");
     let imported = ["log", "fleet", "cluster", "http"].map(|name| format!("import {name};"));
@@ -105,7 +127,9 @@ fn every_function_that_can_be_imported_is_asked_below() {
 #[tokio::test]
 async fn every_import_is_denied_without_a_grant() {
     for (function, guest, config) in ASKERS {
-        let answered = ask(guest, &asking(config, Grants::default(), Generous(3))).await.unwrap();
+        let answered = ask(guest, &asking(config, Grants::default(), Generous(3)))
+            .await
+            .unwrap();
         match answered.answer.said {
             Said::Preconditions(Verdict::NotApplicable(why)) => {
                 assert!(why.starts_with("no grant covers"), "{function}: {why}");
@@ -119,16 +143,33 @@ async fn every_import_is_denied_without_a_grant() {
 #[tokio::test]
 async fn a_grant_for_one_import_opens_no_other() {
     let one = |index: usize| match index {
-        0 => Grants { fleet: all().fleet, ..Grants::default() },
-        1 => Grants { cluster: all().cluster, ..Grants::default() },
-        _ => Grants { http: all().http, ..Grants::default() },
+        0 => Grants {
+            fleet: all().fleet,
+            ..Grants::default()
+        },
+        1 => Grants {
+            cluster: all().cluster,
+            ..Grants::default()
+        },
+        _ => Grants {
+            http: all().http,
+            ..Grants::default()
+        },
     };
-    let owner = |function: &str| ["fleet", "cluster", "http"].iter().position(|name| function.starts_with(name));
+    let owner = |function: &str| {
+        ["fleet", "cluster", "http"]
+            .iter()
+            .position(|name| function.starts_with(name))
+    };
     for granted in 0..3 {
         for (function, guest, config) in ASKERS {
             let answered = ask(guest, &asking(config, one(granted), Generous(3))).await.unwrap();
             let proceeds = answered.answer.said == Said::Preconditions(Verdict::Proceed);
-            assert_eq!(proceeds, owner(function) == Some(granted), "{function} with grant {granted}");
+            assert_eq!(
+                proceeds,
+                owner(function) == Some(granted),
+                "{function} with grant {granted}"
+            );
         }
     }
 }
@@ -155,7 +196,11 @@ async fn an_answer_that_is_too_large_is_refused() {
 async fn host_time_obeyed() {
     for (function, guest, config) in ASKERS {
         let answered = ask(guest, &asking(config, all(), Generous(3))).await.unwrap();
-        assert_eq!(answered.answer.said, Said::Preconditions(Verdict::Proceed), "{function}");
+        assert_eq!(
+            answered.answer.said,
+            Said::Preconditions(Verdict::Proceed),
+            "{function}"
+        );
     }
 }
 

@@ -17,26 +17,51 @@ const MUCH: u64 = u64::MAX / 2;
 async fn fuel_obeyed() {
     let answered = ask("obedient", &context()).await.unwrap();
     assert_eq!(answered.answer, proceed(Value::Null));
-    assert!(answered.fuel_used > 0 && answered.fuel_used < 10_000, "{}", answered.fuel_used);
+    assert!(
+        answered.fuel_used > 0 && answered.fuel_used < 10_000,
+        "{}",
+        answered.fuel_used
+    );
 }
 
 #[tokio::test]
 async fn fuel_violated() {
-    let error = ask("loops", &with(Limits { fuel: 100_000, ..Limits::default() })).await.unwrap_err();
-    assert!(matches!(error.cause, Cause::FuelExhausted { limit: 100_000 }), "{error:?}");
+    let error = ask(
+        "loops",
+        &with(Limits {
+            fuel: 100_000,
+            ..Limits::default()
+        }),
+    )
+    .await
+    .unwrap_err();
+    assert!(
+        matches!(error.cause, Cause::FuelExhausted { limit: 100_000 }),
+        "{error:?}"
+    );
     assert_eq!(error.reason(), Reason::PluginFuelExhausted);
     assert_eq!(error.fuel_used, 100_000);
 }
 
 #[tokio::test]
 async fn deadline_obeyed() {
-    let limits = Limits { deadline: Duration::from_secs(5), ..Limits::default() };
-    assert_eq!(ask("obedient", &with(limits)).await.unwrap().answer, proceed(Value::Null));
+    let limits = Limits {
+        deadline: Duration::from_secs(5),
+        ..Limits::default()
+    };
+    assert_eq!(
+        ask("obedient", &with(limits)).await.unwrap().answer,
+        proceed(Value::Null)
+    );
 }
 
 #[tokio::test]
 async fn deadline_violated() {
-    let limits = Limits { fuel: MUCH, deadline: Duration::from_millis(30), ..Limits::default() };
+    let limits = Limits {
+        fuel: MUCH,
+        deadline: Duration::from_millis(30),
+        ..Limits::default()
+    };
     let since = Instant::now();
     let cause = cause("loops", &with(limits)).await;
     assert!(matches!(cause, Cause::DeadlineExceeded { .. }), "{cause:?}");
@@ -46,7 +71,11 @@ async fn deadline_violated() {
 
 #[tokio::test]
 async fn a_guest_that_loops_does_not_keep_others_of_its_thread_waiting() {
-    let limits = Limits { fuel: MUCH, deadline: Duration::from_millis(500), ..Limits::default() };
+    let limits = Limits {
+        fuel: MUCH,
+        deadline: Duration::from_millis(500),
+        ..Limits::default()
+    };
     let context = with(limits);
     let neighbour = async {
         let since = Instant::now();
@@ -61,30 +90,61 @@ async fn a_guest_that_loops_does_not_keep_others_of_its_thread_waiting() {
 
 #[tokio::test]
 async fn memory_obeyed() {
-    let limits = Limits { memory: 64 << 20, ..Limits::default() };
-    assert_eq!(ask("starts-large", &with(limits)).await.unwrap().answer, proceed(Value::Null));
+    let limits = Limits {
+        memory: 64 << 20,
+        ..Limits::default()
+    };
+    assert_eq!(
+        ask("starts-large", &with(limits)).await.unwrap().answer,
+        proceed(Value::Null)
+    );
 }
 
 #[tokio::test]
 async fn memory_violated() {
     for guest in ["grows", "starts-large"] {
-        let cause = cause(guest, &with(Limits { memory: 16 << 20, ..Limits::default() })).await;
-        assert!(matches!(cause, Cause::MemoryExceeded { limit } if limit == 16 << 20), "{guest}: {cause:?}");
+        let cause = cause(
+            guest,
+            &with(Limits {
+                memory: 16 << 20,
+                ..Limits::default()
+            }),
+        )
+        .await;
+        assert!(
+            matches!(cause, Cause::MemoryExceeded { limit } if limit == 16 << 20),
+            "{guest}: {cause:?}"
+        );
         assert_eq!(cause.reason(), Reason::PluginMemoryExceeded);
     }
 }
 
 #[tokio::test]
 async fn the_sum_of_all_memories_counts() {
-    let limits = |memory| with(Limits { memory, ..Limits::default() });
-    assert_eq!(ask("sums", &limits(24 << 20)).await.unwrap().answer, proceed(Value::Null));
+    let limits = |memory| {
+        with(Limits {
+            memory,
+            ..Limits::default()
+        })
+    };
+    assert_eq!(
+        ask("sums", &limits(24 << 20)).await.unwrap().answer,
+        proceed(Value::Null)
+    );
     let cause = cause("sums", &limits(16 << 20)).await;
     assert!(matches!(cause, Cause::MemoryExceeded { .. }), "{cause:?}");
 }
 
 #[tokio::test]
 async fn tables_count_as_memory() {
-    let cause = cause("grows-table", &with(Limits { memory: 512 << 10, ..Limits::default() })).await;
+    let cause = cause(
+        "grows-table",
+        &with(Limits {
+            memory: 512 << 10,
+            ..Limits::default()
+        }),
+    )
+    .await;
     assert!(matches!(cause, Cause::MemoryExceeded { .. }), "{cause:?}");
 }
 
@@ -96,8 +156,17 @@ async fn stack_violated() {
 }
 
 fn large(size: usize) -> CallContext {
-    let limits = Limits { memory: 200 << 20, fuel: MUCH, deadline: Duration::from_secs(20), ..Limits::default() };
-    CallContext { config: size.to_string().into(), limits, ..context() }
+    let limits = Limits {
+        memory: 200 << 20,
+        fuel: MUCH,
+        deadline: Duration::from_secs(20),
+        ..Limits::default()
+    };
+    CallContext {
+        config: size.to_string().into(),
+        limits,
+        ..context()
+    }
 }
 
 #[tokio::test]
@@ -110,7 +179,10 @@ async fn output_obeyed() {
 async fn output_violated() {
     for size in [(1 << 20) + 1, 100 << 20] {
         let cause = cause("answers-large", &large(size)).await;
-        assert!(matches!(cause, Cause::OutputTooLarge { limit } if limit == 1 << 20), "{cause:?}");
+        assert!(
+            matches!(cause, Cause::OutputTooLarge { limit } if limit == 1 << 20),
+            "{cause:?}"
+        );
         assert_eq!(cause.reason(), Reason::PluginOutputTooLarge);
     }
 }
@@ -125,12 +197,26 @@ async fn arguments_of_imports_are_output_too() {
 async fn log_lines_obeyed() {
     let answered = ask("logs", &context()).await.unwrap();
     assert_eq!((answered.log_lines.len(), answered.log_lines_dropped), (10, 0));
-    assert_eq!(answered.log_lines[0], LogLine { level: Level::Warn, message: "null".to_owned() });
+    assert_eq!(
+        answered.log_lines[0],
+        LogLine {
+            level: Level::Warn,
+            message: "null".to_owned()
+        }
+    );
 }
 
 #[tokio::test]
 async fn log_lines_violated() {
-    let answered = ask("logs", &with(Limits { log_lines: 3, ..Limits::default() })).await.unwrap();
+    let answered = ask(
+        "logs",
+        &with(Limits {
+            log_lines: 3,
+            ..Limits::default()
+        }),
+    )
+    .await
+    .unwrap();
     assert_eq!((answered.log_lines.len(), answered.log_lines_dropped), (3, 7));
 }
 
