@@ -331,10 +331,10 @@ pub async fn a_report_that_stays_swallowed_is_not_called_stored(fleet: &dyn Flee
     assert_eq!(arranged.simulation.take_requests().len(), 4);
 }
 
-pub async fn the_row_of_another_host_at_the_same_time_is_not_taken_for_ours(fleet: &dyn Fleet, arranged: &Arranged) {
-    let cluster = arranged.cluster("east-1");
+/// Another host reports failure, at this time.
+fn theirs(arranged: &Arranged, cluster: &str, time: &str) {
     let mut theirs = serde_json::to_value(with(report("dns", 1), "Available", Truth::False)).unwrap();
-    theirs["observed_time"] = json!("2026-08-21T12:00:00.123456Z");
+    theirs["observed_time"] = json!(time);
     let path = format!("{cluster}/statuses");
     let put = |state: &mut FleetState, now| {
         state
@@ -342,6 +342,11 @@ pub async fn the_row_of_another_host_at_the_same_time_is_not_taken_for_ours(flee
             .status
     };
     assert_eq!(arranged.simulation.with(put), 201);
+}
+
+pub async fn the_row_of_another_host_at_the_same_time_is_not_taken_for_ours(fleet: &dyn Fleet, arranged: &Arranged) {
+    let cluster = arranged.cluster("east-1");
+    theirs(arranged, &cluster, "2026-08-21T12:00:00.123456Z");
 
     assert_eq!(fleet.report(&cluster, &report("dns", 1)).await, Ok(Reported::Stored));
 
@@ -353,14 +358,16 @@ pub async fn the_row_of_another_host_at_the_same_time_is_not_taken_for_ours(flee
 
 pub async fn a_row_from_a_clock_a_little_ahead_is_replaced_once_it_was_read(fleet: &dyn Fleet, arranged: &Arranged) {
     let cluster = arranged.cluster("east-1");
-    arranged.client_clock.advance(Duration::from_secs(40));
-    fleet.report(&cluster, &report("dns", 1)).await.unwrap();
-    arranged.client_clock.set(arranged.server_clock.now());
+    theirs(arranged, &cluster, "2026-08-21T12:00:40Z");
+    assert_eq!(fleet.report(&cluster, &report("dns", 1)).await, Ok(Reported::Discarded));
 
     fleet.statuses(&cluster).await.unwrap();
-    let changed = with(report("dns", 1), "Available", Truth::False);
 
-    assert_eq!(fleet.report(&cluster, &changed).await, Ok(Reported::Stored));
+    assert_eq!(fleet.report(&cluster, &report("dns", 1)).await, Ok(Reported::Stored));
+    assert_eq!(
+        condition(&arranged.look(&cluster), "DnsSuccessful"),
+        json!(["True", "AllDone", 1])
+    );
 }
 
 pub async fn a_wrong_clock_is_corrected_by_the_apis(fleet: &dyn Fleet, arranged: &Arranged) {
@@ -459,6 +466,30 @@ pub async fn a_wait_beyond_the_limit_is_left_to_the_caller(fleet: &dyn Fleet, ar
     );
     assert_eq!(retry_after, Some(Duration::from_mins(1)));
     assert_eq!(arranged.client_clock.take_sleeps(), []);
+}
+
+pub async fn an_overloaded_api_is_given_up_within_the_limit(fleet: &dyn Fleet, arranged: &Arranged) {
+    let cluster = arranged.cluster("east-1");
+    arranged.simulation.inject(
+        &Fault::Status {
+            status: 503,
+            retry_after: None,
+        },
+        1000,
+    );
+    let before = arranged.client_clock.elapsed();
+
+    let fault = fleet.report(&cluster, &report("dns", 1)).await.unwrap_err();
+
+    assert!(
+        unreachable_with(&fault).0.contains("answered 503: HYPERFLEET-SVC-001"),
+        "{fault:?}"
+    );
+    let spent = arranged.client_clock.elapsed() - before;
+    assert!(
+        (Duration::from_secs(7)..=Duration::from_secs(10)).contains(&spent),
+        "{spent:?}"
+    );
 }
 
 pub async fn a_partition_ends_each_call_in_time_and_heals(fleet: &dyn Fleet, arranged: &Arranged) {
@@ -602,7 +633,13 @@ pub async fn calls_cannot_bring_their_own_credentials_or_methods(fleet: &dyn Fle
     let cluster = arranged.cluster("east-1");
     arranged.simulation.take_requests();
 
-    for header in ["Authorization", "HOST", "cookie", "Content-Length"] {
+    for header in [
+        "Authorization",
+        "HOST",
+        "cookie",
+        "Content-Length",
+        "X-HyperFleet-System",
+    ] {
         let mut action = action("GET", &cluster, None);
         action.headers.push((header.to_owned(), "x".to_owned()));
         let fault = fleet.send(&action).await.unwrap_err();
@@ -667,6 +704,7 @@ macro_rules! fleet_contract {
             a_report_whose_answer_was_lost_is_sent_again_with_a_later_time
             a_wait_that_the_api_asks_for_is_kept
             a_wait_beyond_the_limit_is_left_to_the_caller
+            an_overloaded_api_is_given_up_within_the_limit
             a_partition_ends_each_call_in_time_and_heals
             a_deleted_resource_vanishes_with_the_last_finalized
             paths_that_are_not_the_apis_are_never_sent

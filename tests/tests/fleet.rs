@@ -5,9 +5,12 @@
 #[path = "fleet/http.rs"]
 mod http;
 
+use std::time::Duration;
+
 use berth::{
-    fleet::Client,
-    simulate::fleet::{InMemory, Server},
+    fleet::{Client, Clock as _},
+    simulate::fleet::{Fault, InMemory, Server},
+    world::Fleet as _,
 };
 use berth_tests::fleet_contract::{self, Arranged};
 
@@ -49,3 +52,22 @@ macro_rules! in_memory {
 
 berth_tests::fleet_contract!(over_http);
 berth_tests::fleet_contract!(in_memory);
+
+#[tokio::test]
+async fn a_slow_api_is_waited_for_up_to_the_limits() {
+    let arranged = Arranged::new();
+    let cluster = arranged.cluster("east-1");
+    let settings = Arranged::settings("http://fleet.example");
+    let clock = arranged.client_clock.clone();
+    let fleet = InMemory::with_clock(&arranged.simulation, &settings, clock).unwrap();
+
+    arranged.simulation.inject(&Fault::Slow(Duration::from_secs(2)), 1);
+    assert!(fleet.get(&cluster).await.is_ok());
+    assert_eq!(arranged.client_clock.take_sleeps(), [Duration::from_secs(2)]);
+
+    let before = arranged.client_clock.elapsed();
+    arranged.simulation.inject(&Fault::Slow(Duration::from_secs(30)), 100);
+    let fault = fleet.get(&cluster).await.unwrap_err();
+    assert!(fault.to_string().contains("no answer within"), "{fault}");
+    assert!(arranged.client_clock.elapsed() - before <= settings.timeout);
+}

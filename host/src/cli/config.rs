@@ -11,7 +11,7 @@ use crate::config::host::{KEYS, Shown};
 #[derive(Debug, Subcommand)]
 pub(super) enum ConfigCommand {
     /// Shows every setting and where it comes from. The contents of secret files are never shown.
-    Show(ShowArgs),
+    Show(Box<ShowArgs>),
     /// Lists every key of berth.yaml with its variable, its default and its meaning.
     Keys,
 }

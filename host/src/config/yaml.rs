@@ -102,12 +102,37 @@ impl Node {
     }
 }
 
+/// Deeper nesting is refused: nobody writes it, and reading is recursive.
+const MAX_DEPTH: usize = 64;
+
+/// What reading [`MAX_DEPTH`] levels needs, several times over.
+const STACK: usize = 32 << 20;
+
 /// Reads all documents of a text. Empty documents are left out.
+///
+/// The parser needs some 40 KiB of stack a level in a debug build, and threads of an async
+/// runtime have little: so it gets a thread of its own.
 pub(crate) fn parse(text: &str) -> Result<Vec<Node>, Malformed> {
+    let unread = |message: &str| Malformed {
+        at: Position::default(),
+        message: message.to_owned(),
+    };
+    std::thread::scope(|scope| {
+        let reader = std::thread::Builder::new().name("yaml".to_owned()).stack_size(STACK);
+        match reader.spawn_scoped(scope, || read(text)) {
+            Ok(reading) => reading.join().unwrap_or_else(|_| Err(unread("the parser gave up"))),
+            Err(error) => Err(unread(&format!("the parser cannot be started: {error}"))),
+        }
+    })
+}
+
+fn read(text: &str) -> Result<Vec<Node>, Malformed> {
     let options = serde_saphyr::options! {
         duplicate_keys: DuplicateKeyPolicy::PassThrough,
         strict_booleans: true,
         with_snippet: false,
+        // Aliases are bounded by the parser's own defaults.
+        budget: serde_saphyr::budget! { max_depth: MAX_DEPTH, max_nodes: 50_000 },
     };
     serde_saphyr::from_multiple_with_options::<Spanned<Content>>(text, options)
         .map(|documents| documents.into_iter().map(Node::from).collect::<Vec<_>>())
@@ -126,6 +151,9 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Node>, Malformed> {
 /// The parser repeats the position at the end of its message; we print it in front.
 fn sentence(message: &str) -> String {
     let line = message.lines().next().unwrap_or_default();
+    if line.contains("budget breached") || line.contains("recursion limit") {
+        return "it is nested too deeply, or too large".to_owned();
+    }
     let line = line.strip_prefix("error: ").unwrap_or(line);
     match line.find(" at line ") {
         Some(end) => line[..end].to_owned(),

@@ -1,4 +1,4 @@
-//! The client: what each call sends, how often, and what it makes of the answer.
+//! The client: what each call sends, and what it makes of the answer.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,14 +12,15 @@ use serde_json::{Map, Value};
 
 use super::{
     address::{self, Base},
-    answer::{self, Echo, Exchanged, Page},
+    answer::{self, Echo, Page},
     clock::{Clock, SystemClock},
+    exchange::{Call, Line},
     http::Http,
-    retry::{self, Repeat},
+    retry::Repeat,
     settings::{BuildError, Settings},
     stamp::{Stamp, Stamps},
     token::TokenFile,
-    transport::{Request, Response, Transport, TransportError},
+    transport::Transport,
 };
 use crate::world::Fleet;
 
@@ -29,7 +30,7 @@ const PAGE: usize = 100;
 const PAGES: usize = 100;
 /// How often a report is sent again that the API acknowledged without storing it.
 const RESENDS: u32 = 3;
-/// Headers that only the client itself sets.
+/// Headers that only the client itself sets, besides those that begin with [`IDENTITY`].
 const OURS: [&str; 8] = [
     "authorization",
     "connection",
@@ -41,22 +42,20 @@ const OURS: [&str; 8] = [
     "upgrade",
 ];
 
+/// Headers that begin so say on whose behalf a call is made.
+const IDENTITY: &str = "x-hyperfleet-";
+
 /// A client of the HyperFleet API.
 pub struct Client {
-    transport: Arc<dyn Transport>,
-    clock: Arc<dyn Clock>,
-    base: Base,
-    token: Option<TokenFile>,
-    timeout: Duration,
-    attempt_timeout: Duration,
+    line: Line,
     stamps: Stamps,
 }
 
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Client")
-            .field("base", &self.base.text())
-            .field("token", &self.token)
+            .field("base", &self.line.base.text())
+            .field("token", &self.line.token)
             .finish_non_exhaustive()
     }
 }
@@ -96,116 +95,18 @@ impl Client {
                 return Err(BuildError::Limit { setting });
             }
         }
-        Ok(Self {
+        let line = Line {
             transport,
             clock,
             base: Base::new(&settings.url)?,
             token: settings.token_file.as_deref().map(TokenFile::new),
             timeout: settings.timeout,
             attempt_timeout: settings.attempt_timeout,
+        };
+        Ok(Self {
+            line,
             stamps: Stamps::default(),
         })
-    }
-
-    fn deadline(&self) -> Duration {
-        self.clock.elapsed().saturating_add(self.timeout)
-    }
-
-    /// Sends until there is an answer that is worth no further attempt, or no time is left.
-    async fn exchange(&self, call: &Call<'_>, body: &mut Body<'_>, deadline: Duration) -> Result<Answer, FleetFault> {
-        let Call { method, target, .. } = *call;
-        let mut rotated = false;
-        let mut attempt = 0;
-        loop {
-            let token = self.read_token().await?;
-            let left = deadline.saturating_sub(self.clock.elapsed());
-            if left.is_zero() {
-                return Err(self.unreachable(call, &format!("no time was left of {:?}", self.timeout)));
-            }
-            let request = Request {
-                method: method.to_owned(),
-                target: target.to_owned(),
-                headers: call.headers.to_vec(),
-                token: token.clone(),
-                body: body(),
-                timeout: left.min(self.attempt_timeout),
-            };
-            let result = self.transport.exchange(request).await;
-            let now = self.clock.now();
-            let (wait, outcome) = match result {
-                Ok(response) => {
-                    if let Some(date) = response.header("date") {
-                        self.stamps.learn(now, date);
-                    }
-                    if response.status == 401 && !rotated && self.read_token().await? != token {
-                        rotated = true;
-                        continue;
-                    }
-                    let again = call.repeat.after_status(response.status);
-                    let retry_after = retry::retry_after(&response, now);
-                    let answer = Answer {
-                        response,
-                        token,
-                        retry_after,
-                    };
-                    if !again {
-                        return Ok(answer);
-                    }
-                    (retry_after.unwrap_or_default(), Ok(answer))
-                }
-                Err(error) => {
-                    let fault = match &error {
-                        TransportError::Connect(_) | TransportError::Broken(_) | TransportError::Timeout(_) => {
-                            self.unreachable(call, &error.to_string())
-                        }
-                        TransportError::TooLarge(_) => FleetFault::Misconfigured {
-                            message: format!("{method} {target} at {}: {error}; check `url`", self.base.text()),
-                        },
-                        TransportError::Invalid(_) => FleetFault::Rejected {
-                            status: 400,
-                            message: format!("not sent: {method} {target}: {error}"),
-                        },
-                    };
-                    if !call.repeat.after_error(&error) {
-                        return Err(fault);
-                    }
-                    (Duration::ZERO, Err(fault))
-                }
-            };
-            let wait = wait.max(retry::backoff(attempt, rand::random()));
-            if wait >= deadline.saturating_sub(self.clock.elapsed()) {
-                return outcome;
-            }
-            tracing::debug!(method, target, attempt, ?wait, "the HyperFleet API is called again");
-            self.clock.sleep(wait).await;
-            attempt += 1;
-        }
-    }
-
-    async fn read_token(&self) -> Result<Option<String>, FleetFault> {
-        match &self.token {
-            Some(file) => file.read().await.map(Some),
-            None => Ok(None),
-        }
-    }
-
-    fn unreachable(&self, call: &Call<'_>, cause: &str) -> FleetFault {
-        let message = format!("{} {} at {}: {cause}", call.method, call.target, self.base.text());
-        FleetFault::Unreachable {
-            message,
-            retry_after: None,
-        }
-    }
-
-    fn exchanged<'a>(&'a self, call: &'a Call<'_>, answer: &'a Answer) -> Exchanged<'a> {
-        Exchanged {
-            method: call.method,
-            target: call.target,
-            base: self.base.text(),
-            token: answer.token.as_deref(),
-            response: &answer.response,
-            retry_after: answer.retry_after,
-        }
     }
 
     /// GETs JSON.
@@ -216,8 +117,8 @@ impl Client {
             headers: &[],
             repeat: Repeat::Freely,
         };
-        let answer = self.exchange(&call, &mut || None, deadline).await?;
-        let exchanged = self.exchanged(&call, &answer);
+        let answer = self.line.exchange(&self.stamps, &call, &mut || None, deadline).await?;
+        let exchanged = self.line.exchanged(&call, &answer);
         if answer.success() {
             exchanged.json()
         } else {
@@ -226,36 +127,11 @@ impl Client {
     }
 }
 
-/// What does not change between the attempts of a request.
-struct Call<'a> {
-    method: &'a str,
-    target: &'a str,
-    headers: &'a [(String, String)],
-    repeat: Repeat,
-}
-
-/// Makes the body of the next attempt.
-type Body<'a> = dyn FnMut() -> Option<Vec<u8>> + Send + 'a;
-
-/// The last answer to a request.
-struct Answer {
-    response: Response,
-    /// What it was asked with.
-    token: Option<String>,
-    retry_after: Option<Duration>,
-}
-
-impl Answer {
-    fn success(&self) -> bool {
-        (200..300).contains(&self.response.status)
-    }
-}
-
 #[async_trait]
 impl Fleet for Client {
     async fn get(&self, path: &str) -> Result<Value, FleetFault> {
         let target = address::target(path)?;
-        let result = self.read(target, self.deadline()).await;
+        let result = self.read(target, self.line.deadline()).await;
         if result == Err(FleetFault::Gone) {
             self.stamps.forget(target);
         }
@@ -264,7 +140,7 @@ impl Fleet for Client {
 
     async fn statuses(&self, path: &str) -> Result<Vec<AdapterStatus>, FleetFault> {
         let path = address::resource(path)?;
-        let deadline = self.deadline();
+        let deadline = self.line.deadline();
         let mut rows: Vec<AdapterStatus> = Vec::new();
         let mut received = 0_u64;
         for number in 1..=PAGES {
@@ -274,7 +150,7 @@ impl Fleet for Client {
             received += u64::try_from(length).unwrap_or(u64::MAX);
             for row in page.items {
                 self.stamps
-                    .seen(path, &row.adapter, &row.last_report_time, self.clock.now());
+                    .seen(path, &row.adapter, &row.last_report_time, self.line.clock.now());
                 // A row that moved to a later page while we read is there twice: the later one is newer.
                 match rows.iter_mut().find(|known| known.adapter == row.adapter) {
                     Some(known) => *known = row,
@@ -289,7 +165,7 @@ impl Fleet for Client {
         Err(FleetFault::Misconfigured {
             message: format!(
                 "GET {path}/statuses at {}: more than {PAGES} pages; check `url`",
-                self.base.text()
+                self.line.base.text()
             ),
         })
     }
@@ -304,24 +180,24 @@ impl Fleet for Client {
             headers: &[],
             repeat: Repeat::Freely,
         };
-        let deadline = self.deadline();
+        let deadline = self.line.deadline();
         let mut corrected = false;
         let mut resends = 0;
         loop {
             let mut stamp: Option<Stamp> = None;
             let mut body = || {
                 // A later attempt gets a later time: an earlier one may have been executed.
-                let next = self.stamps.next(path, &report.adapter, self.clock.now());
+                let next = self.stamps.next(path, &report.adapter, self.line.clock.now());
                 stamp = Some(next);
                 let mut document = document.clone();
                 document.insert("observed_time".to_owned(), Value::String(next.text()));
                 serde_json::to_vec(&document).ok()
             };
-            let answer = self.exchange(&call, &mut body, deadline).await?;
+            let answer = self.line.exchange(&self.stamps, &call, &mut body, deadline).await?;
             let Some(stamp) = stamp else {
-                return Err(self.unreachable(&call, "nothing was sent"));
+                return Err(self.line.unreachable(&call, "nothing was sent"));
             };
-            let exchanged = self.exchanged(&call, &answer);
+            let exchanged = self.line.exchanged(&call, &answer);
             match answer.response.status {
                 204 => return Ok(Reported::Discarded),
                 200..=299 => {
@@ -332,11 +208,11 @@ impl Fleet for Client {
                             resends += 1;
                             if let Some(row) = row {
                                 self.stamps
-                                    .seen(path, &row.adapter, &row.last_report_time, self.clock.now());
+                                    .seen(path, &row.adapter, &row.last_report_time, self.line.clock.now());
                             }
                         }
                         Echo::Other => {
-                            return Err(self.unreachable(
+                            return Err(self.line.unreachable(
                                 &call,
                                 &format!("acknowledged {} times, but another row was kept", resends + 1),
                             ));
@@ -362,7 +238,7 @@ impl Fleet for Client {
     }
 
     async fn send(&self, action: &HttpAction) -> Result<(u16, Value), FleetFault> {
-        let target = self.base.relative(&action.url)?;
+        let target = self.line.base.relative(&action.url)?;
         let refuse = |problem: String| {
             Err(FleetFault::Rejected {
                 status: 400,
@@ -375,11 +251,7 @@ impl Fleet for Client {
                 action.method
             ));
         }
-        if let Some((name, _)) = action
-            .headers
-            .iter()
-            .find(|(name, _)| OURS.contains(&name.to_ascii_lowercase().as_str()))
-        {
+        if let Some((name, _)) = action.headers.iter().find(|(name, _)| is_ours(name)) {
             return refuse(format!("sets the header {name:?}, which only the host sets"));
         }
         let call = Call {
@@ -389,9 +261,17 @@ impl Fleet for Client {
             repeat: Repeat::of(&action.method),
         };
         let mut body = || action.body.as_ref().map(|body| body.as_bytes().to_vec());
-        let answer = self.exchange(&call, &mut body, self.deadline()).await?;
+        let answer = self
+            .line
+            .exchange(&self.stamps, &call, &mut body, self.line.deadline())
+            .await?;
         Ok((answer.response.status, answer::body(&answer.response)))
     }
+}
+
+fn is_ours(header: &str) -> bool {
+    let header = header.to_ascii_lowercase();
+    header.starts_with(IDENTITY) || OURS.contains(&header.as_str())
 }
 
 /// A report as the API takes it, but for its time.

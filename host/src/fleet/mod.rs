@@ -19,6 +19,7 @@ mod address;
 mod answer;
 mod client;
 mod clock;
+mod exchange;
 mod http;
 mod retry;
 mod settings;

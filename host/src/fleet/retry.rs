@@ -10,6 +10,8 @@ use super::transport::{Response, TransportError};
 const FIRST: Duration = Duration::from_millis(100);
 /// No wait is longer, unless the API asks for it.
 const LONGEST: Duration = Duration::from_secs(2);
+/// A longer wait cannot be meant.
+const LONGEST_ASKED: Duration = Duration::from_hours(24);
 
 /// Whether a request may be sent again although it may have been executed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,16 +61,17 @@ pub(super) fn backoff(attempt: u32, jitter: f64) -> Duration {
     full.mul_f64(0.5 + jitter.clamp(0.0, 1.0) / 2.0)
 }
 
-/// How long the API asks to wait: seconds, or a date by its own clock.
+/// How long the API asks to wait: seconds, or a date by its own clock. A day at most.
 pub(super) fn retry_after(response: &Response, now: Timestamp) -> Option<Duration> {
     let value = response.header("retry-after")?.trim();
     if let Ok(seconds) = value.parse::<u64>() {
-        return Some(Duration::from_secs(seconds));
+        return Some(Duration::from_secs(seconds).min(LONGEST_ASKED));
     }
     let date = |text: &str| jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok();
     let until = date(value)?;
     let now = response.header("date").and_then(date).unwrap_or(now);
-    Some(Duration::try_from(until.duration_since(now)).unwrap_or(Duration::ZERO))
+    let wait = Duration::try_from(until.duration_since(now)).unwrap_or(Duration::ZERO);
+    Some(wait.min(LONGEST_ASKED))
 }
 
 #[cfg(test)]
@@ -130,6 +133,11 @@ mod tests {
         assert_eq!(
             retry_after(&response("Fri, 21 Aug 2026 11:00:00 GMT"), now),
             Some(Duration::ZERO)
+        );
+        assert_eq!(retry_after(&response("18446744073709551615"), now), Some(LONGEST_ASKED));
+        assert_eq!(
+            retry_after(&response("Fri, 21 Aug 2099 11:00:00 GMT"), now),
+            Some(LONGEST_ASKED)
         );
         assert_eq!(retry_after(&response("soon"), now), None);
     }

@@ -107,11 +107,7 @@ pub fn decode(document: Value) -> Result<Event, Refusal> {
         None => return Err(Refusal::AttributeMissing("specversion")),
     }
     for attribute in ["id", "source", "type"] {
-        if !fields
-            .get(attribute)
-            .and_then(Value::as_str)
-            .is_some_and(|text| !text.is_empty())
-        {
+        if fields.get(attribute).and_then(Value::as_str).is_none_or(str::is_empty) {
             return Err(Refusal::AttributeMissing(attribute));
         }
     }

@@ -361,6 +361,26 @@ fn known(reason: &str) -> &'static str {
     own.unwrap_or(Reason::PluginFailed.name())
 }
 
+/// Metrics that have seen each of their methods called.
+#[cfg(test)]
+pub(crate) fn sampled() -> Metrics {
+    let metrics = Metrics::new("1.2.3", "48");
+    metrics.event_received("http");
+    metrics.event_refused("http", "TypeUnknown");
+    metrics.event_settled(EventResult::Done);
+    metrics.reconcile_finished("lz", "A2", Duration::from_millis(20));
+    metrics.plugin_called("lz", "lz", Phase::Status, Ok(()), Duration::from_millis(2), 7_000);
+    metrics.plugin_called("lz", "lz", Phase::Status, Err("PluginTrapped"), Duration::ZERO, 1);
+    metrics.report_sent("lz", ReportResult::Stored, 1.5);
+    metrics.report_sent("lz", ReportResult::Failed, 2.5);
+    metrics.trouble("lz", Trouble::A4, "QuotaExceeded");
+    metrics.documents_read(2, 1);
+    metrics.queue_depth(3);
+    metrics.watch_objects("Job", 4);
+    metrics.watch_bytes(5);
+    metrics
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -369,20 +389,7 @@ mod tests {
 
     #[test]
     fn metrics_have_stable_names_and_labels() {
-        let metrics = Metrics::new("1.2.3", "48");
-        metrics.event_received("http");
-        metrics.event_refused("http", "TypeUnknown");
-        metrics.event_settled(EventResult::Done);
-        metrics.reconcile_finished("lz", "A2", Duration::from_millis(20));
-        metrics.plugin_called("lz", "lz", Phase::Status, Ok(()), Duration::from_millis(2), 7_000);
-        metrics.plugin_called("lz", "lz", Phase::Status, Err("PluginTrapped"), Duration::ZERO, 1);
-        metrics.report_sent("lz", ReportResult::Stored, 1.5);
-        metrics.report_sent("lz", ReportResult::Failed, 2.5);
-        metrics.trouble("lz", Trouble::A4, "QuotaExceeded");
-        metrics.documents_read(2, 1);
-        metrics.queue_depth(3);
-        metrics.watch_objects("Job", 4);
-        metrics.watch_bytes(5);
+        let metrics = sampled();
         let text = metrics.encode().unwrap();
         let mut values: Vec<&str> = text
             .lines()

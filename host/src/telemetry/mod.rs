@@ -9,3 +9,6 @@ mod metrics;
 
 pub use logging::{Format, LoggingError, init};
 pub use metrics::{EventResult, Metrics, ReportResult, Trouble};
+
+#[cfg(test)]
+pub(crate) use metrics::sampled;

@@ -20,12 +20,33 @@ pub(crate) fn spell(double: f64) -> String {
     format!("{digits}e{sign}{:02}", exponent.abs())
 }
 
+/// A double in JSON: a whole one without decimals, as Kubernetes wants its integers. None for what JSON cannot say.
+pub(crate) fn to_json(double: f64) -> Option<serde_json::Number> {
+    if double.fract() == 0.0 && double.abs() <= EXACT {
+        // Exact: it is whole and small enough.
+        return Some((double as i64).into());
+    }
+    serde_json::Number::from_f64(double)
+}
+
+/// Up to here every whole number is a double.
+const EXACT: f64 = 9_007_199_254_740_992.0;
+
 /// From this power of ten on numbers are spelled with an exponent.
 const SHORTEST_EXPONENT: i32 = 6;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whole_doubles_are_integers_in_json() {
+        let written: Vec<_> = [2.0, -0.0, 0.5, 1e300, f64::NAN]
+            .map(|double| to_json(double).map(|n| n.to_string()))
+            .into();
+        let expected = [Some("2"), Some("0"), Some("0.5"), Some("1e+300"), None].map(|text| text.map(str::to_owned));
+        assert_eq!(written, expected);
+    }
 
     #[test]
     fn doubles_are_spelled_with_as_few_digits_as_needed() {

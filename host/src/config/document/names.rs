@@ -166,6 +166,14 @@ pub(super) fn object_name(text: &str) -> Result<(), String> {
     }
 }
 
+/// The form of a namespace, or `*` for any.
+pub(super) fn namespace_pattern(text: &str) -> Result<(), String> {
+    if text == "*" || Name::Label.allows(text) {
+        return Ok(());
+    }
+    Err("is not a namespace: use lower-case letters, digits and `-`, or `*` for any".to_owned())
+}
+
 /// The form of a path pattern: whole segments, `*` for one, a final `**` for the rest.
 pub(super) fn path_pattern(text: &str) -> Result<(), String> {
     let Some(path) = text.strip_prefix('/') else {

@@ -75,10 +75,7 @@ impl Origin {
         let longest = self
             .moved
             .iter()
-            .filter(|(from, _)| {
-                path.strip_prefix(from.as_str())
-                    .is_some_and(|rest| ends_a_segment(rest))
-            })
+            .filter(|(from, _)| path.strip_prefix(from.as_str()).is_some_and(ends_a_segment))
             .max_by_key(|(from, _)| from.len());
         match longest {
             Some((from, to)) => {

@@ -8,7 +8,7 @@ use berth_engine::adapter::{
 
 use super::{
     API_VERSION,
-    names::{Name, api_version, name, name_or_any, object_name, pattern},
+    names::{Name, api_version, name, name_or_any, namespace_pattern, object_name, pattern},
     plugins, steps,
 };
 use crate::config::reader::{Item, Mapping, Notes};
@@ -175,10 +175,12 @@ fn permits(spec: &Mapping<'_>) -> Vec<Permit> {
 
 fn permit(item: &Item<'_>) -> Option<Permit> {
     let mapping = item.mapping(&["apiVersion", "kind", "namespace", "name"])?;
+    let placeholders = [".subject.id", ".subject.kind", ".owner.id"];
+    // A namespace of each subject's own is what many adapters create their objects in.
+    let in_namespaces = [".subject.id", ".owner.id"];
     let namespace = mapping
         .get("namespace")
-        .and_then(|item| name_or_any(&item, Name::Label));
-    let placeholders = [".subject.id", ".subject.kind", ".owner.id"];
+        .and_then(|item| pattern(&item, &in_namespaces, namespace_pattern));
     let object = mapping
         .get("name")
         .and_then(|item| pattern(&item, &placeholders, object_name));

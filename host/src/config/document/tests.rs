@@ -717,21 +717,22 @@ preconditions: [{plugin: lz}]"
 #[test]
 fn permits_are_checked() {
     insta::assert_snapshot!(
-        spec("permits:\n  - {apiVersion: v1, kind: Namespace}\n  - {apiVersion: v1, kind: Job, name: 'lz-{{ .subject.href }}'}\n  - {apiVersion: v1, kind: Job, namespace: 'a-{{ .subject.id }}'}\n  - {kind: job}\n  - {apiVersion: batch, kind: Job, name: Upper}"),
+        spec("permits:\n  - {apiVersion: v1, kind: Namespace}\n  - {apiVersion: v1, kind: Job, name: 'lz-{{ .subject.href }}'}\n  - {apiVersion: v1, kind: Job, namespace: 'a-{{ .subject.kind }}'}\n  - {apiVersion: v1, kind: Job, namespace: 'a-{{ .subject.id }}'}\n  - {apiVersion: v1, kind: Job, namespace: Bad}\n  - {kind: job}\n  - {apiVersion: batch, kind: Job, name: Upper}"),
         @r#"
     docs/a.yaml:5:3: spec: `namespace` is missing
     docs/a.yaml:7:7: spec.permits[0]: `Namespace` is cluster-scoped: `name` is needed
       hint: name it with a placeholder: `name: "lz-{{ .subject.id }}"`
     docs/a.yaml:8:41: spec.permits[1].name: unknown placeholder `{{ .subject.href }}`
       hint: did you mean `{{ .subject.id }}`?
-    docs/a.yaml:9:46: spec.permits[2].namespace: `a-{{ .subject.id }}` is not a usable name
-      hint: use lower-case letters, digits and `-`, at most 63, beginning and ending with a letter or digit
-    docs/a.yaml:10:7: spec.permits[3]: `apiVersion` is missing
-    docs/a.yaml:10:14: spec.permits[3].kind: `job` is not a usable name
+    docs/a.yaml:9:46: spec.permits[2].namespace: unknown placeholder `{{ .subject.kind }}`
+      hint: did you mean `{{ .subject.id }}`?
+    docs/a.yaml:11:46: spec.permits[4].namespace: `Bad` is not a namespace: use lower-case letters, digits and `-`, or `*` for any
+    docs/a.yaml:12:7: spec.permits[5]: `apiVersion` is missing
+    docs/a.yaml:12:14: spec.permits[5].kind: `job` is not a usable name
       hint: use letters and digits, beginning with a capital: `NodePool`
-    docs/a.yaml:11:20: spec.permits[4].apiVersion: `batch` is not a group and version
+    docs/a.yaml:13:20: spec.permits[6].apiVersion: `batch` is not a group and version
       hint: write it as in a manifest: `v1` or `batch/v1`
-    docs/a.yaml:11:44: spec.permits[4].name: `Upper` is not an object's name: use lower-case letters, digits, `-`, `.` and `:`
+    docs/a.yaml:13:44: spec.permits[6].name: `Upper` is not an object's name: use lower-case letters, digits, `-`, `.` and `:`
     "#
     );
     insta::assert_snapshot!(spec("permits: []"), @r"
@@ -840,4 +841,48 @@ fn a_folder_is_read_file_by_file_and_a_bad_one_harms_only_itself() {
             .len(),
         1
     );
+}
+
+#[test]
+fn brackets_without_end_are_refused() {
+    let deep = format!("a: {}", "[".repeat(200_000));
+    insta::assert_snapshot!(problems(&deep), @"docs/a.yaml:1:259: not YAML: it is nested too deeply, or too large");
+    let closed = format!("a: {}{}", "[".repeat(100_000), "]".repeat(100_000));
+    insta::assert_snapshot!(problems(&closed), @"docs/a.yaml:1:259: not YAML: it is nested too deeply, or too large");
+}
+
+#[test]
+fn mappings_without_end_are_refused() {
+    let nested = (0..2_000)
+        .map(|depth| format!("{}a:\n", " ".repeat(depth)))
+        .collect::<String>();
+    insta::assert_snapshot!(problems(&nested), @"docs/a.yaml:65:65: not YAML: it is nested too deeply, or too large");
+}
+
+#[test]
+fn aliases_that_multiply_are_refused() {
+    let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for level in 1..10 {
+        let before = level - 1;
+        let items = vec![format!("*a{before}"); 10].join(", ");
+        bomb.push_str(&format!("a{level}: &a{level} [{items}]\n"));
+    }
+    insta::assert_snapshot!(problems(&bomb), @"docs/a.yaml:5:25: not YAML: it is nested too deeply, or too large");
+}
+
+proptest::proptest! {
+    #[test]
+    fn a_damaged_document_never_makes_it_panic(at in 0..GOOD.len(), length in 0_usize..40, put in "[\\[\\]{}:,'\"&*|>a-z0-9 \n-]{0,6}") {
+        let end = (at + length).min(GOOD.len());
+        let text = format!("{}{put}{}", &GOOD[..at], &GOOD[end..]);
+        let loading = load(&text);
+        proptest::prop_assert!(!loading.problems.is_empty() || !loading.adapters.is_empty());
+    }
+
+    #[test]
+    fn no_path_makes_the_way_back_panic(path in "[a-z0-9.\\[\\]\"]{0,30}") {
+        let origin = load(GOOD).strict().unwrap().remove(0).origin;
+        let problem = origin.problem(DECLARATIVE, &path, "bad");
+        proptest::prop_assert!(problem.line > 0);
+    }
 }

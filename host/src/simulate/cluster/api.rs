@@ -267,7 +267,8 @@ impl Model {
         let mut found: Vec<Observed> = Vec::new();
         for scope in &ownership.kinds {
             for document in self.listed(scope) {
-                let ours = labels.iter().all(|(label, value)| has_label(document, label, value));
+                let labelled = labels.iter().all(|(label, value)| has_label(document, label, value));
+                let ours = labelled && !document::is_controlled(document);
                 if ours && !found.iter().any(|other| other.uid == document::uid(document)) {
                     found.push(self.observed(document));
                 }

@@ -139,7 +139,6 @@ impl Model {
                 Some(pod) => pods.push(pod),
                 None => {
                     refused = true;
-                    self.again(key, self.pace.retry);
                     break;
                 }
             }

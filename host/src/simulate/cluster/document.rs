@@ -96,14 +96,22 @@ pub(super) fn remove_finalizer(document: &mut Value, finalizer: &str) {
     }
 }
 
-/// The status of a condition, such as `True`.
+/// Whether a controller made it. Such objects may carry their maker's labels and are still not
+/// what somebody applied.
+pub(super) fn is_controlled(document: &Value) -> bool {
+    items(document, &["metadata", "ownerReferences"])
+        .iter()
+        .any(|owner| owner["controller"] == true)
+}
+
+/// A condition, if it is there.
 pub(super) fn condition<'a>(document: &'a Value, kind: &str) -> Option<&'a Value> {
     items(document, &["status", "conditions"])
         .iter()
         .find(|condition| condition["type"] == kind)
 }
 
-/// Whether a condition is `True`.
+/// Whether a condition is true.
 pub(super) fn holds(document: &Value, kind: &str) -> bool {
     condition(document, kind).is_some_and(|condition| condition["status"] == "True")
 }

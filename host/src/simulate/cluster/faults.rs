@@ -15,7 +15,7 @@ fn fault(cause: ClusterCause, message: String) -> ClusterFault {
 }
 
 pub(super) fn unreachable() -> ClusterFault {
-    let message = "error trying to connect: tcp connect error: Connection refused (os error 111)";
+    let message = "Kubernetes API unreachable: tcp connect error: Connection refused (os error 111)";
     fault(ClusterCause::Unreachable, message.to_owned())
 }
 
@@ -96,7 +96,7 @@ pub(super) fn quota(kind: &Kind, name: &str, problem: &str) -> ClusterFault {
 
 pub(super) fn refused_pod(kind: &Kind, name: &str, problem: &str) -> ClusterFault {
     fault(
-        ClusterCause::Forbidden,
+        ClusterCause::Admission,
         format!("{} \"{name}\" is forbidden: {problem}", kind.resource()),
     )
 }

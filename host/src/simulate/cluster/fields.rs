@@ -232,8 +232,8 @@ fn set(document: &mut Value, path: &[Step], value: Value) {
                     .position(|item| is_item(item, key, wanted))
                     .unwrap_or_else(|| {
                         let value = serde_json::from_str(wanted).unwrap_or_default();
-                    items.push(Value::Object(Map::from_iter([((*key).to_owned(), value)])));
-                    items.len() - 1
+                        items.push(Value::Object(Map::from_iter([((*key).to_owned(), value)])));
+                        items.len() - 1
                     });
                 set(&mut items[at], rest, value);
             }

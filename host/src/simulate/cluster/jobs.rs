@@ -94,7 +94,7 @@ impl Model {
                     Some(until) if wanted > 0 && until > self.now => self.again_at(key, until),
                     Some(_) | None => {
                         for _ in 0..wanted.max(0) {
-                            match self.create_job_pod(key, job) {
+                            match self.create_pod(key, job, &[TRACKING]) {
                                 Some(pod) => active.push(pod),
                                 None => break,
                             }
@@ -159,16 +159,13 @@ impl Model {
         }
     }
 
-    fn create_job_pod(&mut self, key: &Key, job: &Value) -> Option<(Key, Value)> {
-        let pod = self.create_pod(key, job, &[TRACKING]);
-        if pod.is_none() {
-            self.again(key, self.pace.retry);
-        }
-        pod
-    }
-
-    /// Creates a pod from its owner's template; a refusal becomes an Event of the owner.
+    /// Creates a pod from its owner's template; a refusal becomes an Event of the owner, and the
+    /// owner is looked at again after a pause, not earlier.
     pub(super) fn create_pod(&mut self, owner: &Key, document: &Value, finalizers: &[&str]) -> Option<(Key, Value)> {
+        if let Some(again) = self.store.marked(owner, "refused").filter(|again| *again > self.now) {
+            self.again_at(owner, again);
+            return None;
+        }
         let kind = self.kinds.get("v1", "Pod").cloned()?;
         let name = format!("{}-{}", owner.name, suffix(self.store.next()));
         let key = Key::new("v1", "Pod", &owner.namespace, &name);
@@ -207,6 +204,10 @@ impl Model {
                     .message
                     .replace(&format!("\"{name}\""), &format!("\"{}-\"", owner.name));
                 self.event(owner, "Warning", "FailedCreate", &format!("Error creating: {message}"));
+                let again = later(self.now, self.pace.retry);
+                self.store.unmark(owner, "refused");
+                self.store.mark(owner, "refused", again);
+                self.again_at(owner, again);
                 None
             }
         }

@@ -98,6 +98,10 @@ impl Model {
             self.again_at(key, ready);
             return;
         }
+        if let Some(again) = self.store.marked(key, "again").filter(|again| *again > self.now) {
+            self.again_at(key, again);
+            return;
+        }
         if annotation(pod, OUTCOME) == Some("image-pull-backoff") {
             self.wait_with(key, pod, "ImagePullBackOff", |image| {
                 format!("Back-off pulling image \"{image}\"")
@@ -115,7 +119,7 @@ impl Model {
         if let Some(problem) = self.missing_configuration(key, pod) {
             self.event(key, "Warning", "Failed", &format!("Error: {problem}"));
             self.wait_with(key, pod, "CreateContainerConfigError", |_| problem.clone());
-            self.again(key, self.pace.retry);
+            self.try_again(key, self.pace.retry);
             return;
         }
         self.start(key, pod, &[]);
@@ -132,14 +136,22 @@ impl Model {
             self.event(key, "Warning", "Failed", "Error: ErrImagePull");
             self.wait_with(key, pod, "ErrImagePull", |_| message.clone());
             // The kubelet backs off before it pulls again; that is when it is sure.
-            self.again(key, self.pace.start);
+            self.try_again(key, self.pace.start);
         } else {
             self.event(key, "Warning", "Failed", "Error: ImagePullBackOff");
             self.wait_with(key, pod, "ImagePullBackOff", |image| {
                 format!("Back-off pulling image \"{image}\": ErrImagePull: {message}")
             });
-            self.again(key, self.pace.retry);
+            self.try_again(key, self.pace.retry);
         }
+    }
+
+    /// Leaves a pod that could not be brought up alone for a while.
+    fn try_again(&mut self, key: &Key, pause: Duration) {
+        let again = later(self.now, pause);
+        self.store.unmark(key, "again");
+        self.store.mark(key, "again", again);
+        self.again_at(key, again);
     }
 
     /// What a container refers to and does not exist, as the kubelet says it.

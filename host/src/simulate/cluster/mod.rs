@@ -28,6 +28,8 @@ mod kubelet;
 mod model;
 mod notices;
 mod store;
+#[cfg(test)]
+mod tests;
 mod validation;
 
 use std::{

@@ -32,8 +32,9 @@ pub struct Pace {
     pub run: Duration,
     /// How long a running pod takes to stop when it is deleted.
     pub stop: Duration,
-    /// The first pause before a failed pod is replaced, a container restarted, an image pulled
-    /// again or a refused pod tried again. It doubles each time, up to thirty-two times as long.
+    /// The pause before an image is pulled again or a refused pod tried again, and the first one
+    /// before a failed pod is replaced or a container restarted, which doubles each time, up to
+    /// thirty-two times as long.
     pub retry: Duration,
 }
 

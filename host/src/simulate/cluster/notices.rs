@@ -140,6 +140,9 @@ fn appeared(namespace: &str, adapter: &str, subject: &SubjectRef) -> Change {
 
 /// The change of an object that carries berth's labels.
 fn change(object: &Value) -> Option<Change> {
+    if document::is_controlled(object) {
+        return None;
+    }
     let label = |name: &str| document::text(object, &["metadata", "labels", name]).map(str::to_owned);
     let annotation = |name: &str| document::text(object, &["metadata", "annotations", name]);
     let owner = annotation(ANNOTATION_OWNER).and_then(|owner| serde_json::from_str::<Value>(owner).ok());

@@ -20,6 +20,8 @@ mod server;
 mod simulation;
 mod state;
 mod status;
+#[cfg(test)]
+mod tests;
 
 pub use self::{
     clock::ManualClock,

@@ -129,7 +129,7 @@ pub(crate) fn environment() -> Result<Env, String> {
         .map_err(|error| error.to_string())?;
     env.add_extension(extensions::lists)
         .map_err(|error| error.to_string())?;
-    let ours: [(&str, Vec<Type>, Function); 7] = [
+    let ours: [(&str, Vec<Type>, Function); 8] = [
         ("toJson", vec![DYN_TYPE], to_json_text),
         ("dig", vec![DYN_TYPE, STRING_TYPE], dig),
         ("conditionStatus", vec![DYN_TYPE, STRING_TYPE], condition_status),
@@ -145,6 +145,7 @@ pub(crate) fn environment() -> Result<Env, String> {
             status_feedback_value,
         ),
         ("triState", vec![BOOL_TYPE, BOOL_TYPE], tri_state),
+        ("matches", vec![STRING_TYPE, STRING_TYPE], matches),
     ];
     for (name, types, function) in ours {
         let mut again: Vec<Type> = types.iter().map(Type::to_owned).collect();
@@ -241,6 +242,13 @@ fn items<'v>(value: &(dyn Val + 'v)) -> Vec<Box<dyn Val + 'v>> {
         }
     }
     items
+}
+
+/// `matches(text, pattern)`: whether a part of it matches. Patterns are those of RE2 without classes of Unicode; the
+/// library that knows those is as large as the rest of the plugin.
+fn matches<'b, 'v>(args: Args<'b, 'v>) -> Answer<'b, 'v> {
+    let pattern = regex_lite::Regex::new(text_arg(&args, 1)?).map_err(|error| fail("matches", error.to_string()))?;
+    Ok(CowVal::owned(CelBool::from(pattern.is_match(text_arg(&args, 0)?))))
 }
 
 /// `toJson(x)`: its JSON text, with sorted keys.

@@ -57,7 +57,8 @@ fn whole_numbers_of_facts_are_ints() {
         ("subject.generation + 1", json!(4)),
         ("subject.generation == 3", json!(true)),
         ("subject.spec.replicas < 2.5", json!(true)),
-        ("subject.spec.share * 2.0", json!(1.0)),
+        ("subject.spec.share * 3.0", json!(1.5)),
+        ("subject.spec.share * 2.0", json!(1)),
         ("type(subject.generation) == int", json!(true)),
         ("subject.spec.big > 1u", json!(true)),
         ("string(1234567.0)", json!("1.234567e+06")),
@@ -113,6 +114,8 @@ fn lists_and_texts_have_the_usual_functions() {
         ("[[1], [2, 3]].flatten()", json!([1, 2, 3])),
         ("subject.spec.region.split('-').join('/')", json!("europe/west1")),
         ("subject.spec.region.matches('^europe-')", json!(true)),
+        ("matches(subject.id, '^[a-z]-\\\\d{1,3}$')", json!(true)),
+        ("subject.id.matches('(?i)^C')", json!(true)),
         ("subject.spec.region.startsWith('europe') ? 'eu' : 'other'", json!("eu")),
         (
             "subject.spec.region.replace('europe', 'eu').upperAscii()",

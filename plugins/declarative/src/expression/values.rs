@@ -19,9 +19,14 @@ use cel::{
 };
 use serde_json::{Map as JsonMap, Value as Json};
 
+use crate::numbers;
+
 /// An object of the facts.
 #[derive(Clone, Debug)]
-pub(crate) struct FactMap(Arc<BTreeMap<String, (CelString<'static>, Box<dyn Val>)>>);
+pub(crate) struct FactMap(Arc<Entries>);
+
+/// Entries by key; the key again as a value, for iteration.
+type Entries = BTreeMap<String, (CelString<'static>, Box<dyn Val>)>;
 
 /// A list of the facts.
 #[derive(Clone, Debug)]
@@ -49,7 +54,7 @@ pub(crate) fn from_json(json: &Json) -> Box<dyn Val> {
 }
 
 /// A result as JSON; none for `optional.none()`. Optional entries of maps and lists that are none are left out,
-/// timestamps are RFC 3339, durations are texts such as `90s`, bytes are base64.
+/// whole doubles are integers, timestamps are RFC 3339, durations are texts such as `90s`, bytes are base64.
 pub(crate) fn to_json(value: &dyn Val) -> Result<Option<Json>, String> {
     if let Some(optional) = value.downcast_ref::<CelOptional>() {
         return optional.option().map_or(Ok(None), to_json);
@@ -90,7 +95,7 @@ pub(crate) fn to_json(value: &dyn Val) -> Result<Option<Json>, String> {
         Simple::String(text) => Json::String(text.to_string()),
         Simple::Int(value) => value.into(),
         Simple::UInt(value) => value.into(),
-        Simple::Float(value) => serde_json::Number::from_f64(value)
+        Simple::Float(value) => numbers::to_json(value)
             .map(Json::Number)
             .ok_or_else(|| format!("{value} has no form in JSON"))?,
         Simple::Bytes(bytes) => Json::String(base64::engine::general_purpose::STANDARD.encode(bytes.as_slice())),

@@ -38,11 +38,9 @@ pub(super) fn check(source: &str) -> Result<(), Flaw> {
         };
         match first {
             Some("end") => {
-                if open.pop().is_none() {
-                    return Err(
-                        at("`{{ end }}` without a block".to_owned()).hint("remove it, or open a block before it")
-                    );
-                }
+                let stray =
+                    || at("`{{ end }}` without a block".to_owned()).hint("remove it, or open a block before it");
+                open.pop().ok_or_else(stray)?;
             }
             Some("else") => {
                 let chained = matches!(words.next(), Some("if" | "with"));
@@ -56,10 +54,8 @@ pub(super) fn check(source: &str) -> Result<(), Flaw> {
                     }
                 }
             }
-            Some("break" | "continue") => {
-                if !open.iter().any(|block| block.keyword == "range") {
-                    return Err(at("`break` and `continue` belong into a `range`".to_owned()));
-                }
+            Some("break" | "continue") if !open.iter().any(|block| block.keyword == "range") => {
+                return Err(at("`break` and `continue` belong into a `range`".to_owned()));
             }
             Some(word) => {
                 if let Some(keyword) = OPENING.iter().find(|keyword| **keyword == word) {

@@ -36,7 +36,7 @@ pub(super) fn to_json(value: &Value) -> Json {
         Value::Bool(value) => Json::Bool(*value),
         Value::Int(int) => (*int).into(),
         Value::Uint(uint) => (*uint).into(),
-        Value::Float(float) => (*float).into(),
+        Value::Float(float) => numbers::to_json(*float).map_or(Json::Null, Json::Number),
         Value::String(text) => Json::String(text.to_string()),
         Value::List(items) => items.iter().map(to_json).collect(),
         Value::Map(entries) => entries
