@@ -29,7 +29,10 @@ fn locate() -> Result<PathBuf, String> {
         let path = PathBuf::from(named);
         return match path.canonicalize() {
             Ok(path) => Ok(path),
-            Err(error) => Err(format!("{VARIABLE} names {}, which cannot be opened: {error}", path.display())),
+            Err(error) => Err(format!(
+                "{VARIABLE} names {}, which cannot be opened: {error}",
+                path.display()
+            )),
         };
     }
     let package = env::var_os("CARGO_MANIFEST_DIR").ok_or("cargo does not say where this package is")?;
@@ -38,7 +41,8 @@ fn locate() -> Result<PathBuf, String> {
         package.join("assets/declarative.wasm"),
         package.join("../target-guests/components/declarative.wasm"),
     ];
-    places.iter().find_map(|place| place.canonicalize().ok()).ok_or_else(|| {
-        "the declarative plugin is not built: run `cargo xtask setup` once, then build again".to_owned()
-    })
+    places
+        .iter()
+        .find_map(|place| place.canonicalize().ok())
+        .ok_or_else(|| "the declarative plugin is not built: run `cargo xtask setup` once, then build again".to_owned())
 }
