@@ -239,7 +239,7 @@ impl State {
                     self.queue.rouse(&adapter, Some(&subject));
                 }
                 // Whoever asked may have gone.
-                drop(known.send(found));
+                let _ = known.send(found);
             }
             Command::Stop => {}
         }
@@ -254,7 +254,7 @@ impl State {
             .collect();
         if concerned.is_empty() {
             tracing::info!(event = event.id, subject = %event.subject.key, "no adapter takes care of this kind");
-            drop(answer.send(Settled::Done));
+            let _ = answer.send(Settled::Done);
             return;
         }
         let ticket = self.next_ticket;
@@ -374,7 +374,7 @@ impl State {
             {
                 let settled = pending.retry.map_or(Settled::Done, |after| Settled::Retry { after });
                 // The sender may have lost patience; the work was done all the same.
-                drop(pending.answer.send(settled));
+                let _ = pending.answer.send(settled);
             }
         }
     }

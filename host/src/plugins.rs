@@ -27,7 +27,7 @@ use berth_runtime::{
 use serde_json::Value;
 
 use crate::{
-    config::{document::Loaded, problem::Problem},
+    config::{Problem, document::Loaded},
     dispatch::Live,
     driver,
     telemetry::Metrics,

@@ -25,13 +25,14 @@ use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 use crate::{
     cluster,
-    config::{self, document::Loaded, problem::Problem},
+    config::{self, Problem, document::Loaded},
     dispatch::{self, Dispatcher, Listener, Live},
     fleet,
     plugins::Loader,
     source::{self, Settled, Sink},
     telemetry::{
-        self, Check, EventResult, Metrics, ReportResult, Retried, Retry, Trouble,
+        EventResult, Metrics, ReportResult, Trouble,
+        admin::{self, Check, Retried, Retry},
     },
     web,
     world::World,
@@ -144,7 +145,7 @@ impl Host {
     /// The router of the administration endpoint.
     #[must_use]
     pub fn admin(self: &Arc<Self>) -> Router {
-        telemetry::router(Arc::clone(self) as Arc<dyn telemetry::Host>, Arc::clone(&self.metrics))
+        admin::router(Arc::clone(self) as Arc<dyn admin::Host>, Arc::clone(&self.metrics))
     }
 
     /// Stops taking events, lets what runs end, and ends the servers.
@@ -158,7 +159,7 @@ impl Host {
 }
 
 #[async_trait]
-impl telemetry::Host for Host {
+impl admin::Host for Host {
     async fn checks(&self) -> Vec<Check> {
         let documents = (self.adapters.is_empty())
             .then(|| format!("no adapter is live; {} problems were found in documents", self.refused));
@@ -292,7 +293,7 @@ pub async fn run(settings: config::host::Settings) -> Result<ExitCode> {
     for problem in &loading.problems {
         tracing::error!(%problem, "an adapter document is refused");
     }
-    let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), berth_runtime::WASMTIME_VERSION));
+    let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), berth_runtime::cache::WASMTIME_VERSION));
     let runtime = runtime(settings.cache.as_deref())?;
     let fleet = fleet::Client::new(&fleet::Settings {
         token_file: settings.fleet.token_file.clone(),

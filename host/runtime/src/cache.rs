@@ -166,14 +166,14 @@ fn entry_name(engine: &Engine, digest: &Digest) -> String {
     let mut hasher = Blake(blake3::Hasher::new());
     engine.precompile_compatibility_hash().hash(&mut hasher);
     let mut hasher = hasher.0;
-    for part in [digest.as_str(), WASMTIME, std::env::consts::ARCH, std::env::consts::OS] {
+    for part in [digest.as_str(), WASMTIME_VERSION, std::env::consts::ARCH, std::env::consts::OS] {
         hasher.update(&(part.len() as u64).to_le_bytes()).update(part.as_bytes());
     }
     hasher.finalize().to_hex().to_string()
 }
 
 /// The version of wasmtime that is pinned for the workspace.
-const WASMTIME: &str = "48.0.8";
+pub const WASMTIME_VERSION: &str = "48.0.8";
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
