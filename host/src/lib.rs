@@ -1,5 +1,15 @@
 //! Runs HyperFleet adapters whose decisions are WebAssembly components.
 
+pub mod cli;
 pub mod cluster;
+pub mod config;
+pub mod dispatch;
+pub mod driver;
+pub mod fleet;
+pub mod plugins;
+pub mod serve;
 pub mod simulate;
+pub mod source;
+pub mod telemetry;
+pub mod web;
 pub mod world;

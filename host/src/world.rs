@@ -3,6 +3,8 @@
 //! Rooms implement these traits and know nothing of each other: `fleet` and
 //! `cluster` on the real APIs, `simulate` in memory, the runtime's adapter for plugins.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use berth_engine::{
     adapter::Adapter,
@@ -11,6 +13,7 @@ use berth_engine::{
     report::Report,
     subject::{SubjectKey, SubjectRef},
 };
+use berth_runtime::hosts::{HttpAnswer, HttpQuestion, HttpRefusal};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
@@ -85,6 +88,24 @@ pub trait Cluster: Send + Sync {
 
     /// Whether the API server answered lately; for readiness.
     async fn reachable(&self) -> bool;
+}
+
+/// Servers other than the two APIs.
+#[async_trait]
+pub trait Web: Send + Sync {
+    /// Sends a request that a grant has allowed. Redirects are not followed.
+    async fn send(&self, question: &HttpQuestion) -> Result<HttpAnswer, HttpRefusal>;
+}
+
+/// All that a reconcile acts on.
+#[derive(Clone)]
+pub struct World {
+    /// The HyperFleet API.
+    pub fleet: Arc<dyn Fleet>,
+    /// Kubernetes.
+    pub cluster: Arc<dyn Cluster>,
+    /// Other servers.
+    pub web: Arc<dyn Web>,
 }
 
 /// The plugins of one adapter.

@@ -1,4 +1,5 @@
-//! What the tests in `tests/tests` share.
+//! What the tests in `tests/tests` share: what no single room can prove.
 
 pub mod cluster_contract;
 pub mod control_plane;
+pub mod fleet_contract;

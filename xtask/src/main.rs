@@ -1,1 +1,79 @@
-fn main() {}
+//! Set-up and tasks of the repository. No logic of the product lives here.
+//!
+//! `cargo xtask setup` builds what the host needs before it compiles; every other task calls it first.
+
+mod bench;
+mod check;
+mod cleanroom;
+mod demo;
+mod files;
+mod fingerprint;
+mod guest_toolchain;
+mod guests;
+mod licences;
+mod plugins;
+mod progress;
+mod setup;
+mod test;
+mod tools;
+mod workspace;
+
+use std::{ffi::OsString, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+/// Set-up and tasks of the berth repository.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct CommandLine {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Find or install the guest toolchain and build the plugins that the host ships.
+    Setup,
+    /// Show the journeys in a terminal: no cluster, no broker.
+    Demo {
+        /// Passed to `berth demo`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+    /// Run all tests: the quick ones, then those on a real control plane, which is built first.
+    Test(test::Arguments),
+    /// Measure; prints what the benchmark prints.
+    Bench {
+        /// Passed to the benchmark.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+    /// Check format, lints, documentation, licences, the contract and the architecture.
+    Check,
+    /// Build the test tools: etcd, the Kubernetes control plane and a fake kubelet.
+    Tools,
+    /// Build the reference plugin in Python and Go, for the contract test.
+    Plugins,
+}
+
+fn main() -> ExitCode {
+    let command_line = CommandLine::parse();
+    let outcome = match command_line.task {
+        Task::Setup => setup::run().map(|_| ExitCode::SUCCESS),
+        Task::Demo { arguments } => demo::run(&arguments),
+        Task::Test(arguments) => test::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Task::Bench { arguments } => bench::run(&arguments),
+        Task::Check => check::run().map(|()| ExitCode::SUCCESS),
+        Task::Plugins => setup::run()
+            .and_then(|ready| plugins::build(&ready))
+            .map(|()| ExitCode::SUCCESS),
+        Task::Tools => tools::run().map(|_| ExitCode::SUCCESS),
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(error) => {
+            progress::say(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}

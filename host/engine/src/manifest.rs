@@ -33,6 +33,8 @@ pub const ANNOTATION_GENERATION: &str = "berth.hyperfleet.io/generation";
 pub const ANNOTATION_HASH: &str = "berth.hyperfleet.io/manifest-hash";
 /// Annotation: the object's name in the plan.
 pub const ANNOTATION_NAME: &str = "berth.hyperfleet.io/name";
+/// Annotation that a manifest may have: `"true"` for an object that outlives its subject.
+pub const ANNOTATION_RETAIN: &str = "berth.hyperfleet.io/retain";
 
 /// The kinds that are looked after where a document with resource plugins names none.
 const DEFAULT_KINDS: [(&str, &str); 10] = [
@@ -150,7 +152,9 @@ pub fn check(manifest: &Manifest, adapter: &Adapter, subject: &Subject) -> Resul
     }
     for (map, prefix) in [("labels", "label"), ("annotations", "annotation")] {
         if let Some(Value::Object(entries)) = metadata.get(map)
-            && let Some(key) = entries.keys().find(|key| key.starts_with("berth.hyperfleet.io/"))
+            && let Some(key) = entries
+                .keys()
+                .find(|key| key.starts_with("berth.hyperfleet.io/") && (prefix == "label" || *key != ANNOTATION_RETAIN))
         {
             return Err(invalid(format!("the {prefix} `{key}` is berth's own")));
         }
@@ -362,6 +366,13 @@ fn insert_texts(document: &mut Value, path: &[&str], entries: &[(&'static str, S
             map.insert((*key).to_owned(), json!(value));
         }
     }
+}
+
+/// Whether the object outlives its subject, by its manifest's own annotation.
+#[must_use]
+pub fn is_retained(observed: &Observed) -> bool {
+    let annotations = observed.document.pointer("/metadata/annotations");
+    annotations.and_then(|all| all.get(ANNOTATION_RETAIN)) == Some(&Value::from("true"))
 }
 
 /// Reads an object of ours back; none where our labels or annotations are missing or broken.

@@ -115,7 +115,10 @@ impl<'a> Corner<'a> {
             "metadata": {"annotations": annotations},
             "spec": {"restartPolicy": "Never", "containers": [{"name": "main", "image": "registry.example.com/job:1"}]},
         });
-        self.ours("batch/v1", "Job", name, &body)
+        let mut job = self.ours("batch/v1", "Job", name, &body);
+        // As the engine does it, so that one watch sees all pods.
+        job["spec"]["template"]["metadata"]["labels"] = job["metadata"]["labels"].clone();
+        job
     }
 
     pub(super) async fn apply_as(

@@ -34,6 +34,7 @@ pub(super) async fn run(run: &mut Run) -> Result<Ending, Stop> {
         .steps(Phase::Resources)
         .iter()
         .any(|step| step.during != During::Life);
+    let mut kept = Vec::new();
     if has_own_work && !was_finalized {
         let executed = match plan::execute(run).await {
             Ok(executed) => executed,
@@ -47,6 +48,7 @@ pub(super) async fn run(run: &mut Run) -> Result<Ending, Stop> {
             .observed
             .iter()
             .filter(|one| one.generation == generation && !one.deleting && executed.names.contains(&one.name))
+            .filter(|one| !manifest::is_retained(one))
             .cloned()
             .collect();
         for one in &own {
@@ -77,15 +79,20 @@ pub(super) async fn run(run: &mut Run) -> Result<Ending, Stop> {
             ending.recheck = Recheck::In(Duration::from_millis(1));
             return Ok(ending);
         }
+        kept = executed.kept;
     }
-    remove(run).await
+    remove(run, &kept).await
 }
 
-/// Deletes all that is left, of every generation, and says how far it is.
-async fn remove(run: &mut Run) -> Result<Ending, Stop> {
+/// Deletes all that is left, of every generation, and says how far it is. What the plan keeps
+/// for now holds `Finalized` back; what is retained does not.
+async fn remove(run: &mut Run, kept: &[String]) -> Result<Ending, Stop> {
     let mut refused: Option<Stop> = None;
     let mut begun = false;
     for one in run.observed.clone() {
+        if manifest::is_retained(&one) || kept.contains(&one.name) {
+            continue;
+        }
         match plan::delete(run, &one, Propagation::Foreground).await {
             Ok(OperationEffect::Deleted) => begun |= !one.deleting,
             Ok(_) => {}
@@ -99,13 +106,16 @@ async fn remove(run: &mut Run) -> Result<Ending, Stop> {
     if begun {
         run.refresh().await.map_err(in_deletion)?;
     }
-    if run.observed.is_empty() {
+    let left = not_retained(run.observed.clone());
+    if left.is_empty() {
         return Ok(Ending::new(Journey::Finalized, Recheck::Never));
     }
-    Ok(deleting(format!(
-        "Waiting for the deletion of {}",
-        plan::names(&run.observed)
-    )))
+    Ok(deleting(format!("Waiting for the deletion of {}", plan::names(&left))))
+}
+
+fn not_retained(mut observed: Vec<Observed>) -> Vec<Observed> {
+    observed.retain(|one| !manifest::is_retained(one));
+    observed
 }
 
 fn deleting(message: String) -> Ending {
@@ -117,9 +127,20 @@ fn in_deletion(stop: Stop) -> Stop {
     match stop {
         Stop::Ends(mut ending) => {
             if ending.journey.is_trouble() {
+                let message = match &ending.journey {
+                    Journey::CreationFailed {
+                        message, remediation, ..
+                    } => {
+                        let message = message.trim_end_matches(['.', ' ']);
+                        format!("Failed to remove objects: {message}. {remediation}")
+                            .trim_end()
+                            .to_owned()
+                    }
+                    other => other.message(),
+                };
                 ending.journey = Journey::DeletionFailed {
                     reason: ending.journey.reason(),
-                    message: ending.journey.message(),
+                    message,
                 };
                 ending.keeps_row = false;
             } else if let Journey::Waiting { specifics, .. } = &ending.journey {
@@ -142,7 +163,7 @@ pub(super) async fn vanished(io: Io, input: &Input) -> Outcome {
     };
     let retry = |reason, message: String, after| Outcome::Retry { reason, message, after };
     let observed = match io.observe(ownership.clone()).await {
-        Ok(observed) => observed,
+        Ok(observed) => not_retained(observed),
         Err(fault) => return retry(Reason::KubernetesApiUnreachable, fault.message, fault.retry_after),
     };
     if observed.is_empty() {
@@ -162,8 +183,11 @@ pub(super) async fn vanished(io: Io, input: &Input) -> Outcome {
         }
     }
     match io.observe(ownership).await {
-        Ok(left) if left.is_empty() => Outcome::Gone,
         Ok(left) => {
+            let left = not_retained(left);
+            if left.is_empty() {
+                return Outcome::Gone;
+            }
             let message = format!("waiting for the deletion of {}", plan::names(&left));
             retry(Reason::CleanupInProgress, message, Some(Duration::from_secs(1)))
         }

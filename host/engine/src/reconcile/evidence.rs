@@ -192,11 +192,7 @@ pub(super) fn trouble(
                 .since
                 .as_deref()
                 .and_then(|since| since.parse::<Timestamp>().ok());
-            let since = match (said, known_since) {
-                (Some(said), Some(known)) => said.max(known),
-                (Some(one), None) | (None, Some(one)) => one,
-                (None, None) => now,
-            };
+            let since = said.or(known_since).unwrap_or(now);
             Some(match remaining(since, now, grace) {
                 Some(rest) => Trouble::Fresh(rest),
                 None => Trouble::Lasting(diagnosis.clone()),

@@ -37,7 +37,7 @@ pub(super) struct Executed {
     /// Objects that the plan mentions, so that pruning leaves them.
     mentioned: Vec<Reference>,
     /// Names that the plan leaves as they are.
-    kept: Vec<String>,
+    pub(super) kept: Vec<String>,
 }
 
 impl Default for Recheck {

@@ -1,0 +1,3 @@
+module github.com/openshift-hyperfleet/berth/guest-sdk/go
+
+go 1.25

@@ -1,0 +1,237 @@
+//! Compiled plugins on disk. Loading one executes it, so each is authenticated as a whole.
+//!
+//! An entry's name is made of everything that its code depends on: the plugin's digest, the
+//! engine's settings, the version of wasmtime and the machine. Its tag covers the name and
+//! all bytes, under a key that only hosts have; an entry that was cut, changed or renamed is
+//! noticed, logged and replaced. Entries are written aside and linked into place, never
+//! overwritten, so that several processes may share a folder.
+//!
+//! An entry is opened once; the bytes that were verified are the bytes that are loaded.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions},
+    hash::{Hash, Hasher},
+    io::{self, Read as _, Write as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use rand::RngCore as _;
+use wasmtime::{Engine, component::Component};
+
+use crate::{plugin::Digest, settings::CacheSettings};
+
+/// Why the cache cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum CacheError {
+    /// The folder cannot be made.
+    #[error("the folder `{path}` cannot be made")]
+    Folder {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The key cannot be read or made.
+    #[error("the key `{path}` cannot be read or made")]
+    Key {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The key is too short to protect anything.
+    #[error("the key `{path}` has {size} bytes; at least {KEY_SIZE} are needed")]
+    ShortKey {
+        /// Which.
+        path: PathBuf,
+        /// How long it is.
+        size: usize,
+    },
+    /// Others can read the key.
+    #[error("the key `{path}` can be read by others (mode {mode:o}); make it 0600")]
+    OpenKey {
+        /// Which.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
+}
+
+const KEY_SIZE: usize = 32;
+const TAG_SIZE: usize = 32;
+
+/// Begins every entry, so that a later layout is told apart.
+const MAGIC: &[u8; 8] = b"berthc01";
+
+/// A folder of compiled plugins.
+pub(crate) struct Cache {
+    folder: PathBuf,
+    key: [u8; 32],
+}
+
+impl Cache {
+    /// Opens the folder and the key; makes what is missing.
+    pub(crate) fn open(settings: &CacheSettings) -> Result<Self, CacheError> {
+        let folder = &settings.folder;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
+            .map_err(|source| CacheError::Folder { path: folder.clone(), source })?;
+        let key = match &settings.key {
+            Some(given) => read_key(given, 0o007)?,
+            None => own_key(folder)?,
+        };
+        Ok(Self { folder: folder.clone(), key: blake3::derive_key("berth 2026 compile cache entries", &key) })
+    }
+
+    /// The compiled form of a plugin, if there is a sound one.
+    pub(crate) fn get(&self, engine: &Engine, digest: &Digest) -> Option<Component> {
+        let name = entry_name(engine, digest);
+        let path = self.folder.join(&name);
+        let entry = match read(&path) {
+            Ok(entry) => entry,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "a compiled plugin cannot be read; it is compiled again");
+                return None;
+            }
+        };
+        let component = self.verified(&name, &entry).and_then(|code| load(engine, code));
+        if component.is_none() {
+            tracing::warn!(
+                path = %path.display(), %digest,
+                "a compiled plugin is damaged or was tampered with; it is removed and compiled again"
+            );
+            if let Err(error) = fs::remove_file(&path) {
+                tracing::warn!(path = %path.display(), %error, "the damaged entry cannot be removed");
+            }
+        }
+        component
+    }
+
+    /// Keeps the compiled form of a plugin. Failing to is logged: the plugin works without.
+    pub(crate) fn put(&self, engine: &Engine, digest: &Digest, component: &Component) {
+        let name = entry_name(engine, digest);
+        let written = component
+            .serialize()
+            .map_err(|error| io::Error::other(format!("{error:#}")))
+            .and_then(|code| write_new(&self.folder, &name, &[MAGIC, self.tag(&name, &code).as_bytes(), &code]));
+        if let Err(error) = written {
+            tracing::warn!(folder = %self.folder.display(), %error, "a compiled plugin cannot be kept");
+        }
+    }
+
+    fn verified<'a>(&self, name: &str, entry: &'a [u8]) -> Option<&'a [u8]> {
+        let (tag, code) = entry.strip_prefix(MAGIC)?.split_at_checked(TAG_SIZE)?;
+        // Compared in constant time: the type's own comparison.
+        let tag = blake3::Hash::from_slice(tag).ok()?;
+        (tag == self.tag(name, code)).then_some(code)
+    }
+
+    fn tag(&self, name: &str, code: &[u8]) -> blake3::Hash {
+        // Names have one length, so name and code cannot be shifted against each other.
+        blake3::Hasher::new_keyed(&self.key).update(name.as_bytes()).update(code).finalize()
+    }
+}
+
+#[expect(unsafe_code, reason = "the only way to load compiled code; see below")]
+fn load(engine: &Engine, code: &[u8]) -> Option<Component> {
+    // SAFETY: `code` was produced by `Component::serialize` in a berth host: it carries the
+    // tag of a key that only such hosts can read, over these very bytes, which are ours and
+    // not a mapping that could change. wasmtime itself checks its version and settings.
+    match unsafe { Component::deserialize(engine, code) } {
+        Ok(component) => Some(component),
+        Err(error) => {
+            tracing::warn!(error = format!("{error:#}"), "a compiled plugin does not fit this engine");
+            None
+        }
+    }
+}
+
+/// 64 hex digits of all that the compiled code depends on.
+fn entry_name(engine: &Engine, digest: &Digest) -> String {
+    struct Blake(blake3::Hasher);
+    impl Hasher for Blake {
+        fn finish(&self) -> u64 {
+            0
+        }
+        fn write(&mut self, bytes: &[u8]) {
+            self.0.update(bytes);
+        }
+    }
+    let mut hasher = Blake(blake3::Hasher::new());
+    engine.precompile_compatibility_hash().hash(&mut hasher);
+    let mut hasher = hasher.0;
+    for part in [digest.as_str(), WASMTIME_VERSION, std::env::consts::ARCH, std::env::consts::OS] {
+        hasher.update(&(part.len() as u64).to_le_bytes()).update(part.as_bytes());
+    }
+    hasher.finalize().to_hex().to_string()
+}
+
+/// The version of wasmtime that is pinned for the workspace.
+pub const WASMTIME_VERSION: &str = "48.0.8";
+
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// The key beside the folder, made by the first process that needs it.
+fn own_key(folder: &Path) -> Result<Vec<u8>, CacheError> {
+    let mut name = folder.file_name().unwrap_or_default().to_owned();
+    name.push(".key");
+    let path = folder.with_file_name(&name);
+    if !path.exists() {
+        let mut key = [0; KEY_SIZE];
+        rand::rng().fill_bytes(&mut key);
+        let parent = folder.parent().unwrap_or(Path::new("."));
+        write_new(parent, &name.to_string_lossy(), &[&key])
+            .map_err(|source| CacheError::Key { path: path.clone(), source })?;
+    }
+    read_key(&path, 0o077)
+}
+
+/// Reads a key that must not have any of the mode bits in `forbidden`.
+fn read_key(path: &Path, forbidden: u32) -> Result<Vec<u8>, CacheError> {
+    let fail = |source| CacheError::Key { path: path.to_owned(), source };
+    let mut file = File::open(path).map_err(fail)?;
+    let mode = file.metadata().map_err(fail)?.permissions().mode() & 0o777;
+    if mode & forbidden != 0 {
+        return Err(CacheError::OpenKey { path: path.to_owned(), mode });
+    }
+    let mut key = Vec::new();
+    file.read_to_end(&mut key).map_err(fail)?;
+    if key.len() < KEY_SIZE {
+        return Err(CacheError::ShortKey { path: path.to_owned(), size: key.len() });
+    }
+    Ok(key)
+}
+
+/// Writes a file that only we can read, whole or not at all. If it is there already, it stays.
+fn write_new(folder: &Path, name: &str, parts: &[&[u8]]) -> io::Result<()> {
+    let aside = folder.join(format!(".{name}.{:016x}", rand::rng().next_u64()));
+    let written = (|| {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&aside)?;
+        for part in parts {
+            file.write_all(part)?;
+        }
+        file.sync_all()?;
+        match fs::hard_link(&aside, folder.join(name)) {
+            // Another process was faster; its entry is as good.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            linked => linked,
+        }
+    })();
+    match fs::remove_file(&aside) {
+        Err(error) if written.is_ok() => Err(error),
+        Ok(()) | Err(_) => written,
+    }
+}
+
+#[cfg(test)]
+mod tests;

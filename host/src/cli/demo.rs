@@ -1,0 +1,33 @@
+//! `berth demo`: what can be typed. What it does is in `demo.rs`.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+const AFTER_HELP: &str = "\
+Examples:
+  berth demo                         Tell the journeys in words
+  berth demo --output json           One JSON object a line, for machines
+  berth demo --world outage.yaml     In a world of your own";
+
+/// Shows every journey in a simulated world, without a cluster.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = AFTER_HELP)]
+pub struct DemoArgs {
+    /// How it is told.
+    #[arg(long, value_enum, default_value_t)]
+    pub output: Output,
+    /// The file that describes the world; by default the one that berth contains.
+    #[arg(long, value_name = "FILE")]
+    pub world: Option<PathBuf>,
+}
+
+/// How results are told.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    #[default]
+    Text,
+    /// For machines.
+    Json,
+}

@@ -1,0 +1,101 @@
+//! The command line: one file per subcommand, no logic.
+//!
+//! Owns what people type and read. stdout is data, stderr is talk; colours only on a
+//! terminal; an error is printed once, with its causes and what to do about it.
+
+mod adapter;
+mod completion;
+mod config;
+mod demo;
+mod failure;
+mod plugin;
+mod reasons;
+mod retry;
+mod serve;
+mod settings;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+pub use adapter::{CheckArgs, report as report_documents};
+pub use demo::{DemoArgs, Output};
+pub use failure::Failure;
+pub use serve::ServeArgs;
+pub use settings::SettingsArgs;
+
+const AFTER_HELP: &str = "\
+Examples:
+  berth adapter check adapters/                 Check the documents of a folder
+  berth config show --config berth.yaml         Show every setting and where it comes from
+  berth retry Cluster/0198 --adapter dns        Run one adapter again for one cluster
+
+Exit codes:
+  0   it worked
+  1   it failed
+  2   the command line is wrong
+  64  the configuration, or an adapter document, is wrong";
+
+/// Runs HyperFleet adapters whose decisions are WebAssembly components.
+#[derive(Debug, Parser)]
+#[command(name = "berth", version, after_help = AFTER_HELP, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Shows the host's configuration.
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    /// Works with adapter documents.
+    #[command(subcommand)]
+    Adapter(adapter::AdapterCommand),
+    /// Works with plugins.
+    #[command(subcommand)]
+    Plugin(plugin::PluginCommand),
+    /// Runs one adapter again for one subject.
+    Retry(retry::RetryArgs),
+    /// Prints the script that completes commands in a shell.
+    Completion(completion::CompletionArgs),
+    /// Prints every reason that a condition can have, as Markdown.
+    Reasons,
+}
+
+/// Runs the command that was typed.
+#[must_use]
+pub fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(code) => code,
+        Err(failure) => failure.print(),
+    }
+}
+
+fn run(command: Command) -> Result<ExitCode, Failure> {
+    match command {
+        Command::Config(command) => config::run(command),
+        Command::Adapter(command) => adapter::run(command),
+        Command::Plugin(command) => plugin::run(command),
+        Command::Retry(args) => retry::run(&args),
+        Command::Completion(args) => completion::run(&args, &mut Cli::command()),
+        Command::Reasons => print(&reasons::document()),
+    }
+}
+
+/// Writes data to stdout. A reader that went away is no failure.
+fn print(text: &str) -> Result<ExitCode, Failure> {
+    use std::io::Write as _;
+
+    let mut stdout = anstream::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
+        Err(error) => Err(Failure::from(
+            anyhow::Error::new(error).context("cannot write to stdout"),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests;

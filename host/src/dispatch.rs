@@ -1,0 +1,381 @@
+//! Turns events, changes and times into reconciles, and their ends into answers.
+//!
+//! One task owns the engine's queue and is told everything by messages; reconciles run as
+//! tasks of their own, as many at a time as allowed. It knows the world only by its traits,
+//! so production, the demo and tests run the same loop.
+//!
+//! # Guarantees
+//! - An event is settled once every adapter that it concerns has reported.
+//! - When the host stops, running reconciles end and waiting events are given back.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use async_trait::async_trait;
+use berth_engine::{
+    adapter::{Adapter, Of},
+    contract::Trigger,
+    effect::{Answer, Effect},
+    queue::{Pair, Queue, Rhythms, Settled as Ended},
+    reason::Reason,
+    reconcile::{Input, Outcome},
+    report::Journey,
+    subject::{Event, SubjectKey, SubjectRef},
+};
+use jiff::Timestamp;
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::JoinSet,
+};
+
+use crate::{
+    driver,
+    source::{Settled, Sink},
+    world::{Change, Plugins, World},
+};
+
+/// An adapter that is live: its document and its plugins, swapped as one.
+#[derive(Clone)]
+pub struct Live {
+    /// The document.
+    pub adapter: Arc<Adapter>,
+    /// Its plugins, loaded and prepared.
+    pub plugins: Arc<dyn Plugins>,
+}
+
+/// Who is told how things go. Every method may be left out.
+pub trait Listener: Send + Sync {
+    /// An effect was executed.
+    fn executed(&self, _pair: &Pair, _effect: &Effect, _answer: &Answer) {}
+    /// A reconcile ended.
+    fn ended(&self, _adapter: &Adapter, _subject: &SubjectRef, _outcome: &Outcome, _took: Duration) {}
+    /// How many reconciles wait and run.
+    fn depth(&self, _waiting: usize, _running: usize) {}
+}
+
+/// A listener that hears nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Deaf;
+
+impl Listener for Deaf {}
+
+/// What a dispatcher needs.
+pub struct Settings {
+    /// The two APIs.
+    pub world: World,
+    /// Reads the time.
+    pub clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    /// Who is told.
+    pub listener: Arc<dyn Listener>,
+    /// How many reconciles run at a time.
+    pub concurrency: usize,
+    /// How fast retries come.
+    pub rhythms: Rhythms,
+}
+
+/// A handle to the running dispatcher; clones share it.
+#[derive(Clone)]
+pub struct Dispatcher {
+    commands: mpsc::UnboundedSender<Command>,
+    stopped: watch::Receiver<bool>,
+}
+
+enum Command {
+    Event(Box<Event>, oneshot::Sender<Settled>),
+    Change(Change),
+    Adapters(Vec<Live>),
+    Retry { adapter: String, subject: SubjectKey, known: oneshot::Sender<bool> },
+    Stop,
+}
+
+/// One event under way: how many adapters have not reported yet.
+struct Pending {
+    left: usize,
+    retry: Option<Duration>,
+    answer: oneshot::Sender<Settled>,
+}
+
+struct Finished {
+    pair: Pair,
+    subject: SubjectRef,
+    adapter: Arc<Adapter>,
+    was_available: bool,
+    outcome: Outcome,
+    took: Duration,
+}
+
+impl Dispatcher {
+    /// Starts the loop. It ends after [`Dispatcher::stop`].
+    #[must_use]
+    pub fn spawn(settings: Settings) -> Self {
+        let (commands, received) = mpsc::unbounded_channel();
+        let (stopping, stopped) = watch::channel(false);
+        tokio::spawn(run(settings, received, stopping));
+        Self { commands, stopped }
+    }
+
+    /// Replaces the live adapters. Reconciles under way end with what they began with; those
+    /// of a new or changed document run again for every subject known.
+    pub fn set_adapters(&self, adapters: Vec<Live>) {
+        self.send(Command::Adapters(adapters));
+    }
+
+    /// Takes in a change of an object.
+    pub fn changed(&self, change: Change) {
+        self.send(Command::Change(change));
+    }
+
+    /// Runs a pair by hand. False if nothing is known of it.
+    pub async fn retry(&self, adapter: &str, subject: &SubjectKey) -> bool {
+        let (known, answer) = oneshot::channel();
+        self.send(Command::Retry { adapter: adapter.to_owned(), subject: subject.clone(), known });
+        answer.await.unwrap_or(false)
+    }
+
+    /// Stops taking work and waits for what runs, at most `patience`.
+    pub async fn stop(&self, patience: Duration) {
+        self.send(Command::Stop);
+        let mut stopped = self.stopped.clone();
+        let ended = async { stopped.wait_for(|stopped| *stopped).await.is_ok() };
+        if tokio::time::timeout(patience, ended).await.is_err() {
+            tracing::warn!(?patience, "reconciles still ran when the host stopped; their events were not acknowledged");
+        }
+    }
+
+    fn send(&self, command: Command) {
+        // The loop ends only after `stop`; what comes later is refused by its absence.
+        drop(self.commands.send(command));
+    }
+}
+
+#[async_trait]
+impl Sink for Dispatcher {
+    async fn accept(&self, event: Event) -> Settled {
+        let (answer, settled) = oneshot::channel();
+        self.send(Command::Event(Box::new(event), answer));
+        settled.await.unwrap_or(Settled::Retry { after: Duration::from_secs(1) })
+    }
+
+    fn refused(&self, reason: &'static str) {
+        tracing::info!(reason, "an event was refused");
+    }
+}
+
+struct State {
+    settings: Settings,
+    queue: Queue<u64>,
+    adapters: BTreeMap<String, Live>,
+    pending: HashMap<u64, Pending>,
+    next_ticket: u64,
+    running: JoinSet<Finished>,
+    /// Whose reconcile a task is, for the day that one panics.
+    tasks: HashMap<tokio::task::Id, Pair>,
+}
+
+async fn run(settings: Settings, mut commands: mpsc::UnboundedReceiver<Command>, stopped: watch::Sender<bool>) {
+    let queue = Queue::new(settings.rhythms);
+    let mut state = State {
+        settings,
+        queue,
+        adapters: BTreeMap::new(),
+        pending: HashMap::new(),
+        next_ticket: 0,
+        running: JoinSet::new(),
+        tasks: HashMap::new(),
+    };
+    loop {
+        state.start_ready();
+        let now = (state.settings.clock)();
+        let until_due = state.queue.next_due().map(|due| {
+            Duration::try_from(due.duration_since(now)).unwrap_or_default().max(Duration::from_millis(1))
+        });
+        tokio::select! {
+            command = commands.recv() => match command {
+                Some(Command::Stop) | None => break,
+                Some(command) => state.obey(command),
+            },
+            Some(finished) = state.running.join_next_with_id(), if !state.running.is_empty() => state.finish(finished),
+            () = tokio::time::sleep(until_due.unwrap_or(Duration::MAX)), if until_due.is_some() => {}
+        }
+    }
+    commands.close();
+    let given_back = state.queue.drain();
+    state.settle(given_back, Some(Duration::from_secs(1)));
+    while let Some(finished) = state.running.join_next_with_id().await {
+        state.finish(finished);
+    }
+    stopped.send_replace(true);
+}
+
+impl State {
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Event(event, answer) => self.take_event(*event, answer),
+            Command::Change(change) => {
+                if self.adapters.contains_key(&change.adapter) {
+                    self.queue.push(&change.adapter, change.subject, Trigger::Change(change.object), None);
+                } else {
+                    tracing::debug!(adapter = change.adapter, object = %change.object, "an object of no adapter here changed");
+                }
+            }
+            Command::Adapters(adapters) => {
+                let before = std::mem::take(&mut self.adapters);
+                for live in adapters {
+                    let name = live.adapter.name.clone();
+                    let same = before.get(&name).is_some_and(|old| Arc::ptr_eq(&old.plugins, &live.plugins));
+                    self.adapters.insert(name.clone(), live);
+                    if !same {
+                        self.queue.rouse(&name, None);
+                    }
+                }
+            }
+            Command::Retry { adapter, subject, known } => {
+                let pair = Pair { adapter: adapter.clone(), subject: subject.clone() };
+                let found = self.adapters.contains_key(&adapter) && self.queue.subject(&pair).is_some();
+                if found {
+                    self.queue.rouse(&adapter, Some(&subject));
+                }
+                // Whoever asked may have gone.
+                let _ = known.send(found);
+            }
+            Command::Stop => {}
+        }
+    }
+
+    fn take_event(&mut self, event: Event, answer: oneshot::Sender<Settled>) {
+        let concerned: Vec<String> = self
+            .adapters
+            .values()
+            .filter(|live| live.adapter.subjects.contains(&event.subject.key.kind))
+            .map(|live| live.adapter.name.clone())
+            .collect();
+        if concerned.is_empty() {
+            tracing::info!(event = event.id, subject = %event.subject.key, "no adapter takes care of this kind");
+            let _ = answer.send(Settled::Done);
+            return;
+        }
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        self.pending.insert(ticket, Pending { left: concerned.len(), retry: None, answer });
+        for adapter in concerned {
+            let trigger = Trigger::Event(event.document.clone());
+            self.queue.push(&adapter, event.subject.clone(), trigger, Some(ticket));
+        }
+    }
+
+    fn start_ready(&mut self) {
+        while self.running.len() < self.settings.concurrency {
+            let now = (self.settings.clock)();
+            let Some(job) = self.queue.pop(now) else { break };
+            let Some(live) = self.adapters.get(&job.pair.adapter).cloned() else {
+                // The adapter was removed while this waited.
+                let ended = self.queue.finish(now, &job.pair, &Outcome::Gone, 0.5);
+                self.settle_ended(ended);
+                continue;
+            };
+            let was_available = job.memory.available_at.is_some_and(|at| at >= job.subject.generation);
+            let input = Input {
+                adapter: Arc::clone(&live.adapter),
+                subject: job.subject.clone(),
+                trigger: job.trigger,
+                now,
+                memory: job.memory,
+            };
+            let world = self.settings.world.clone();
+            let listener = Arc::clone(&self.settings.listener);
+            let pair = job.pair.clone();
+            let task = self.running.spawn(async move {
+                let began = Instant::now();
+                let pair = job.pair;
+                let mut seen = |effect: &Effect, answer: &Answer| listener.executed(&pair, effect, answer);
+                let outcome = driver::drive(input, &world, live.plugins.as_ref(), &mut seen).await;
+                let (subject, adapter) = (job.subject, live.adapter);
+                Finished { pair, subject, adapter, was_available, outcome, took: began.elapsed() }
+            });
+            self.tasks.insert(task.id(), pair);
+        }
+        let (waiting, running) = self.queue.depth();
+        self.settings.listener.depth(waiting, running);
+    }
+
+    fn finish(&mut self, finished: Result<(tokio::task::Id, Finished), tokio::task::JoinError>) {
+        let now = (self.settings.clock)();
+        let Finished { pair, subject, adapter, was_available, outcome, took } = match finished {
+            Ok((task, finished)) => {
+                self.tasks.remove(&task);
+                finished
+            }
+            Err(error) => {
+                tracing::error!(%error, "a reconcile panicked; this is a defect of berth");
+                if let Some(pair) = self.tasks.remove(&error.id()) {
+                    let outcome =
+                        Outcome::Retry { reason: Reason::PlanInvalid, message: error.to_string(), after: None };
+                    let ended = self.queue.finish(now, &pair, &outcome, rand::random::<f64>());
+                    self.settle_ended(ended);
+                }
+                return;
+            }
+        };
+        self.settings.listener.ended(&adapter, &subject, &outcome, took);
+        let ended = self.queue.finish(now, &pair, &outcome, rand::random::<f64>());
+        self.settle_ended(ended);
+        let Outcome::Reported(reported) = outcome else { return };
+        if let Some(namespace) = reported.await_namespace {
+            let cluster = Arc::clone(&self.settings.world.cluster);
+            let (adapter, subject) = (pair.adapter.clone(), subject.clone());
+            tokio::spawn(async move { cluster.await_namespace(&namespace, &adapter, &subject).await });
+        }
+        if reported.journey.is_trouble() {
+            let cluster = Arc::clone(&self.settings.world.cluster);
+            let (reason, message, key) = (reported.journey.reason(), reported.journey.message(), pair.subject.clone());
+            tokio::spawn(async move { cluster.announce(&adapter, &key, &reason, &message).await });
+        }
+        if !was_available && matches!(reported.journey, Journey::Achieved { .. } | Journey::NotApplicable { available: true, .. }) {
+            self.rouse_dependents(&pair);
+        }
+    }
+
+    /// Runs what waits for this adapter at once.
+    fn rouse_dependents(&mut self, pair: &Pair) {
+        let mut roused = Vec::new();
+        for live in self.adapters.values() {
+            for dependency in live.adapter.depends_on.iter().filter(|one| one.adapter == pair.adapter) {
+                match dependency.of {
+                    Of::Subject => roused.push((live.adapter.name.clone(), pair.subject.clone())),
+                    Of::Owner => {
+                        let owned = self.queue.owned_by(&live.adapter.name, &pair.subject);
+                        roused.extend(owned.into_iter().map(|subject| (live.adapter.name.clone(), subject)));
+                    }
+                }
+            }
+        }
+        for (adapter, subject) in roused {
+            self.queue.rouse(&adapter, Some(&subject));
+        }
+    }
+
+    fn settle_ended(&mut self, ended: Ended<u64>) {
+        match ended {
+            Ended::Done(tickets) => self.settle(tickets, None),
+            Ended::Retry(tickets, after) => self.settle(tickets, Some(after)),
+        }
+    }
+
+    fn settle(&mut self, tickets: Vec<u64>, retry: Option<Duration>) {
+        for ticket in tickets {
+            let Some(pending) = self.pending.get_mut(&ticket) else { continue };
+            pending.left = pending.left.saturating_sub(1);
+            pending.retry = pending.retry.max(retry);
+            if pending.left == 0
+                && let Some(pending) = self.pending.remove(&ticket)
+            {
+                let settled = pending.retry.map_or(Settled::Done, |after| Settled::Retry { after });
+                // The sender may have lost patience; the work was done all the same.
+                let _ = pending.answer.send(settled);
+            }
+        }
+    }
+}

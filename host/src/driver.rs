@@ -1,0 +1,138 @@
+//! Executes the effects of one reconcile, one after the other.
+//!
+//! The only place where an [`Effect`] meets the world: production, the demo, a dry run and
+//! the tests all come through here. It decides nothing.
+
+use std::time::Duration;
+
+use berth_engine::{
+    adapter::Adapter,
+    contract::{HttpAction, Question},
+    effect::{Answer, Effect, FleetFault},
+    reconcile::{Input, Outcome, Reconcile, Step},
+};
+use berth_runtime::{
+    grants::{self, Substitutions},
+    hosts::{HttpQuestion, HttpRefusal},
+};
+
+use crate::world::{Identity, Plugins, World};
+
+/// How long an action on another server may take.
+const ACTION_TIMEOUT: Duration = Duration::from_secs(10);
+/// How large its answer may be, in bytes.
+const ACTION_ANSWER: usize = 1 << 20;
+
+/// Runs a reconcile to its end. `seen` is told every effect with its answer, in order:
+/// the transcript.
+pub async fn drive(
+    input: Input,
+    world: &World,
+    plugins: &dyn Plugins,
+    seen: &mut (dyn FnMut(&Effect, &Answer) + Send),
+) -> Outcome {
+    let adapter = std::sync::Arc::clone(&input.adapter);
+    let identity = identity(&adapter);
+    let mut reconcile = Reconcile::new(input);
+    let mut answer = None;
+    let mut known = None;
+    loop {
+        match reconcile.next(answer.take()) {
+            Step::Done(outcome) => return outcome,
+            Step::Do(effect) => {
+                if let Effect::Ask { question, .. } = &effect {
+                    known.get_or_insert_with(|| Substitutions::of(question.facts()));
+                }
+                let given = execute(&effect, &adapter, &identity, known.as_ref(), world, plugins).await;
+                seen(&effect, &given);
+                answer = Some(given);
+            }
+        }
+    }
+}
+
+/// As whom an adapter's writes and granted reads are made.
+#[must_use]
+pub fn identity(adapter: &Adapter) -> Identity {
+    Identity { namespace: adapter.namespace.clone(), service_account: adapter.service_account.clone() }
+}
+
+async fn execute(
+    effect: &Effect,
+    adapter: &Adapter,
+    identity: &Identity,
+    known: Option<&Substitutions>,
+    world: &World,
+    plugins: &dyn Plugins,
+) -> Answer {
+    let World { fleet, cluster, .. } = world;
+    match effect {
+        Effect::Fetch { path } => Answer::Fetched(fleet.get(path).await),
+        Effect::Statuses { path } => Answer::Statuses(fleet.statuses(path).await),
+        Effect::Ask { plugin, question } => Answer::Said(ask(plugins, plugin, question).await),
+        Effect::Observe(ownership) => Answer::Observed(cluster.observe(ownership).await),
+        Effect::Find(query) => Answer::Found(cluster.find(identity, query).await),
+        Effect::Apply(apply) => Answer::Applied(cluster.apply(identity, apply).await.map(Box::new)),
+        Effect::Delete(delete) => Answer::Deleted(cluster.delete(identity, delete).await),
+        Effect::Report { path, report } => Answer::Reported(fleet.report(path, report).await),
+        Effect::Act(action) => Answer::Acted(act(adapter, known, action, world).await),
+    }
+}
+
+async fn ask(
+    plugins: &dyn Plugins,
+    plugin: &str,
+    question: &Question,
+) -> Result<Box<berth_engine::contract::PhaseAnswer>, berth_engine::contract::PluginFault> {
+    plugins.ask(plugin, question).await.map(Box::new)
+}
+
+/// Makes a call that the status phase asked for, if one of the adapter's plugins is granted it.
+async fn act(
+    adapter: &Adapter,
+    known: Option<&Substitutions>,
+    action: &HttpAction,
+    world: &World,
+) -> Result<(), FleetFault> {
+    let refused = |message: String| FleetFault::Rejected { status: 403, message };
+    let Some(known) = known else {
+        return Err(refused(format!("action `{}` came from no plugin", action.name)));
+    };
+    let mut denial = format!("action `{}` is granted to no plugin", action.name);
+    for plugin in adapter.plugins.values() {
+        match grants::action(&plugin.grants, known, action.clone()) {
+            Ok(action) => {
+                let (status, detail) = send(&action, world).await?;
+                return if (200..300).contains(&status) {
+                    Ok(())
+                } else {
+                    Err(FleetFault::Rejected { status, message: format!("{}: {detail}", action.name) })
+                };
+            }
+            Err(grants::Denied(why)) => denial = why,
+        }
+    }
+    Err(refused(denial))
+}
+
+async fn send(action: &HttpAction, world: &World) -> Result<(u16, String), FleetFault> {
+    if action.url.starts_with('/') {
+        let (status, body) = world.fleet.send(action).await?;
+        let detail = body.get("detail").and_then(serde_json::Value::as_str).unwrap_or_default();
+        return Ok((status, detail.to_owned()));
+    }
+    let refused = |message: String| FleetFault::Rejected { status: 400, message };
+    let question = HttpQuestion {
+        method: action.method.clone(),
+        url: action.url.parse().map_err(|error| refused(format!("`{}`: {error}", action.url)))?,
+        headers: action.headers.clone(),
+        body: action.body.clone().map(String::into_bytes),
+        timeout: ACTION_TIMEOUT,
+        max_body: ACTION_ANSWER,
+    };
+    match world.web.send(&question).await {
+        Ok(answer) => Ok((answer.status, String::new())),
+        Err(HttpRefusal::Unavailable(message)) => Err(FleetFault::Unreachable { message, retry_after: None }),
+        Err(HttpRefusal::TooLarge) => Err(refused("the answer is too large".to_owned())),
+    }
+}

@@ -1,0 +1,170 @@
+//! What an answer of the API means.
+
+use std::time::Duration;
+
+use berth_engine::{
+    contract::{AdapterStatus, Condition},
+    effect::FleetFault,
+    report::Report,
+};
+use jiff::{SignedDuration, Timestamp};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{retry::transient, transport::Response};
+
+/// The code of a 404 that speaks of a resource; any other 404 speaks of the URL.
+const NO_SUCH_RESOURCE: &str = "HYPERFLEET-NTF-001";
+/// How much of the API's words is passed on.
+const LONGEST_DETAIL: usize = 500;
+
+/// A request and its answer, as far as a message needs them.
+#[derive(Clone, Copy)]
+pub(super) struct Exchanged<'a> {
+    pub(super) method: &'a str,
+    pub(super) target: &'a str,
+    pub(super) base: &'a str,
+    pub(super) token: Option<&'a str>,
+    pub(super) response: &'a Response,
+    pub(super) retry_after: Option<Duration>,
+}
+
+/// A page of a list.
+#[derive(Debug, Deserialize)]
+pub(super) struct Page {
+    #[serde(default)]
+    pub(super) total: Option<u64>,
+    pub(super) items: Vec<AdapterStatus>,
+}
+
+/// What RFC 9457 calls a problem, as far as we need it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Problem {
+    code: String,
+    title: String,
+    detail: String,
+}
+
+impl Exchanged<'_> {
+    /// What a status other than 2xx means.
+    pub(super) fn fault(self) -> FleetFault {
+        let status = self.response.status;
+        let problem: Problem = serde_json::from_slice(&self.response.body).unwrap_or_default();
+        if status == 404 && problem.code == NO_SUCH_RESOURCE {
+            return FleetFault::Gone;
+        }
+        let message = self.message(&problem);
+        if transient(status) {
+            return FleetFault::Unreachable {
+                message,
+                retry_after: self.retry_after,
+            };
+        }
+        match status {
+            300..=399 => {
+                let location = self.clean(self.response.header("location").unwrap_or("nowhere"));
+                FleetFault::Misconfigured {
+                    message: format!("{message}: a redirect to {location:?}, which is not followed; check `url`"),
+                }
+            }
+            401 => FleetFault::Misconfigured {
+                message: format!("{message}; check the token file and its audience"),
+            },
+            403 => FleetFault::Misconfigured {
+                message: format!("{message}; check the rights of this identity"),
+            },
+            404 => FleetFault::Misconfigured {
+                message: format!("{message}; check `url` and the resource's path"),
+            },
+            _ => FleetFault::Rejected { status, message },
+        }
+    }
+
+    /// The body of a success, or that it is no JSON: then something else than the API answers.
+    pub(super) fn json<T: serde::de::DeserializeOwned>(self) -> Result<T, FleetFault> {
+        serde_json::from_slice(&self.response.body).map_err(|error| FleetFault::Misconfigured {
+            message: format!(
+                "{}, but not as the HyperFleet API does ({}); check `url`",
+                self.message(&Problem::default()),
+                self.clean(&error.to_string()),
+            ),
+        })
+    }
+
+    /// What was asked and answered.
+    fn message(self, problem: &Problem) -> String {
+        let Self {
+            method,
+            target,
+            base,
+            response,
+            ..
+        } = self;
+        let words = match (problem.code.as_str(), problem.detail.as_str(), problem.title.as_str()) {
+            ("", "", "") => String::new(),
+            ("", "", title) => format!(": {title}"),
+            ("", detail, _) => format!(": {detail}"),
+            (code, "", title) => format!(": {code} {title}"),
+            (code, detail, _) => format!(": {code} {detail}"),
+        };
+        format!(
+            "{method} {target} at {base} answered {}{}",
+            response.status,
+            self.clean(&words)
+        )
+    }
+
+    /// A server's words without our token, should it send it back, and not too many.
+    fn clean(self, words: &str) -> String {
+        let words = match self.token {
+            Some(token) => words.replace(token, "[token]"),
+            None => words.to_owned(),
+        };
+        match words.char_indices().nth(LONGEST_DETAIL) {
+            Some((end, _)) => format!("{}…", &words[..end]),
+            None => words,
+        }
+    }
+}
+
+/// Which row a 201 returned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Echo {
+    /// The one that was sent, or no row at all.
+    Ours,
+    /// Another: the API kept the row that it had.
+    Other,
+}
+
+/// Compares the row that the API returned with what was sent.
+///
+/// At equal times the API keeps the stored row, so the time alone proves nothing. Data is
+/// left out: the API may write numbers differently.
+pub(super) fn echo(body: &[u8], report: &Report, sent: Timestamp) -> (Echo, Option<AdapterStatus>) {
+    let Ok(row) = serde_json::from_slice::<AdapterStatus>(body) else {
+        return (Echo::Ours, None);
+    };
+    let time = row.last_report_time.parse::<Timestamp>().ok();
+    // A store with a coarser resolution than ours is no reason to doubt.
+    let same_time = time.is_none_or(|time| time.duration_since(sent).abs() < SignedDuration::from_millis(1));
+    let same = same_time
+        && row.observed_generation == report.observed_generation
+        && sorted(&row.conditions) == sorted(&report.conditions);
+    (if same { Echo::Ours } else { Echo::Other }, Some(row))
+}
+
+fn sorted(conditions: &[Condition]) -> Vec<&Condition> {
+    let mut sorted: Vec<&Condition> = conditions.iter().collect();
+    sorted.sort_by(|a, b| a.kind.cmp(&b.kind));
+    sorted
+}
+
+/// A body as JSON where it is that, else as text.
+pub(super) fn body(response: &Response) -> Value {
+    if response.body.is_empty() {
+        return Value::Null;
+    }
+    serde_json::from_slice(&response.body)
+        .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&response.body).into_owned()))
+}

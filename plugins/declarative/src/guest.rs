@@ -1,0 +1,63 @@
+//! The plugin: the phases of the contract, given to the library.
+
+use berth_sdk::{
+    Answer, Draft, Facts, Failure, Json, Object, Outcome, Plan, Postconditions, Preconditions, Problem, RawSetup,
+    Resources, Status, StatusAnswer, Verdict,
+};
+
+use crate::{compile::compile, phases, program::Program};
+
+/// The plugin.
+struct Declarative;
+
+berth_sdk::plugin!(Declarative: setup, preconditions, resources, postconditions, status);
+
+impl RawSetup for Declarative {
+    fn prepare_raw(config: &Json) -> Result<Vec<u8>, Vec<Problem>> {
+        compile(config.text())?
+            .to_bytes()
+            .map_err(|message| vec![Problem::new("", message)])
+    }
+}
+
+impl Preconditions for Declarative {
+    fn preconditions(facts: &Facts) -> Result<Answer<Verdict>, Failure> {
+        Ok(phases::preconditions(&program(facts)?, facts)?.into())
+    }
+}
+
+impl Resources for Declarative {
+    fn resources(facts: &Facts, objects: &[Object]) -> Result<Answer<Plan>, Failure> {
+        Ok(Plan::last(phases::resources(&program(facts)?, facts, objects)?).into())
+    }
+}
+
+impl Postconditions for Declarative {
+    fn postconditions(facts: &Facts, objects: &[Object]) -> Result<Answer<Outcome>, Failure> {
+        Ok(phases::postconditions(&program(facts)?, facts, objects)?.into())
+    }
+}
+
+impl Status for Declarative {
+    fn status(facts: &Facts, objects: &[Object], draft: &Draft) -> Result<StatusAnswer, Failure> {
+        let report = phases::status(&program(facts)?, facts, objects, draft)?;
+        Ok(StatusAnswer {
+            report,
+            ..StatusAnswer::default()
+        })
+    }
+}
+
+/// What `setup` prepared; without it, or with that of another version, the configuration itself.
+fn program(facts: &Facts) -> Result<Program, Failure> {
+    if let Ok(program) = Program::from_bytes(&facts.prepared)
+        && !facts.prepared.is_empty()
+    {
+        return Ok(program);
+    }
+    compile(facts.config.text()).map_err(|problems| {
+        let first = problems.first();
+        let message = first.map_or_else(String::new, |problem| format!("{}: {}", problem.path, problem.message));
+        Failure::new("ConfigInvalid", format!("{message}. Correct the adapter document."))
+    })
+}
