@@ -147,7 +147,11 @@ impl Cache {
     }
 }
 
-#[expect(unsafe_code, reason = "the only way to load compiled code; see below")]
+#[expect(
+    unsafe_code,
+    clippy::disallowed_methods,
+    reason = "the only way to load compiled code, which was authenticated; see below"
+)]
 fn load(engine: &Engine, code: &[u8]) -> Option<Component> {
     // SAFETY: `code` was produced by `Component::serialize` in a berth host: it carries the
     // tag of a key that only such hosts can read, over these very bytes, which are ours and
