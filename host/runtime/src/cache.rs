@@ -182,7 +182,12 @@ fn entry_name(engine: &Engine, digest: &Digest) -> String {
     let mut hasher = Blake(blake3::Hasher::new());
     engine.precompile_compatibility_hash().hash(&mut hasher);
     let mut hasher = hasher.0;
-    for part in [digest.as_str(), WASMTIME_VERSION, std::env::consts::ARCH, std::env::consts::OS] {
+    for part in [
+        digest.as_str(),
+        WASMTIME_VERSION,
+        std::env::consts::ARCH,
+        std::env::consts::OS,
+    ] {
         hasher
             .update(&(part.len() as u64).to_le_bytes())
             .update(part.as_bytes());
