@@ -1,11 +1,6 @@
 //! `berth serve`: the only file that knows every room. Builds, spawns, drains.
 
-use std::{
-    net::SocketAddr,
-    process::ExitCode,
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
 use async_trait::async_trait;
@@ -88,7 +83,11 @@ impl Host {
             }
         }
         parts.metrics.documents_read(live.len(), problems.len());
-        let told = Told { metrics: Arc::clone(&parts.metrics), clock: Arc::clone(&parts.clock), also: parts.listener };
+        let told = Told {
+            metrics: Arc::clone(&parts.metrics),
+            clock: Arc::clone(&parts.clock),
+            also: parts.listener,
+        };
         let dispatcher = Dispatcher::spawn(dispatch::Settings {
             world: parts.world.clone(),
             clock: parts.clock,
@@ -112,7 +111,17 @@ impl Host {
         }
         let (stopping, _) = watch::channel(false);
         let refused = problems.len();
-        (Arc::new(Self { dispatcher, metrics: parts.metrics, stopping, tasks, adapters, refused }), problems)
+        (
+            Arc::new(Self {
+                dispatcher,
+                metrics: parts.metrics,
+                stopping,
+                tasks,
+                adapters,
+                refused,
+            }),
+            problems,
+        )
     }
 
     /// Serves a router until the host stops. Answers with the address.
@@ -120,7 +129,9 @@ impl Host {
     /// # Errors
     /// When the address cannot be bound.
     pub async fn listen(self: &Arc<Self>, address: SocketAddr, router: Router) -> Result<(SocketAddr, JoinHandle<()>)> {
-        let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
+        let listener = TcpListener::bind(address)
+            .await
+            .with_context(|| format!("cannot listen on {address}"))?;
         let bound = listener.local_addr().context("the socket has no address")?;
         let mut stopping = self.stopping.subscribe();
         let task = tokio::spawn(async move {
@@ -138,7 +149,10 @@ impl Host {
     /// The router that receives events.
     #[must_use]
     pub fn events(self: &Arc<Self>, settings: source::http::Settings) -> Router {
-        let sink = Counted { dispatcher: self.dispatcher.clone(), metrics: Arc::clone(&self.metrics) };
+        let sink = Counted {
+            dispatcher: self.dispatcher.clone(),
+            metrics: Arc::clone(&self.metrics),
+        };
         source::http::router(Arc::new(sink), settings)
     }
 
@@ -164,7 +178,16 @@ impl admin::Host for Host {
         let documents = (self.adapters.is_empty())
             .then(|| format!("no adapter is live; {} problems were found in documents", self.refused));
         let stopping = self.stopping.borrow().then(|| "the host stops".to_owned());
-        vec![Check { name: "adapters", trouble: documents }, Check { name: "running", trouble: stopping }]
+        vec![
+            Check {
+                name: "adapters",
+                trouble: documents,
+            },
+            Check {
+                name: "running",
+                trouble: stopping,
+            },
+        ]
     }
 
     async fn retry(&self, retry: Retry) -> Retried {
@@ -172,8 +195,15 @@ impl admin::Host for Host {
         if !self.adapters.iter().any(takes) {
             return Retried::UnknownAdapter;
         }
-        let subject = SubjectKey { kind: retry.kind, id: retry.id };
-        if self.dispatcher.retry(&retry.adapter, &subject).await { Retried::Queued } else { Retried::UnknownSubject }
+        let subject = SubjectKey {
+            kind: retry.kind,
+            id: retry.id,
+        };
+        if self.dispatcher.retry(&retry.adapter, &subject).await {
+            Retried::Queued
+        } else {
+            Retried::UnknownSubject
+        }
     }
 }
 
@@ -293,7 +323,10 @@ pub async fn run(settings: config::host::Settings) -> Result<ExitCode> {
     for problem in &loading.problems {
         tracing::error!(%problem, "an adapter document is refused");
     }
-    let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), berth_runtime::cache::WASMTIME_VERSION));
+    let metrics = Arc::new(Metrics::new(
+        env!("CARGO_PKG_VERSION"),
+        berth_runtime::cache::WASMTIME_VERSION,
+    ));
     let runtime = runtime(settings.cache.as_deref())?;
     let fleet = fleet::Client::new(&fleet::Settings {
         token_file: settings.fleet.token_file.clone(),
@@ -310,7 +343,11 @@ pub async fn run(settings: config::host::Settings) -> Result<ExitCode> {
     .await
     .context("cannot prepare the connection to the Kubernetes API")?;
     let web = web::Client::new().context("cannot prepare connections to other servers")?;
-    let world = World { fleet: Arc::new(fleet), cluster, web: Arc::new(web) };
+    let world = World {
+        fleet: Arc::new(fleet),
+        cluster,
+        web: Arc::new(web),
+    };
     let parts = Parts {
         world,
         runtime,
@@ -350,7 +387,10 @@ pub async fn run(settings: config::host::Settings) -> Result<ExitCode> {
 /// When the cache or its key cannot be used.
 pub fn runtime(cache: Option<&std::path::Path>) -> Result<Arc<Runtime>> {
     let settings = berth_runtime::Settings {
-        cache: cache.map(|folder| CacheSettings { folder: folder.to_owned(), key: None }),
+        cache: cache.map(|folder| CacheSettings {
+            folder: folder.to_owned(),
+            key: None,
+        }),
         ..berth_runtime::Settings::default()
     };
     Ok(Arc::new(Runtime::new(&settings).context("cannot prepare the sandbox")?))

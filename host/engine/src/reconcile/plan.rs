@@ -40,12 +40,6 @@ pub(super) struct Executed {
     pub(super) kept: Vec<String>,
 }
 
-impl Default for Recheck {
-    fn default() -> Self {
-        Self::Never
-    }
-}
-
 /// What became of one manifest.
 enum Applied {
     Is(OperationEffect),
@@ -81,7 +75,7 @@ pub(super) async fn execute(run: &mut Run) -> Result<Executed, Stop> {
                 }
             };
             if !plan.more {
-                last_round.extend(plan.operations);
+                last_round.extend(plan.operations.into_iter().map(|one| (step.plugin.clone(), one)));
                 break;
             }
             rounds += 1;
@@ -89,7 +83,12 @@ pub(super) async fn execute(run: &mut Run) -> Result<Executed, Stop> {
                 let message = format!("plugin `{}` still says `more` after {ROUNDS} rounds", step.plugin);
                 return Err(Ending::new(creation_failed(Reason::PlanInvalid.name(), message), Recheck::Never).into());
             }
-            operate(run, &mut executed, plan.operations).await?;
+            let operations = plan
+                .operations
+                .into_iter()
+                .map(|one| (step.plugin.clone(), one))
+                .collect();
+            operate(run, &mut executed, operations).await?;
             if !executed.waiting.is_empty() {
                 return Ok(executed);
             }
@@ -103,11 +102,11 @@ pub(super) async fn execute(run: &mut Run) -> Result<Executed, Stop> {
 }
 
 /// Executes operations. Every manifest is checked before anything is written.
-async fn operate(run: &mut Run, executed: &mut Executed, operations: Vec<Operation>) -> Result<(), Stop> {
+async fn operate(run: &mut Run, executed: &mut Executed, operations: Vec<(String, Operation)>) -> Result<(), Stop> {
     let mut manifests = Vec::new();
-    for operation in &operations {
+    for (plugin, operation) in &operations {
         if let Operation::Apply(manifest) = operation {
-            match manifest::check(manifest, &run.adapter, &run.facts.subject) {
+            match manifest::check(manifest, plugin, &run.adapter, &run.facts.subject) {
                 Ok(checked) => manifests.push(checked),
                 Err(failure) => return Err(refused(run, &manifest.name, failure).into()),
             }
@@ -130,7 +129,7 @@ async fn operate(run: &mut Run, executed: &mut Executed, operations: Vec<Operati
         Ok(ordered) => ordered.into_iter(),
         Err(failure) => return Err(refused(run, "plan", failure).into()),
     };
-    for operation in operations {
+    for (_, operation) in operations {
         let (name, effect) = match operation {
             Operation::Apply(_) => {
                 let Some(checked) = ordered.next() else { continue };
@@ -354,17 +353,11 @@ async fn is_foreign(run: &mut Run, checked: &Checked) -> Result<bool, Stop> {
 
 /// Takes an earlier object away. None when it is gone already; else what is waited for.
 async fn retire(run: &mut Run, checked: &Checked, earlier: &Observed) -> Result<Option<String>, Stop> {
-    let on_update = run
-        .adapter
-        .resources
-        .get(&checked.name)
-        .map(|settings| settings.on_update)
-        .unwrap_or_default();
     let of_generation = format!("{} of generation {}", earlier.reference, earlier.generation);
     if earlier.deleting {
         return Ok(Some(format!("{of_generation} must be gone first")));
     }
-    if on_update == OnUpdate::WaitForCompletion
+    if checked.on_update == OnUpdate::WaitForCompletion
         && manifest::runs_once(&earlier.reference)
         && earlier.generation < run.facts.subject.generation
         && !evidence::has_ended(earlier)

@@ -93,6 +93,20 @@ fn generation_2_waits_for_the_job_of_generation_1_where_the_document_says_so() {
 }
 
 #[test]
+fn what_the_document_says_of_a_plugins_step_holds_for_its_objects() {
+    let mut world = World::new();
+    let settings = ResourceSettings {
+        on_update: OnUpdate::WaitForCompletion,
+        ..ResourceSettings::default()
+    };
+    world.adapter.resources.insert("lz".into(), settings);
+    world.reconcile();
+    world.generation(2);
+    world.reconcile();
+    assert_eq!(world.object("validate-c-1").generation, 1);
+}
+
+#[test]
 fn a_run_named_after_its_generation_does_not_overlap_with_the_one_before() {
     let mut world = World::new().says(Phase::Resources, |question| {
         plan(vec![apply(
