@@ -42,6 +42,9 @@ const FAILURES: u32 = 5;
 /// For how long.
 const SUSPENSION: Duration = Duration::from_secs(30);
 
+/// Reads a variable of the host's environment by its name.
+pub type Variables = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
 /// Makes documents live.
 #[derive(Clone)]
 pub struct Loader {
@@ -52,7 +55,7 @@ pub struct Loader {
     /// Where calls are counted.
     pub metrics: Arc<Metrics>,
     /// Reads a variable of the host's environment.
-    pub variable: Arc<dyn Fn(&str) -> Option<String> + Send + Sync>,
+    pub variable: Variables,
 }
 
 impl Loader {

@@ -147,7 +147,6 @@ impl Host {
     }
 
     /// The router that receives events.
-    #[must_use]
     pub fn events(self: &Arc<Self>, settings: source::http::Settings) -> Router {
         let sink = Counted {
             dispatcher: self.dispatcher.clone(),
@@ -157,7 +156,6 @@ impl Host {
     }
 
     /// The router of the administration endpoint.
-    #[must_use]
     pub fn admin(self: &Arc<Self>) -> Router {
         admin::router(Arc::clone(self) as Arc<dyn admin::Host>, Arc::clone(&self.metrics))
     }
