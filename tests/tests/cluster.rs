@@ -270,7 +270,10 @@ async fn a_stopped_api_server_is_told_within_five_seconds_and_its_return_too() {
     while changes.try_recv().is_ok() {}
     plane.start_api_server().await.unwrap();
     until_reachable(&cluster, &ownership, true).await;
-    assert_eq!(cluster.observe(&ownership).await.unwrap(), [written.clone()]);
+    assert_eq!(
+        cluster.observe(&ownership).await.unwrap(),
+        std::slice::from_ref(&written)
+    );
     // All that may have been reported as unreachable is looked at again.
     assert_eq!(changes.recv().await.unwrap().object, written.reference);
 }
@@ -382,7 +385,10 @@ async fn what_we_wrote_is_read_from_a_live_watch_at_once() {
         let mut service = ours("c", "v1", "Service", Some("at-once"), "one");
         service["spec"] = json!({"clusterIP": "None", "ports": [{"port": 1000 + round}]});
         let written = real.cluster.apply(&account("at-once"), &create(service)).await.unwrap();
-        assert_eq!(real.cluster.observe(&ownership).await.unwrap(), [written.clone()]);
+        assert_eq!(
+            real.cluster.observe(&ownership).await.unwrap(),
+            std::slice::from_ref(&written)
+        );
         let delete = Delete {
             reference: written.reference,
             uid: written.uid,
