@@ -121,7 +121,8 @@ pub struct Permit {
     /// The namespace; none for the adapter's own. `*` for any. Ignored for cluster-scoped kinds.
     /// May contain the same placeholders as the name.
     pub namespace: Option<String>,
-    /// The name; none for any. Required for a cluster-scoped kind. May contain
+    /// The name; none for any. Required for a cluster-scoped kind: of a custom kind, a permit with
+    /// a name and without a namespace means just that. May contain
     /// `{{ .subject.id }}`, `{{ .subject.kind }}` and `{{ .owner.id }}`.
     pub name: Option<String>,
 }

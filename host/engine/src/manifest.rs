@@ -165,6 +165,7 @@ pub fn check(manifest: &Manifest, plugin: &str, adapter: &Adapter, subject: &Sub
     let namespace = match text(metadata, "namespace") {
         Some(namespace) => Some(namespace),
         None if is_cluster_scoped(&api_version, &kind) => None,
+        None if is_named_custom(adapter, subject, &api_version, &kind, &object_name) => None,
         None => Some(adapter.namespace.clone()),
     };
     let reference = Reference {
@@ -227,6 +228,25 @@ fn is_cluster_scoped(api_version: &str, kind: &str) -> bool {
                     | "ValidatingAdmissionPolicyBinding"
             )
     )
+}
+
+/// Whether a permit names this object of a custom kind and no namespace: then the kind is cluster-scoped.
+fn is_named_custom(adapter: &Adapter, subject: &Subject, api_version: &str, kind: &str, name: &str) -> bool {
+    is_custom(api_version)
+        && adapter.permits.iter().any(|permit| {
+            permit.namespace.is_none()
+                && permit
+                    .name
+                    .as_deref()
+                    .is_some_and(|pattern| fill(pattern, subject) == name)
+                && matches_kind(permit, api_version, kind)
+        })
+}
+
+/// Whether a group is not Kubernetes' own.
+fn is_custom(api_version: &str) -> bool {
+    let group = api_version.split_once('/').map_or("", |(group, _)| group);
+    group.contains('.') && !group.ends_with(".k8s.io")
 }
 
 fn matches_kind(permit: &Permit, api_version: &str, kind: &str) -> bool {
@@ -438,6 +458,7 @@ pub fn kinds(adapter: &Adapter) -> Vec<KindScope> {
     for permit in &adapter.permits {
         let namespace = match permit.namespace.as_deref() {
             None if is_cluster_scoped(&permit.api_version, &permit.kind) => None,
+            None if permit.name.is_some() && is_custom(&permit.api_version) => None,
             None => own(),
             Some(pattern) if pattern == "*" || pattern.contains("{{") => None,
             Some(namespace) => Some(namespace.to_owned()),

@@ -210,7 +210,7 @@ fn failed(run: &mut Run, name: &str, fault: &ClusterFault, doing: &str) -> Stop 
 async fn apply(run: &mut Run, checked: &Checked) -> Result<Applied, Stop> {
     let generation = run.facts.subject.generation;
     let mut recreated = false;
-    for _ in 0..ATTEMPTS {
+    for attempt in 0..ATTEMPTS {
         // An earlier run under another object name ends first, so that two never overlap.
         if checked.runs_once()
             && let Some(earlier) = run
@@ -293,7 +293,7 @@ async fn apply(run: &mut Run, checked: &Checked) -> Result<Applied, Stop> {
                     .observed
                     .iter()
                     .any(|one| manifest::is_same(one, &checked.reference));
-                if creates && !ours && is_foreign(run, checked).await? {
+                if creates && !ours && is_foreign(run, checked, attempt).await? {
                     let failure = Failure {
                         reason: Reason::ObjectNotOurs.name().to_owned(),
                         message: format!(
@@ -328,8 +328,9 @@ fn is_done_before(run: &Run, reference: &Reference) -> bool {
     run.has_succeeded() || run.finished().contains(&reference.to_string())
 }
 
-/// Whether an object of that name exists that is not ours. A refusal to say counts as no.
-async fn is_foreign(run: &mut Run, checked: &Checked) -> Result<bool, Stop> {
+/// Whether an object of that name exists that is not ours. Where the adapter may not look, a
+/// create that is refused twice says so.
+async fn is_foreign(run: &mut Run, checked: &Checked, attempt: usize) -> Result<bool, Stop> {
     let query = Query {
         name: checked.name.clone(),
         api_version: checked.reference.api_version.clone(),
@@ -347,7 +348,7 @@ async fn is_foreign(run: &mut Run, checked: &Checked) -> Result<bool, Stop> {
         Err(fault) if fault.cause == ClusterCause::Unreachable => {
             Err(run.stopped_by(&fault, "looking an object up").into())
         }
-        Err(_) => Ok(false),
+        Err(_) => Ok(attempt > 0),
     }
 }
 

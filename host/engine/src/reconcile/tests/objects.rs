@@ -414,3 +414,18 @@ fn an_object_that_belongs_to_somebody_else_is_left_alone() {
     Health: Failed to create workload: Job work/validate-c-1 exists and is not this adapter's for this subject. Rename the object in the manifest, or remove the one that exists.
     ");
 }
+
+#[test]
+fn a_custom_kind_that_a_permit_names_without_a_namespace_is_cluster_scoped() {
+    let zone = || json!({ "apiVersion": "example.com/v1", "kind": "Zone", "metadata": { "name": "zone-c-1" } });
+    let mut world = World::new().says(Phase::Resources, move |_| plan(vec![apply("zone", zone())]));
+    world.adapter.permits.push(crate::adapter::Permit {
+        api_version: "example.com/v1".into(),
+        kind: "Zone".into(),
+        namespace: None,
+        name: Some("zone-{{ .subject.id }}".into()),
+    });
+    world.reconcile();
+    assert_eq!(world.objects[0].reference.namespace, None);
+    assert_eq!(world.objects[0].document["metadata"].get("namespace"), None);
+}
