@@ -1,7 +1,7 @@
 //! Expressions in CEL: checked and parsed once, evaluated over facts.
 //!
 //! Guarantees that an expression that passed [`Expression::compile`] reads known facts only and calls known functions
-//! only. What differs from the reference implementation is said at [`values`] and [`rewrite`].
+//! only. What differs from the reference implementation is said in `values` and `rewrite`.
 
 mod check;
 mod expand;
