@@ -215,12 +215,14 @@ struct Counted {
 impl Sink for Counted {
     async fn accept(&self, event: Event) -> Settled {
         self.metrics.event_received("http");
-        tracing::debug!(event = event.id, subject = %event.subject.key, "an event arrived");
+        let (event_id, subject) = (event.id.clone(), event.subject.key.clone());
         let settled = self.dispatcher.accept(event).await;
-        self.metrics.event_settled(match settled {
+        let result = match settled {
             Settled::Done => EventResult::Done,
             Settled::Retry { .. } => EventResult::Retry,
-        });
+        };
+        self.metrics.event_settled(result);
+        tracing::info!(event = event_id, %subject, ?result, "an event was settled");
         settled
     }
 
@@ -343,13 +345,13 @@ pub async fn run(settings: config::host::Settings) -> Result<ExitCode> {
     let web = web::Client::new().context("cannot prepare connections to other servers")?;
     let world = World {
         fleet: Arc::new(fleet),
-        cluster,
+        cluster: Arc::clone(&cluster) as Arc<dyn crate::world::Cluster>,
         web: Arc::new(web),
     };
     let parts = Parts {
         world,
         runtime,
-        metrics,
+        metrics: Arc::clone(&metrics),
         clock: Arc::new(Timestamp::now),
         concurrency: settings.limits.concurrency.get(),
         rhythms: Rhythms::default(),
@@ -371,8 +373,10 @@ pub async fn run(settings: config::host::Settings) -> Result<ExitCode> {
     let (listening, source) = host.listen(settings.http.listen, host.events(events)).await?;
     let (administered, admin) = host.listen(settings.admin, host.admin()).await?;
     tracing::info!(events = %listening, admin = %administered, adapters = host.adapters.len(), "berth is ready");
+    let gauge = tokio::spawn(gauge_watches(cluster, metrics));
     stop_signal().await.context("cannot wait for signals")?;
     tracing::info!("berth stops");
+    gauge.abort();
     host.stop().await;
     // Both end by the stop; what they served is done.
     drop(tokio::join!(source, admin));
@@ -392,6 +396,21 @@ pub fn runtime(cache: Option<&std::path::Path>) -> Result<Arc<Runtime>> {
         ..berth_runtime::Settings::default()
     };
     Ok(Arc::new(Runtime::new(&settings).context("cannot prepare the sandbox")?))
+}
+
+/// How often the size of the watches is measured.
+const GAUGE: Duration = Duration::from_secs(10);
+
+async fn gauge_watches(cluster: Arc<cluster::Kubernetes>, metrics: Arc<Metrics>) {
+    let mut tick = tokio::time::interval(GAUGE);
+    loop {
+        tick.tick().await;
+        let (objects, bytes) = cluster.held();
+        for (kind, count) in objects {
+            metrics.watch_objects(&kind, count);
+        }
+        metrics.watch_bytes(bytes);
+    }
 }
 
 async fn stop_signal() -> std::io::Result<()> {

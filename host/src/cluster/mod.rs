@@ -20,7 +20,7 @@ mod watch;
 mod wire;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     path::PathBuf,
     sync::{Arc, Mutex, RwLock},
     time::{Duration, Instant},
@@ -115,6 +115,19 @@ struct Shared {
     wire: Arc<Wire>,
     kinds: Arc<Kinds>,
     scopes: RwLock<Vec<Arc<Scope>>>,
+}
+
+impl Kubernetes {
+    /// How many objects the watches hold, by kind, and about how many bytes they take together.
+    #[must_use]
+    pub fn held(&self) -> (BTreeMap<String, usize>, usize) {
+        let mut objects = BTreeMap::new();
+        for scope in read(&self.shared.scopes).iter() {
+            let count = wire::lock(&scope.store).all().count();
+            *objects.entry(scope.kind.clone()).or_default() += count;
+        }
+        (objects, self.budget.used())
+    }
 }
 
 impl Kubernetes {
