@@ -3,6 +3,7 @@
 pub mod cli;
 pub mod cluster;
 pub mod config;
+pub mod demo;
 pub mod dispatch;
 pub mod driver;
 pub mod fleet;

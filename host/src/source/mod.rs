@@ -1,4 +1,4 @@
-//! Bytes -> [`Event`](berth_engine::subject::Event).
+//! Bytes -> [`Event`].
 //!
 //! Owns how events arrive and how they are acknowledged. Knows nothing of adapters: an
 //! event is handed to a [`Sink`], and acknowledged when the sink says that it is settled.

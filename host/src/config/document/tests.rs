@@ -475,7 +475,7 @@ fn an_unquoted_template_gets_a_hint() {
 #[test]
 fn steps_need_a_name_and_something_to_do() {
     insta::assert_snapshot!(
-        spec("preconditions:\n  - {expression: 'true'}\n  - {name: a}\n  - {name: a, expression: 'true'}\n  - {name: b c, expression: ''}\nresources:\n  - {name: r}\npostconditions:\n  - {name: p, expression: 'true', failed: {reason: lower}}"),
+        spec("preconditions:\n  - {expression: 'true'}\n  - {name: a}\n  - {name: a, expression: 'true'}\n  - {name: b c, expression: ''}\nresources:\n  - {name: r}\npostconditions:\n  - {name: p, expression: 'true', failed: {reason: lower}}\n  - {name: q, expression: 'true', failed: {expression: 'true'}}"),
         @r"
     docs/a.yaml:8:7: spec.preconditions[0]: `name` is missing
     docs/a.yaml:9:7: spec.preconditions[1]: needs `expression` or `plugin`
@@ -487,6 +487,7 @@ fn steps_need_a_name_and_something_to_do() {
     docs/a.yaml:15:45: spec.postconditions[0].failed: `expression` is missing
     docs/a.yaml:15:54: spec.postconditions[0].failed.reason: `lower` is not a usable name
       hint: use letters and digits, beginning with a capital: `NodePool`
+    docs/a.yaml:16:45: spec.postconditions[1].failed: `reason` is missing
     "
     );
 }
@@ -522,7 +523,7 @@ fn a_step_is_a_plugin_or_written_out() {
 #[test]
 fn manifests_need_their_frame() {
     insta::assert_snapshot!(
-        spec("resources:\n  - {name: a, manifest: {kind: Job, metadata: {generateName: x}, status: {}}}\n  - {name: b, manifest: {apiVersion: v1, kind: 7, metadata: {name: b, ownerReferences: []}}}\n  - {name: c, manifest: text}"),
+        spec("resources:\n  - {name: a, manifest: {kind: Job, metadata: {generateName: x}, status: {}}}\n  - {name: b, manifest: {apiVersion: v1, kind: 7, metadata: {name: b, ownerReferences: []}}}\n  - {name: c, manifest: []}\n  - {name: d, manifest: '{{ template }}'}"),
         @r#"
     docs/a.yaml:8:27: spec.resources[0].manifest: `apiVersion` is missing
     docs/a.yaml:8:49: spec.resources[0].manifest.metadata: `name` is missing
@@ -534,7 +535,7 @@ fn manifests_need_their_frame() {
       hint: put it into quotes: `"7"`
     docs/a.yaml:9:90: spec.resources[1].manifest.metadata.ownerReferences: `ownerReferences` may not be set
       hint: berth tracks its objects by labels
-    docs/a.yaml:10:27: spec.resources[2].manifest: expected a mapping, found a text
+    docs/a.yaml:10:27: spec.resources[2].manifest: expected a mapping, found a list
     "#
     );
 }

@@ -106,6 +106,10 @@ pub fn load(written: &Written<'_>) -> Result<(Settings, Vec<Shown>), Problems> {
     }
 }
 
+/// Variables that are no settings: the configuration file's own path, and what builds and
+/// tests of berth look at.
+const FOREIGN: [&str; 3] = ["BERTH_CONFIG", "BERTH_DECLARATIVE_WASM", "BERTH_UPDATE"];
+
 type Found = BTreeMap<&'static str, (String, Origin)>;
 
 struct Values {
@@ -145,8 +149,7 @@ impl Values {
         let names: BTreeMap<String, &'static Key> = KEYS.iter().map(|key| (key.variable(), key)).collect();
         let mut found = Found::new();
         for (name, value) in variables {
-            // The configuration file's own path.
-            if !name.starts_with("BERTH_") || name == "BERTH_CONFIG" || is_service_link(name) {
+            if !name.starts_with("BERTH_") || FOREIGN.contains(&name.as_str()) || is_service_link(name) {
                 continue;
             }
             match names.get(name) {
