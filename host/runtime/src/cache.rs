@@ -80,12 +80,18 @@ impl Cache {
             .recursive(true)
             .mode(0o700)
             .create(folder)
-            .map_err(|source| CacheError::Folder { path: folder.clone(), source })?;
+            .map_err(|source| CacheError::Folder {
+                path: folder.clone(),
+                source,
+            })?;
         let key = match &settings.key {
             Some(given) => read_key(given, 0o007)?,
             None => own_key(folder)?,
         };
-        Ok(Self { folder: folder.clone(), key: blake3::derive_key("berth 2026 compile cache entries", &key) })
+        Ok(Self {
+            folder: folder.clone(),
+            key: blake3::derive_key("berth 2026 compile cache entries", &key),
+        })
     }
 
     /// The compiled form of a plugin, if there is a sound one.
@@ -134,7 +140,10 @@ impl Cache {
 
     fn tag(&self, name: &str, code: &[u8]) -> blake3::Hash {
         // Names have one length, so name and code cannot be shifted against each other.
-        blake3::Hasher::new_keyed(&self.key).update(name.as_bytes()).update(code).finalize()
+        blake3::Hasher::new_keyed(&self.key)
+            .update(name.as_bytes())
+            .update(code)
+            .finalize()
     }
 }
 
@@ -146,7 +155,10 @@ fn load(engine: &Engine, code: &[u8]) -> Option<Component> {
     match unsafe { Component::deserialize(engine, code) } {
         Ok(component) => Some(component),
         Err(error) => {
-            tracing::warn!(error = format!("{error:#}"), "a compiled plugin does not fit this engine");
+            tracing::warn!(
+                error = format!("{error:#}"),
+                "a compiled plugin does not fit this engine"
+            );
             None
         }
     }
@@ -167,7 +179,9 @@ fn entry_name(engine: &Engine, digest: &Digest) -> String {
     engine.precompile_compatibility_hash().hash(&mut hasher);
     let mut hasher = hasher.0;
     for part in [digest.as_str(), WASMTIME_VERSION, std::env::consts::ARCH, std::env::consts::OS] {
-        hasher.update(&(part.len() as u64).to_le_bytes()).update(part.as_bytes());
+        hasher
+            .update(&(part.len() as u64).to_le_bytes())
+            .update(part.as_bytes());
     }
     hasher.finalize().to_hex().to_string()
 }
@@ -190,24 +204,35 @@ fn own_key(folder: &Path) -> Result<Vec<u8>, CacheError> {
         let mut key = [0; KEY_SIZE];
         rand::rng().fill_bytes(&mut key);
         let parent = folder.parent().unwrap_or(Path::new("."));
-        write_new(parent, &name.to_string_lossy(), &[&key])
-            .map_err(|source| CacheError::Key { path: path.clone(), source })?;
+        write_new(parent, &name.to_string_lossy(), &[&key]).map_err(|source| CacheError::Key {
+            path: path.clone(),
+            source,
+        })?;
     }
     read_key(&path, 0o077)
 }
 
 /// Reads a key that must not have any of the mode bits in `forbidden`.
 fn read_key(path: &Path, forbidden: u32) -> Result<Vec<u8>, CacheError> {
-    let fail = |source| CacheError::Key { path: path.to_owned(), source };
+    let fail = |source| CacheError::Key {
+        path: path.to_owned(),
+        source,
+    };
     let mut file = File::open(path).map_err(fail)?;
     let mode = file.metadata().map_err(fail)?.permissions().mode() & 0o777;
     if mode & forbidden != 0 {
-        return Err(CacheError::OpenKey { path: path.to_owned(), mode });
+        return Err(CacheError::OpenKey {
+            path: path.to_owned(),
+            mode,
+        });
     }
     let mut key = Vec::new();
     file.read_to_end(&mut key).map_err(fail)?;
     if key.len() < KEY_SIZE {
-        return Err(CacheError::ShortKey { path: path.to_owned(), size: key.len() });
+        return Err(CacheError::ShortKey {
+            path: path.to_owned(),
+            size: key.len(),
+        });
     }
     Ok(key)
 }
@@ -216,7 +241,11 @@ fn read_key(path: &Path, forbidden: u32) -> Result<Vec<u8>, CacheError> {
 fn write_new(folder: &Path, name: &str, parts: &[&[u8]]) -> io::Result<()> {
     let aside = folder.join(format!(".{name}.{:016x}", rand::rng().next_u64()));
     let written = (|| {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&aside)?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&aside)?;
         for part in parts {
             file.write_all(part)?;
         }

@@ -66,9 +66,15 @@ impl Plugin {
     /// # Errors
     /// When the plugin refuses the configuration, or gives no answer.
     pub async fn prepare(&self, config: &str, limits: &Limits) -> Result<Vec<u8>, PrepareError> {
-        let Some(setup) = &self.exports.setup else { return Ok(Vec::new()) };
-        let about =
-            About { adapter: "".into(), plugin: self.digest.as_str().into(), phase: "setup", subject: String::new() };
+        let Some(setup) = &self.exports.setup else {
+            return Ok(Vec::new());
+        };
+        let about = About {
+            adapter: "".into(),
+            plugin: self.digest.as_str().into(),
+            phase: "setup",
+            subject: String::new(),
+        };
         let state = State {
             memory: Memory::new(limits),
             meter: Arc::new(Meter::new()),
@@ -87,12 +93,18 @@ impl Plugin {
         let config = config.to_owned();
         let (answer, _) = self
             .run(state, limits, async |store, instance| {
-                setup.load(&mut *store, instance)?.call_prepare(store, &config).await
+                setup
+                    .load(&mut *store, instance)
+                    .map_err(Misfit)?
+                    .call_prepare(store, &config)
+                    .await
             })
             .await;
         match answer.map_err(PrepareError::Call)? {
             Ok(prepared) => Ok(prepared),
-            Err(problems) => Err(PrepareError::Problems(problems.into_iter().map(from_guest::problem).collect())),
+            Err(problems) => Err(PrepareError::Problems(
+                problems.into_iter().map(from_guest::problem).collect(),
+            )),
         }
     }
 
@@ -108,13 +120,23 @@ impl Plugin {
         let (answer, fuel_used) = self.ask(question, context, state).await;
         let (log_lines, log_lines_dropped) = journal.finish();
         match answer {
-            Ok(answer) => Ok(Answered { answer, fuel_used, log_lines, log_lines_dropped }),
+            Ok(answer) => Ok(Answered {
+                answer,
+                fuel_used,
+                log_lines,
+                log_lines_dropped,
+            }),
             Err(cause) => {
                 let plugin = context.name.clone();
                 if let Cause::Trapped { trap, .. } = &cause {
                     tracing::debug!(adapter = %context.adapter, %plugin, phase = phase.name(), "{trap:?}");
                 }
-                Err(CallError { plugin, phase, cause, fuel_used })
+                Err(CallError {
+                    plugin,
+                    phase,
+                    cause,
+                    fuel_used,
+                })
             }
         }
     }
@@ -163,7 +185,7 @@ impl Plugin {
                 };
                 let (answer, fuel) = self
                     .run(state, limits, async |store, instance| {
-                        indices.load(&mut *store, instance)?.$function(store, &facts, $($argument),*).await
+                        indices.load(&mut *store, instance).map_err(Misfit)?.$function(store, &facts, $($argument),*).await
                     })
                     .await;
                 let answer = answer.and_then(|answer| match answer {
@@ -231,7 +253,12 @@ impl Plugin {
 }
 
 fn nanoseconds(facts: &Facts) -> u64 {
-    facts.now.parse::<jiff::Timestamp>().ok().and_then(|now| u64::try_from(now.as_nanosecond()).ok()).unwrap_or_default()
+    facts
+        .now
+        .parse::<jiff::Timestamp>()
+        .ok()
+        .and_then(|now| u64::try_from(now.as_nanosecond()).ok())
+        .unwrap_or_default()
 }
 
 /// What an error of a call means.
@@ -239,31 +266,51 @@ fn cause(error: wasmtime::Error, limits: &Limits, started: bool) -> Cause {
     if let Some(violation) = error.downcast_ref::<Violation>() {
         return match violation {
             Violation::Deadline => Cause::DeadlineExceeded { limit: limits.deadline },
-            Violation::HostTime => Cause::HostTimeExceeded { limit: limits.host_time },
+            Violation::HostTime => Cause::HostTimeExceeded {
+                limit: limits.host_time,
+            },
             Violation::Memory => Cause::MemoryExceeded { limit: limits.memory },
         };
     }
     match error.downcast_ref::<Trap>() {
         Some(Trap::OutOfFuel) => return Cause::FuelExhausted { limit: limits.fuel },
         Some(Trap::StackOverflow) => return Cause::StackOverflow,
-        Some(trap) => return Cause::Trapped { summary: trap.to_string(), trap: error },
+        Some(trap) => {
+            let text = trap.to_string();
+            let summary = text.strip_prefix("wasm trap: ").unwrap_or(&text).to_owned();
+            return Cause::Trapped { summary, trap: error };
+        }
         None => {}
     }
     if error.is::<PoolConcurrencyLimitError>() {
         return Cause::Unavailable(format!("{error:#}"));
     }
+    if let Some(Misfit(why)) = error.downcast_ref() {
+        return Cause::Unavailable(format!("its exports do not fit the contract: {why:#}"));
+    }
     if error.chain().any(|cause| cause.to_string().contains(HOSTCALL_FUEL)) {
         return Cause::OutputTooLarge { limit: limits.output };
     }
     if error.is::<crate::wasi::Exited>() || error.is::<crate::wasi::denied::Denied>() {
-        return Cause::Trapped { summary: format!("{}", error.root_cause()), trap: error };
+        return Cause::Trapped {
+            summary: format!("{}", error.root_cause()),
+            trap: error,
+        };
     }
     if started {
-        Cause::OutputInvalid { field: "answer".to_owned(), problem: format!("cannot be read: {}", error.root_cause()) }
+        Cause::OutputInvalid {
+            field: "answer".to_owned(),
+            problem: format!("cannot be read: {}", error.root_cause()),
+        }
     } else {
         Cause::Unavailable(format!("{error:#}"))
     }
 }
+
+/// An export has the name of a phase and another shape.
+#[derive(Debug, thiserror::Error)]
+#[error("an export does not fit the contract")]
+struct Misfit(wasmtime::Error);
 
 /// How wasmtime says that more crosses the boundary than allowed: its error has no public type.
 const HOSTCALL_FUEL: &str = "fuel allocated for hostcalls has been exhausted";

@@ -1,10 +1,6 @@
 //! How WebAssembly runs here: which proposals exist, how instances get memory, what keeps time.
 
-use std::{
-    num::NonZeroUsize,
-    thread,
-    time::Duration,
-};
+use std::{num::NonZeroUsize, thread, time::Duration};
 
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, Strategy};
 
@@ -90,6 +86,7 @@ fn pool(concurrency: u32, memories: u32, max_memory: usize) -> PoolingAllocation
         .max_tables_per_component(MAX_TABLES)
         .max_core_instances_per_component(MAX_CORE_INSTANCES)
         .max_tables_per_module(MAX_TABLES)
+        .max_memories_per_module(MAX_MEMORIES)
         .max_component_instance_size(4 << 20)
         .max_core_instance_size(4 << 20)
         .max_memory_size(max_memory)

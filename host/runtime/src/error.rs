@@ -56,7 +56,11 @@ pub enum LoadError {
 }
 
 fn list(names: &[String]) -> String {
-    if names.is_empty() { "nothing".to_owned() } else { format!("`{}`", names.join("`, `")) }
+    if names.is_empty() {
+        "nothing".to_owned()
+    } else {
+        format!("`{}`", names.join("`, `"))
+    }
 }
 
 /// Something wrong in a plugin's configuration.
@@ -82,7 +86,10 @@ pub enum PrepareError {
 }
 
 fn summary(problems: &[Problem]) -> String {
-    let texts: Vec<_> = problems.iter().map(|problem| format!("{}: {}", problem.path, problem.message)).collect();
+    let texts: Vec<_> = problems
+        .iter()
+        .map(|problem| format!("{}: {}", problem.path, problem.message))
+        .collect();
     texts.join("; ")
 }
 
@@ -119,9 +126,18 @@ impl CallError {
         };
         let message = match self.cause {
             Cause::Failed(failure) => failure.message,
-            other => format!("Plugin `{}` gave no answer in `{}`: {other}.", self.plugin, self.phase.name()),
+            other => format!(
+                "Plugin `{}` gave no answer in `{}`: {other}.",
+                self.plugin,
+                self.phase.name()
+            ),
         };
-        PluginFault { plugin: self.plugin.to_string(), phase: self.phase, reason, message }
+        PluginFault {
+            plugin: self.plugin.to_string(),
+            phase: self.phase,
+            reason,
+            message,
+        }
     }
 }
 

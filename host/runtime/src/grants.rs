@@ -102,19 +102,27 @@ pub struct HttpQuestion {
 pub fn fleet(grants: &Grants, known: &Substitutions, question: FleetQuestion) -> Result<FleetQuestion, Denied> {
     let method = question.method.to_ascii_uppercase();
     if method != "GET" && method != "POST" {
-        return Err(Denied(format!("`{method}` is not a method of reading; use GET or POST")));
+        return Err(Denied(format!(
+            "`{method}` is not a method of reading; use GET or POST"
+        )));
     }
     let path = plain_path(&question.path)?;
-    let covered = grants.fleet.iter().any(|grant| {
-        allows_method(&grant.methods, &method) && Pattern::parse(&grant.path, known).matches(path)
-    });
+    let covered = grants
+        .fleet
+        .iter()
+        .any(|grant| allows_method(&grant.methods, &method) && Pattern::parse(&grant.path, known).matches(path));
     if !covered {
         return Err(Denied(format!(
             "no grant covers {method} {path}; add `fleet: [{{methods: [{method}], path: {path}}}]`"
         )));
     }
     let headers = headers(question.headers, Audience::Fleet)?;
-    Ok(FleetQuestion { method, path: question.path, headers, body: question.body })
+    Ok(FleetQuestion {
+        method,
+        path: question.path,
+        headers,
+        body: question.body,
+    })
 }
 
 /// Checks the read of one object. `own` is the adapter's namespace.
@@ -132,7 +140,10 @@ pub fn get(grants: &Grants, known: &Substitutions, own: &str, target: Reference)
             None => true,
             Some(namespace) => allows_namespace(grant, own, namespace),
         };
-        let name = grant.name.as_ref().is_none_or(|name| pattern::fill(name, known).as_ref() == Some(&target.name));
+        let name = grant
+            .name
+            .as_ref()
+            .is_none_or(|name| pattern::fill(name, known).as_ref() == Some(&target.name));
         same_kind(grant, &target.api_version, &target.kind) && namespace && name
     });
     if covered {
@@ -163,7 +174,10 @@ pub fn find(grants: &Grants, own: &str, search: Search) -> Result<Search, Denied
     }
     let namespace = search.namespace.as_deref().unwrap_or("*");
     let wanted = wanted_kind(&search.api_version, &search.kind, Some(namespace));
-    Err(Denied(format!("no grant covers a search for {}; add `cluster: [{wanted}]`", search.kind)))
+    Err(Denied(format!(
+        "no grant covers a search for {}; add `cluster: [{wanted}]`",
+        search.kind
+    )))
 }
 
 /// A request as a plugin wrote it.
@@ -205,7 +219,14 @@ pub fn http(grants: &Grants, wish: HttpWish) -> Result<HttpQuestion, Denied> {
         )));
     }
     let headers = headers(wish.headers, Audience::Other)?;
-    Ok(HttpQuestion { method, url, headers, body: wish.body, timeout: wish.timeout, max_body: wish.max_body })
+    Ok(HttpQuestion {
+        method,
+        url,
+        headers,
+        body: wish.body,
+        timeout: wish.timeout,
+        max_body: wish.max_body,
+    })
 }
 
 /// Checks a call that the status phase asks for: a path of the HyperFleet API or an
@@ -216,36 +237,60 @@ pub fn http(grants: &Grants, wish: HttpWish) -> Result<HttpQuestion, Denied> {
 pub fn action(grants: &Grants, known: &Substitutions, action: HttpAction) -> Result<HttpAction, Denied> {
     let method = method(&action.method)?;
     let to_fleet = action.url.starts_with('/');
-    let url = if to_fleet { action.url.clone() } else { absolute(&action.url)?.to_string() };
-    let (origin, path) = if to_fleet { (String::new(), plain_path(&url)?) } else { split_origin(&url)? };
-    let covered = grants.actions.iter().filter(|grant| allows_method(&grant.methods, &method)).any(|grant| {
-        if grant.url.starts_with('/') {
-            return to_fleet && Pattern::parse(&grant.url, known).matches(path);
-        }
-        match split_origin(&grant.url) {
-            Ok((granted, pattern)) => granted == origin && Pattern::parse(pattern, known).matches(path),
-            Err(_) => false,
-        }
-    });
+    let url = if to_fleet {
+        action.url.clone()
+    } else {
+        absolute(&action.url)?.to_string()
+    };
+    let (origin, path) = if to_fleet {
+        (String::new(), plain_path(&url)?)
+    } else {
+        split_origin(&url)?
+    };
+    let covered = grants
+        .actions
+        .iter()
+        .filter(|grant| allows_method(&grant.methods, &method))
+        .any(|grant| {
+            if grant.url.starts_with('/') {
+                return to_fleet && Pattern::parse(&grant.url, known).matches(path);
+            }
+            match split_origin(&grant.url) {
+                Ok((granted, pattern)) => granted == origin && Pattern::parse(pattern, known).matches(path),
+                Err(_) => false,
+            }
+        });
     if !covered {
         return Err(Denied(format!(
             "no grant covers {method} {origin}{path}; add `actions: [{{methods: [{method}], url: \"{origin}{path}\"}}]`"
         )));
     }
     let audience = if to_fleet { Audience::Fleet } else { Audience::Other };
-    Ok(HttpAction { method, url, headers: headers(action.headers, audience)?, ..action })
+    Ok(HttpAction {
+        method,
+        url,
+        headers: headers(action.headers, audience)?,
+        ..action
+    })
 }
 
 fn method(text: &str) -> Result<String, Denied> {
     let method = text.to_ascii_uppercase();
     match method.as_str() {
         "GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE" | "OPTIONS" => Ok(method),
-        other => Err(Denied(format!("`{}` is not a method that can be used", other.escape_debug()))),
+        other => Err(Denied(format!(
+            "`{}` is not a method that can be used",
+            other.escape_debug()
+        ))),
     }
 }
 
 fn allows_method(granted: &[String], method: &str) -> bool {
-    if granted.is_empty() { method == "GET" } else { granted.iter().any(|one| one.eq_ignore_ascii_case(method)) }
+    if granted.is_empty() {
+        method == "GET"
+    } else {
+        granted.iter().any(|one| one.eq_ignore_ascii_case(method))
+    }
 }
 
 /// The path of a question without its query, if it has one meaning only.
@@ -254,7 +299,10 @@ fn plain_path(text: &str) -> Result<&str, Denied> {
     if !text.starts_with('/') {
         return refuse("does not begin with `/`");
     }
-    if !text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'\\' | b'#' | b'@')) {
+    if !text
+        .bytes()
+        .all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'\\' | b'#' | b'@'))
+    {
         return refuse("contains a character that a path cannot contain");
     }
     let path = text.split_once('?').map_or(text, |(path, _)| path);
@@ -304,7 +352,10 @@ fn absolute(text: &str) -> Result<Url, Denied> {
     if url.fragment().is_some() {
         return Err(refuse("has a fragment"));
     }
-    let path = text.split_once("://").and_then(|(_, rest)| rest.find('/').map(|at| &rest[at..])).unwrap_or("/");
+    let path = text
+        .split_once("://")
+        .and_then(|(_, rest)| rest.find('/').map(|at| &rest[at..]))
+        .unwrap_or("/");
     // The parser resolves `..`; what was meant should be what was written.
     plain_path(path)?;
     Ok(url)
@@ -312,7 +363,9 @@ fn absolute(text: &str) -> Result<Url, Denied> {
 
 /// Splits `https://host:port/path` before the path.
 fn split_origin(url: &str) -> Result<(String, &str), Denied> {
-    let (scheme, rest) = url.split_once("://").ok_or_else(|| Denied(format!("`{url}` is not an absolute URL")))?;
+    let (scheme, rest) = url
+        .split_once("://")
+        .ok_or_else(|| Denied(format!("`{url}` is not an absolute URL")))?;
     let at = rest.find('/').unwrap_or(rest.len());
     let path = rest[at..].split_once('?').map_or(&rest[at..], |(path, _)| path);
     let host = rest[..at].to_ascii_lowercase();
@@ -332,7 +385,11 @@ fn allows_host(grant: &HostGrant, url: &Url) -> bool {
 
 /// Splits `host:port`; IPv6 addresses stand in brackets.
 fn split_port(text: &str) -> (&str, Option<u16>) {
-    if text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).is_some_and(|ip| ip.parse::<Ipv6Addr>().is_ok()) {
+    if text
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        .is_some_and(|ip| ip.parse::<Ipv6Addr>().is_ok())
+    {
         return (text, None);
     }
     match text.rsplit_once(':').map(|(host, port)| (host, port.parse())) {
@@ -354,7 +411,9 @@ fn allows_namespace(grant: &KindGrant, own: &str, namespace: &str) -> bool {
 }
 
 fn wanted_kind(api_version: &str, kind: &str, namespace: Option<&str>) -> String {
-    let namespace = namespace.map(|namespace| format!(", namespace: \"{namespace}\"")).unwrap_or_default();
+    let namespace = namespace
+        .map(|namespace| format!(", namespace: \"{namespace}\""))
+        .unwrap_or_default();
     format!("{{apiVersion: {api_version}, kind: {kind}{namespace}}}")
 }
 
@@ -362,7 +421,10 @@ fn wanted_kind(api_version: &str, kind: &str, namespace: Option<&str>) -> String
 fn check_name(what: &str, name: &str) -> Result<(), Denied> {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b':' | b'_');
     if name.is_empty() || name.len() > 253 || matches!(name, "." | "..") || !name.bytes().all(fits) {
-        return Err(Denied(format!("`{}` is not the {what} of an object", name.escape_debug())));
+        return Err(Denied(format!(
+            "`{}` is not the {what} of an object",
+            name.escape_debug()
+        )));
     }
     Ok(())
 }
@@ -384,7 +446,10 @@ fn headers(headers: Vec<(String, String)>, audience: Audience) -> Result<Vec<(St
         let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
         let text = |byte: u8| byte == b'\t' || (byte >= 0x20 && byte != 0x7f);
         if name.is_empty() || !name.bytes().all(token) || !value.bytes().all(text) {
-            return Err(Denied(format!("`{}` is not a header that can be sent", name.escape_debug())));
+            return Err(Denied(format!(
+                "`{}` is not a header that can be sent",
+                name.escape_debug()
+            )));
         }
         // Some servers take another method from a header, past the grant.
         if lower.starts_with("x-http-method") || lower == "x-method-override" {
@@ -392,7 +457,14 @@ fn headers(headers: Vec<(String, String)>, audience: Audience) -> Result<Vec<(St
         }
         let of_connection = matches!(
             lower.as_str(),
-            "host" | "connection" | "content-length" | "transfer-encoding" | "te" | "trailer" | "upgrade" | "keep-alive"
+            "host"
+                | "connection"
+                | "content-length"
+                | "transfer-encoding"
+                | "te"
+                | "trailer"
+                | "upgrade"
+                | "keep-alive"
         ) || lower.starts_with("proxy-");
         let credential = audience == Audience::Fleet && matches!(lower.as_str(), "authorization" | "cookie");
         if !of_connection && !credential {

@@ -29,7 +29,10 @@ impl State {
     /// Waits for the host, within what is left of its time.
     async fn ask<F: Future>(&mut self, question: F) -> wasmtime::Result<F::Output> {
         let since = Instant::now();
-        let answer = self.meter.outside(tokio::time::timeout(self.access.time_left, question)).await;
+        let answer = self
+            .meter
+            .outside(tokio::time::timeout(self.access.time_left, question))
+            .await;
         self.access.time_left = self.access.time_left.saturating_sub(since.elapsed());
         answer.map_err(|_elapsed| Violation::HostTime.into())
     }
@@ -45,20 +48,28 @@ impl State {
             Ok(value) => self.fitting(&value).map_err(fleet::Error::Unavailable),
             Err(FleetRefusal::NotFound(problem)) => Err(fleet::Error::NotFound(canonical::text(&problem))),
             Err(FleetRefusal::Unavailable(why)) => Err(fleet::Error::Unavailable(why)),
-            Err(FleetRefusal::Rejected { status, body }) => {
-                Err(fleet::Error::Rejected(fleet::Rejection { status, body: canonical::text(&body) }))
-            }
+            Err(FleetRefusal::Rejected { status, body }) => Err(fleet::Error::Rejected(fleet::Rejection {
+                status,
+                body: canonical::text(&body),
+            })),
         })
     }
 
     /// The text of an answer, if it is not larger than what may cross the boundary.
     fn fitting(&self, value: &Value) -> Result<String, String> {
         let text = canonical::text(value);
-        if text.len() <= self.output { Ok(text) } else { Err(self.too_large(text.len())) }
+        if text.len() <= self.output {
+            Ok(text)
+        } else {
+            Err(self.too_large(text.len()))
+        }
     }
 
     fn too_large(&self, size: usize) -> String {
-        format!("the answer has {size} bytes, more than the {} of `limits.output`", self.output)
+        format!(
+            "the answer has {size} bytes, more than the {} of `limits.output`",
+            self.output
+        )
     }
 }
 
@@ -79,7 +90,13 @@ impl log::Host for State {
 
 impl fleet::Host for State {
     async fn get(&mut self, path: String) -> wasmtime::Result<Result<String, fleet::Error>> {
-        self.ask_fleet(FleetQuestion { method: "GET".to_owned(), path, headers: Vec::new(), body: None }).await
+        self.ask_fleet(FleetQuestion {
+            method: "GET".to_owned(),
+            path,
+            headers: Vec::new(),
+            body: None,
+        })
+        .await
     }
 
     async fn query(&mut self, lookup: fleet::Lookup) -> wasmtime::Result<Result<String, fleet::Error>> {
@@ -91,7 +108,13 @@ impl fleet::Host for State {
             }
         };
         let headers = from_guest::pairs(lookup.headers);
-        self.ask_fleet(FleetQuestion { method: lookup.method, path: lookup.path, headers, body }).await
+        self.ask_fleet(FleetQuestion {
+            method: lookup.method,
+            path: lookup.path,
+            headers,
+            body,
+        })
+        .await
     }
 }
 
@@ -130,7 +153,11 @@ impl cluster::Host for State {
                 objects.truncate(MAX_OBJECTS);
                 let texts: Vec<_> = objects.iter().map(canonical::text).collect();
                 let size = texts.iter().map(String::len).sum::<usize>();
-                if size <= self.output { Ok(texts) } else { Err(cluster::Error::Rejected(self.too_large(size))) }
+                if size <= self.output {
+                    Ok(texts)
+                } else {
+                    Err(cluster::Error::Rejected(self.too_large(size)))
+                }
             }
             Err(refusal) => Err(cluster_error(refusal)),
         })
@@ -148,7 +175,9 @@ fn cluster_error(refusal: ClusterRefusal) -> cluster::Error {
 
 impl http::Host for State {
     async fn send(&mut self, request: http::Request) -> wasmtime::Result<Result<http::Response, http::Error>> {
-        let wanted = request.timeout_ms.map_or(DEFAULT_HTTP_TIMEOUT, |ms| Duration::from_millis(ms.into()));
+        let wanted = request
+            .timeout_ms
+            .map_or(DEFAULT_HTTP_TIMEOUT, |ms| Duration::from_millis(ms.into()));
         let wish = HttpWish {
             method: request.method,
             url: request.url,
@@ -174,7 +203,11 @@ impl http::Host for State {
             Ok(answer) if answer.body.len() > question.max_body => Err(http::Error::TooLarge),
             Ok(answer) => Ok(http::Response {
                 status: answer.status,
-                headers: answer.headers.iter().map(|(name, value)| to_guest::pair(name, value)).collect(),
+                headers: answer
+                    .headers
+                    .iter()
+                    .map(|(name, value)| to_guest::pair(name, value))
+                    .collect(),
                 body: answer.body,
             }),
             Err(HttpRefusal::Unavailable(why)) => Err(http::Error::Unavailable(why)),

@@ -59,7 +59,11 @@ pub(crate) struct Pages {
 
 impl Journal {
     pub(crate) fn new(about: About, limit: u32) -> Self {
-        Self { about: Arc::new(about), pages: Arc::default(), limit }
+        Self {
+            about: Arc::new(about),
+            pages: Arc::default(),
+            limit,
+        }
     }
 
     /// Writes one line.
@@ -85,7 +89,12 @@ impl Journal {
         let mut pages = self.lock();
         self.close(&mut pages);
         if pages.dropped > 0 {
-            let About { adapter, plugin, phase, subject } = &*self.about;
+            let About {
+                adapter,
+                plugin,
+                phase,
+                subject,
+            } = &*self.about;
             let dropped = pages.dropped;
             tracing::warn!(%adapter, %plugin, phase, %subject, dropped, "log lines of the plugin were dropped");
         }
@@ -105,7 +114,12 @@ impl Journal {
             return;
         }
         let message = tame(message);
-        let About { adapter, plugin, phase, subject } = &*self.about;
+        let About {
+            adapter,
+            plugin,
+            phase,
+            subject,
+        } = &*self.about;
         match level {
             Level::Debug => tracing::debug!(target: "berth::plugin", %adapter, %plugin, phase, %subject, "{message}"),
             Level::Info => tracing::info!(target: "berth::plugin", %adapter, %plugin, phase, %subject, "{message}"),
@@ -125,7 +139,11 @@ impl Journal {
 /// lines, or command a terminal.
 fn tame(message: &str) -> String {
     let cut = message.len() > MAX_LINE;
-    let text = if cut { &message[..message.floor_char_boundary(MAX_LINE)] } else { message };
+    let text = if cut {
+        &message[..message.floor_char_boundary(MAX_LINE)]
+    } else {
+        message
+    };
     let mut tamed = String::with_capacity(text.len());
     for letter in text.chars() {
         if letter.is_control() && letter != '\t' {
@@ -145,8 +163,12 @@ mod tests {
     use super::*;
 
     fn journal(limit: u32) -> Journal {
-        let about =
-            About { adapter: "a".into(), plugin: "p".into(), phase: "status", subject: "Cluster/c-1".to_owned() };
+        let about = About {
+            adapter: "a".into(),
+            plugin: "p".into(),
+            phase: "status",
+            subject: "Cluster/c-1".to_owned(),
+        };
         Journal::new(about, limit)
     }
 
@@ -156,7 +178,10 @@ mod tests {
         for number in 0..5 {
             journal.write(Level::Warn, &number.to_string());
         }
-        let line = |message: &str| LogLine { level: Level::Warn, message: message.to_owned() };
+        let line = |message: &str| LogLine {
+            level: Level::Warn,
+            message: message.to_owned(),
+        };
         assert_eq!(journal.finish(), (vec![line("0"), line("1")], 3));
     }
 
@@ -173,6 +198,9 @@ mod tests {
         journal.print(b"o\n\nthree");
         let (lines, dropped) = journal.finish();
         let texts: Vec<_> = lines.into_iter().map(|line| line.message).collect();
-        assert_eq!((texts, dropped), (vec!["one".to_owned(), "two".to_owned(), "three".to_owned()], 0));
+        assert_eq!(
+            (texts, dropped),
+            (vec!["one".to_owned(), "two".to_owned(), "three".to_owned()], 0)
+        );
     }
 }

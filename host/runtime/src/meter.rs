@@ -23,7 +23,11 @@ pub(crate) struct Meter {
 
 impl Meter {
     pub(crate) fn new() -> Self {
-        Self { start: Instant::now(), spent: AtomicU64::new(0), since: AtomicU64::new(0) }
+        Self {
+            start: Instant::now(),
+            spent: AtomicU64::new(0),
+            since: AtomicU64::new(0),
+        }
     }
 
     /// How long the guest has run.

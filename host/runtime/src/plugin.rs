@@ -59,7 +59,11 @@ impl TryFrom<String> for Digest {
 
     fn try_from(text: String) -> Result<Self, NotADigest> {
         let digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-        if text.len() == 64 && text.bytes().all(digit) { Ok(Self(text.into())) } else { Err(NotADigest(text)) }
+        if text.len() == 64 && text.bytes().all(digit) {
+            Ok(Self(text.into()))
+        } else {
+            Err(NotADigest(text))
+        }
     }
 }
 
@@ -144,9 +148,18 @@ impl Plugin {
         }
         .map_err(LoadError::Contract)?;
         let exports = Exports::find(component, &instance)?;
-        let plugin = Self { digest, instance, exports, slots, uses_wasi, imports };
+        let plugin = Self {
+            digest,
+            instance,
+            exports,
+            slots,
+            uses_wasi,
+            imports,
+        };
         if plugin.phases().is_empty() {
-            return Err(LoadError::NoPhase { exports: ty.exports(engine).map(|(name, _)| name.to_owned()).collect() });
+            return Err(LoadError::NoPhase {
+                exports: ty.exports(engine).map(|(name, _)| name.to_owned()).collect(),
+            });
         }
         Ok(plugin)
     }
@@ -154,7 +167,10 @@ impl Plugin {
 
 impl fmt::Debug for Plugin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Plugin").field("digest", &self.digest).field("phases", &self.phases()).finish_non_exhaustive()
+        f.debug_struct("Plugin")
+            .field("digest", &self.digest)
+            .field("phases", &self.phases())
+            .finish_non_exhaustive()
     }
 }
 

@@ -41,13 +41,20 @@ impl Runtime {
     /// When the cache's folder or key cannot be used, or the engine cannot be started. Too
     /// little address space for the pool is not an error.
     pub fn new(settings: &Settings) -> Result<Self, RuntimeError> {
-        let cache = settings.cache.as_ref().map(Cache::open).transpose().map_err(RuntimeError::Cache)?;
+        let cache = settings
+            .cache
+            .as_ref()
+            .map(Cache::open)
+            .transpose()
+            .map_err(RuntimeError::Cache)?;
         let engine = engine::engine(settings)?;
         let linker = linker(&engine).map_err(RuntimeError::Engine)?;
         Ok(Self {
             engine,
             linker,
-            slots: Arc::new(Semaphore::new(usize::try_from(settings.concurrency.get()).unwrap_or(usize::MAX))),
+            slots: Arc::new(Semaphore::new(
+                usize::try_from(settings.concurrency.get()).unwrap_or(usize::MAX),
+            )),
             cache,
             max_plugin_size: settings.max_plugin_size,
             loaded: Mutex::default(),
@@ -64,7 +71,10 @@ impl Runtime {
     /// not offered, or export no phase.
     pub fn load(&self, bytes: &[u8]) -> Result<Arc<Plugin>, LoadError> {
         if bytes.len() > self.max_plugin_size {
-            return Err(LoadError::TooLarge { size: bytes.len(), limit: self.max_plugin_size });
+            return Err(LoadError::TooLarge {
+                size: bytes.len(),
+                limit: self.max_plugin_size,
+            });
         }
         if Engine::detect_precompiled(bytes).is_some() {
             return Err(LoadError::Precompiled);
@@ -77,7 +87,13 @@ impl Runtime {
             return Ok(plugin);
         }
         let component = self.compiled(bytes, &digest)?;
-        let plugin = Plugin::link(&self.engine, &self.linker, &component, digest.clone(), self.slots.clone())?;
+        let plugin = Plugin::link(
+            &self.engine,
+            &self.linker,
+            &component,
+            digest.clone(),
+            self.slots.clone(),
+        )?;
         let plugin = Arc::new(plugin);
         let mut loaded = lock(&self.loaded);
         loaded.retain(|_, plugin| plugin.strong_count() > 0);

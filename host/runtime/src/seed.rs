@@ -11,7 +11,10 @@ use crate::{
 /// The first eight bytes, big-endian, of the SHA-256 of the canonical JSON of the facts
 /// followed by the plugin's digest in hex.
 pub(crate) fn seed(facts: &Facts, digest: &Digest) -> u64 {
-    let hash = Sha256::new().chain_update(json(facts)).chain_update(digest.as_str()).finalize();
+    let hash = Sha256::new()
+        .chain_update(json(facts))
+        .chain_update(digest.as_str())
+        .finalize();
     hash.iter().take(8).fold(0, |seed, byte| seed << 8 | u64::from(*byte))
 }
 
@@ -172,8 +175,35 @@ mod tests {
         let first = seed(&facts(), &digest);
         assert_eq!(first, seed(&facts(), &digest));
         assert_ne!(first, seed(&facts(), &Digest::of(b"other")));
-        assert_ne!(first, seed(&Facts { now: "2027".to_owned(), ..facts() }, &digest));
-        assert_ne!(first, seed(&Facts { carry: "1".to_owned(), ..facts() }, &digest));
-        assert_ne!(first, seed(&Facts { trigger: Trigger::Timer, ..facts() }, &digest));
+        assert_ne!(
+            first,
+            seed(
+                &Facts {
+                    now: "2027".to_owned(),
+                    ..facts()
+                },
+                &digest
+            )
+        );
+        assert_ne!(
+            first,
+            seed(
+                &Facts {
+                    carry: "1".to_owned(),
+                    ..facts()
+                },
+                &digest
+            )
+        );
+        assert_ne!(
+            first,
+            seed(
+                &Facts {
+                    trigger: Trigger::Timer,
+                    ..facts()
+                },
+                &digest
+            )
+        );
     }
 }

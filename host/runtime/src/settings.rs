@@ -54,6 +54,9 @@ pub enum Pool {
 
 impl Default for Pool {
     fn default() -> Self {
-        Self::Slots { memories: NonZeroU32::new(1024).unwrap_or(NonZeroU32::MIN), max_memory: 1 << 30 }
+        Self::Slots {
+            memories: NonZeroU32::new(1024).unwrap_or(NonZeroU32::MIN),
+            max_memory: 1 << 30,
+        }
     }
 }

@@ -50,7 +50,10 @@ pub(crate) struct Memory {
 
 impl Memory {
     pub(crate) fn new(limits: &Limits) -> Self {
-        Self { used: 0, limit: limits.memory }
+        Self {
+            used: 0,
+            limit: limits.memory,
+        }
     }
 
     fn grow(&mut self, current: usize, desired: usize) -> wasmtime::Result<bool> {

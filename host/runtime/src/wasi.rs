@@ -36,7 +36,15 @@ pub(crate) struct Wasi {
 impl Wasi {
     /// `start` is in nanoseconds since 1970.
     pub(crate) fn new(start: u64, seed: u64, variables: Arc<[(String, String)]>) -> Self {
-        Self { clock: Arc::new(Clock { start, passed: AtomicU64::new(0), next: NEVER.into() }), random: seed, variables }
+        Self {
+            clock: Arc::new(Clock {
+                start,
+                passed: AtomicU64::new(0),
+                next: NEVER.into(),
+            }),
+            random: seed,
+            variables,
+        }
     }
 
     /// The next number of a SplitMix64 sequence: the same on every machine and in every version.
@@ -51,7 +59,9 @@ impl Wasi {
     fn bytes(&mut self, count: u64) -> Result<Vec<u8>> {
         let count = usize::try_from(count).unwrap_or(usize::MAX);
         if count > MAX_RANDOM {
-            return Err(wasmtime::format_err!("{count} random bytes at once are more than the {MAX_RANDOM} allowed"));
+            return Err(wasmtime::format_err!(
+                "{count} random bytes at once are more than the {MAX_RANDOM} allowed"
+            ));
         }
         let mut bytes = Vec::with_capacity(count + 8);
         while bytes.len() < count {
@@ -164,11 +174,17 @@ impl clocks::wall_clock::Host for State {
     fn now(&mut self) -> Result<clocks::wall_clock::Datetime> {
         let now = self.wasi.clock.start.saturating_add(self.wasi.clock.read());
         let (seconds, nanoseconds) = (now / 1_000_000_000, now % 1_000_000_000);
-        Ok(clocks::wall_clock::Datetime { seconds, nanoseconds: u32::try_from(nanoseconds).unwrap_or_default() })
+        Ok(clocks::wall_clock::Datetime {
+            seconds,
+            nanoseconds: u32::try_from(nanoseconds).unwrap_or_default(),
+        })
     }
 
     fn resolution(&mut self) -> Result<clocks::wall_clock::Datetime> {
-        Ok(clocks::wall_clock::Datetime { seconds: 0, nanoseconds: 1_000 })
+        Ok(clocks::wall_clock::Datetime {
+            seconds: 0,
+            nanoseconds: 1_000,
+        })
     }
 }
 
@@ -182,7 +198,10 @@ impl clocks::monotonic_clock::Host for State {
     }
 
     fn subscribe_instant(&mut self, when: u64) -> Result<Resource<DynPollable>> {
-        let sleep = self.table.push(Sleep { clock: self.wasi.clock.clone(), until: when })?;
+        let sleep = self.table.push(Sleep {
+            clock: self.wasi.clock.clone(),
+            until: when,
+        })?;
         subscribe(&mut self.table, sleep)
     }
 

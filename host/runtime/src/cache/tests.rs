@@ -1,1 +1,201 @@
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failed step fails the test")]
 
+use std::{num::NonZeroU32, sync::Barrier};
+
+use super::*;
+use crate::{Pool, Runtime, Settings};
+
+struct Place {
+    folder: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    fn settings(&self) -> CacheSettings {
+        CacheSettings {
+            folder: self.folder.path().join("cache"),
+            key: None,
+        }
+    }
+
+    fn cache(&self) -> Cache {
+        Cache::open(&self.settings()).unwrap()
+    }
+
+    fn entries(&self) -> Vec<PathBuf> {
+        let mut entries: Vec<_> = fs::read_dir(self.folder.path().join("cache"))
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect();
+        entries.sort();
+        entries
+    }
+
+    fn load(&self, guest: &str) {
+        let settings = Settings {
+            cache: Some(self.settings()),
+            pool: Pool::OnDemand,
+            concurrency: NonZeroU32::MIN,
+            ..Settings::default()
+        };
+        Runtime::new(&settings)
+            .unwrap()
+            .load(&berth_test_guests::component(guest))
+            .unwrap();
+    }
+}
+
+fn engine() -> Engine {
+    crate::engine::engine(&Settings {
+        pool: Pool::OnDemand,
+        ..Settings::default()
+    })
+    .unwrap()
+}
+
+fn filled(place: &Place, engine: &Engine, guest: &str) -> Digest {
+    let bytes = berth_test_guests::component(guest);
+    let digest = Digest::of(&bytes);
+    place
+        .cache()
+        .put(engine, &digest, &Component::from_binary(engine, &bytes).unwrap());
+    digest
+}
+
+#[test]
+fn an_entry_is_found_by_a_second_process() {
+    let (place, engine) = (Place::new(), engine());
+    let digest = filled(&place, &engine, "obedient");
+    assert!(place.cache().get(&engine, &digest).is_some());
+    assert!(place.cache().get(&engine, &Digest::of(b"other")).is_none());
+}
+
+#[test]
+fn a_damaged_entry_is_noticed_and_removed() {
+    let engine = engine();
+    let damages: [fn(&mut Vec<u8>); 6] = [
+        |entry| entry.truncate(entry.len() / 2),
+        |entry| entry.truncate(10),
+        |entry| entry.clear(),
+        |entry| *entry.last_mut().unwrap() ^= 1,
+        |entry| entry[MAGIC.len()] ^= 1,
+        |entry| entry.push(0),
+    ];
+    for (number, damage) in damages.iter().enumerate() {
+        let place = Place::new();
+        let digest = filled(&place, &engine, "obedient");
+        let [path] = &place.entries()[..] else {
+            panic!("one entry")
+        };
+        let mut entry = fs::read(path).unwrap();
+        damage(&mut entry);
+        fs::write(path, entry).unwrap();
+        assert!(place.cache().get(&engine, &digest).is_none(), "damage {number}");
+        assert!(place.entries().is_empty(), "damage {number}");
+    }
+}
+
+#[test]
+fn every_single_changed_bit_of_the_head_is_noticed() {
+    let (place, engine) = (Place::new(), engine());
+    filled(&place, &engine, "obedient");
+    let [path] = &place.entries()[..] else {
+        panic!("one entry")
+    };
+    let name = path.file_name().unwrap().to_str().unwrap();
+    let (cache, entry) = (place.cache(), fs::read(path).unwrap());
+    assert!(cache.verified(name, &entry).is_some());
+    for bit in 0..(MAGIC.len() + TAG_SIZE + 64) * 8 {
+        let mut entry = entry.clone();
+        entry[bit / 8] ^= 1 << (bit % 8);
+        assert!(cache.verified(name, &entry).is_none(), "bit {bit}");
+    }
+}
+
+#[test]
+fn swapped_entries_are_noticed() {
+    let (place, engine) = (Place::new(), engine());
+    let (one, two) = (filled(&place, &engine, "obedient"), filled(&place, &engine, "traps"));
+    let [first, second] = &place.entries()[..] else {
+        panic!("two entries")
+    };
+    let aside = place.folder.path().join("aside");
+    fs::rename(first, &aside).unwrap();
+    fs::rename(second, first).unwrap();
+    fs::rename(&aside, second).unwrap();
+    assert!(place.cache().get(&engine, &one).is_none());
+    assert!(place.cache().get(&engine, &two).is_none());
+}
+
+#[test]
+fn an_entry_under_another_key_is_not_loaded() {
+    let (place, engine) = (Place::new(), engine());
+    let digest = filled(&place, &engine, "obedient");
+    let key = place.folder.path().join("cache.key");
+    fs::remove_file(&key).unwrap();
+    assert!(place.cache().get(&engine, &digest).is_none());
+}
+
+#[test]
+fn a_runtime_rebuilds_what_was_damaged() {
+    let place = Place::new();
+    place.load("obedient");
+    let [path] = &place.entries()[..] else {
+        panic!("one entry")
+    };
+    let sound = fs::read(path).unwrap();
+    fs::write(path, b"damaged").unwrap();
+    place.load("obedient");
+    assert_eq!(fs::read(path).unwrap().len(), sound.len());
+    place.load("obedient");
+    assert_eq!(place.entries().len(), 1);
+}
+
+#[test]
+fn many_processes_may_write_one_entry() {
+    let (place, engine) = (Place::new(), engine());
+    let bytes = berth_test_guests::component("obedient");
+    let digest = Digest::of(&bytes);
+    let component = Component::from_binary(&engine, &bytes).unwrap();
+    let barrier = Barrier::new(8);
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                // The key is made by whoever comes first, too.
+                barrier.wait();
+                let cache = place.cache();
+                cache.put(&engine, &digest, &component);
+                assert!(cache.get(&engine, &digest).is_some());
+            });
+        }
+    });
+    assert_eq!(place.entries().len(), 1);
+}
+
+#[test]
+fn the_key_is_ours_alone() {
+    let place = Place::new();
+    place.cache();
+    let key = place.folder.path().join("cache.key");
+    assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+    assert!(matches!(
+        Cache::open(&place.settings()),
+        Err(CacheError::OpenKey { mode: 0o644, .. })
+    ));
+    let given = place.folder.path().join("given");
+    let with = || {
+        Cache::open(&CacheSettings {
+            key: Some(given.clone()),
+            ..place.settings()
+        })
+    };
+    assert!(matches!(with(), Err(CacheError::Key { .. })));
+    write_new(place.folder.path(), "given", &[b"short"]).unwrap();
+    assert!(matches!(with(), Err(CacheError::ShortKey { size: 5, .. })));
+}

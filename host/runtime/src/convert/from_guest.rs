@@ -12,11 +12,18 @@ use crate::{
 };
 
 pub(crate) fn failure(failure: guest::Failure) -> engine::Failure {
-    engine::Failure { reason: failure.reason, message: failure.message }
+    engine::Failure {
+        reason: failure.reason,
+        message: failure.message,
+    }
 }
 
 pub(crate) fn problem(problem: guest::Problem) -> Problem {
-    Problem { path: problem.path, message: problem.message, hint: problem.hint }
+    Problem {
+        path: problem.path,
+        message: problem.message,
+        hint: problem.hint,
+    }
 }
 
 pub(crate) fn reference(reference: guest::Reference) -> engine::Reference {
@@ -40,7 +47,10 @@ pub(crate) fn json(field: &str, text: &str) -> Result<Value, Cause> {
         } else {
             format!("is not JSON: {error}")
         };
-        Cause::OutputInvalid { field: field.to_owned(), problem }
+        Cause::OutputInvalid {
+            field: field.to_owned(),
+            problem,
+        }
     })
 }
 
@@ -49,7 +59,10 @@ fn object(field: &str, text: &str) -> Result<Value, Cause> {
     if value.is_object() {
         Ok(value)
     } else {
-        Err(Cause::OutputInvalid { field: field.to_owned(), problem: "is not an object".to_owned() })
+        Err(Cause::OutputInvalid {
+            field: field.to_owned(),
+            problem: "is not an object".to_owned(),
+        })
     }
 }
 
@@ -60,7 +73,10 @@ pub(crate) fn preconditions(answer: preconditions::Answer) -> Result<engine::Pha
             unmet: waiting
                 .unmet
                 .into_iter()
-                .map(|unmet| engine::Unmet { name: unmet.name, message: unmet.message })
+                .map(|unmet| engine::Unmet {
+                    name: unmet.name,
+                    message: unmet.message,
+                })
                 .collect(),
             recheck_after_ms: waiting.recheck_after_ms,
         },
@@ -72,14 +88,28 @@ pub(crate) fn preconditions(answer: preconditions::Answer) -> Result<engine::Pha
             problem: "is empty; it must say what is waited for".to_owned(),
         });
     }
-    Ok(engine::PhaseAnswer { said: engine::Said::Preconditions(verdict), carry: json("carry", &answer.carry)? })
+    Ok(engine::PhaseAnswer {
+        said: engine::Said::Preconditions(verdict),
+        carry: json("carry", &answer.carry)?,
+    })
 }
 
 pub(crate) fn resources(plan: resources::Plan) -> Result<engine::PhaseAnswer, Cause> {
     let carry = json("carry", &plan.carry)?;
-    let operations = plan.operations.into_iter().enumerate().map(operation).collect::<Result<_, _>>()?;
-    let plan = engine::Plan { operations, more: plan.more };
-    Ok(engine::PhaseAnswer { said: engine::Said::Resources(plan), carry })
+    let operations = plan
+        .operations
+        .into_iter()
+        .enumerate()
+        .map(operation)
+        .collect::<Result<_, _>>()?;
+    let plan = engine::Plan {
+        operations,
+        more: plan.more,
+    };
+    Ok(engine::PhaseAnswer {
+        said: engine::Said::Resources(plan),
+        carry,
+    })
 }
 
 fn operation((index, operation): (usize, resources::Operation)) -> Result<engine::Operation, Cause> {
@@ -109,9 +139,10 @@ fn operation((index, operation): (usize, resources::Operation)) -> Result<engine
                 resources::Selector::Labels(labels) => engine::Selector::Labels(pairs(labels)),
             },
         }),
-        resources::Operation::Skip(skipped) => {
-            engine::Operation::Skip { name: skipped.name, reason: skipped.reason }
-        }
+        resources::Operation::Skip(skipped) => engine::Operation::Skip {
+            name: skipped.name,
+            reason: skipped.reason,
+        },
     })
 }
 
@@ -124,7 +155,10 @@ pub(crate) fn postconditions(answer: postconditions::Answer) -> Result<engine::P
         postconditions::Outcome::Achieved => engine::Achievement::Achieved,
         postconditions::Outcome::Failed(because) => engine::Achievement::Failed(failure(because)),
     };
-    Ok(engine::PhaseAnswer { said: engine::Said::Postconditions(achievement), carry: json("carry", &answer.carry)? })
+    Ok(engine::PhaseAnswer {
+        said: engine::Said::Postconditions(achievement),
+        carry: json("carry", &answer.carry)?,
+    })
 }
 
 pub(crate) fn status(answer: status::Answer) -> Result<engine::PhaseAnswer, Cause> {
@@ -135,9 +169,17 @@ pub(crate) fn status(answer: status::Answer) -> Result<engine::PhaseAnswer, Caus
             data: object("report.data", &report.data)?,
         }),
     };
-    let actions = answer.actions.into_iter().enumerate().map(action).collect::<Result<_, _>>()?;
+    let actions = answer
+        .actions
+        .into_iter()
+        .enumerate()
+        .map(action)
+        .collect::<Result<_, _>>()?;
     let answer = engine::StatusAnswer { report, actions };
-    Ok(engine::PhaseAnswer { said: engine::Said::Status(answer), carry: Value::Null })
+    Ok(engine::PhaseAnswer {
+        said: engine::Said::Status(answer),
+        carry: Value::Null,
+    })
 }
 
 fn condition(condition: guest::Condition) -> engine::Condition {

@@ -9,8 +9,9 @@ use crate::{
         imported::types as guest,
     },
     call::CallContext,
-    canonical, seed,
+    canonical,
     plugin::Digest,
+    seed,
 };
 
 pub(crate) fn facts(facts: &engine::Facts, context: &CallContext, digest: &Digest) -> guest::Facts {
@@ -22,7 +23,11 @@ pub(crate) fn facts(facts: &engine::Facts, context: &CallContext, digest: &Diges
         config: context.config.to_string(),
         prepared: context.prepared.to_vec(),
         carry: canonical::text(&facts.carry),
-        variables: context.variables.iter().map(|(name, value)| pair(name, value)).collect(),
+        variables: context
+            .variables
+            .iter()
+            .map(|(name, value)| pair(name, value))
+            .collect(),
         now: facts.now.clone(),
         seed: 0,
         extras: Vec::new(),
@@ -101,7 +106,10 @@ fn reference(reference: &engine::Reference) -> guest::Reference {
 }
 
 pub(crate) fn pair(name: &str, value: &str) -> guest::Pair {
-    guest::Pair { name: name.to_owned(), value: value.to_owned() }
+    guest::Pair {
+        name: name.to_owned(),
+        value: value.to_owned(),
+    }
 }
 
 pub(crate) fn objects(objects: &[engine::Object]) -> Vec<guest::Object> {
@@ -143,7 +151,10 @@ pub(crate) fn draft(draft: &engine::Draft) -> Draft {
         operations: draft
             .operations
             .iter()
-            .map(|operation| OperationResult { name: operation.name.clone(), effect: effect(&operation.effect) })
+            .map(|operation| OperationResult {
+                name: operation.name.clone(),
+                effect: effect(&operation.effect),
+            })
             .collect(),
     }
 }

@@ -19,33 +19,56 @@ fn may_read(pattern: &str, path: &str) -> bool {
 
 fn may_ask(methods: &[&str], pattern: &str, method: &str, path: &str) -> bool {
     let methods = methods.iter().map(|&method| method.to_owned()).collect();
-    let grants = Grants { fleet: vec![PathGrant { methods, path: pattern.to_owned() }], ..Grants::default() };
-    let question =
-        FleetQuestion { method: method.to_owned(), path: path.to_owned(), headers: Vec::new(), body: None };
+    let grants = Grants {
+        fleet: vec![PathGrant {
+            methods,
+            path: pattern.to_owned(),
+        }],
+        ..Grants::default()
+    };
+    let question = FleetQuestion {
+        method: method.to_owned(),
+        path: path.to_owned(),
+        headers: Vec::new(),
+        body: None,
+    };
     fleet(&grants, &known(), question).is_ok()
 }
 
 #[test]
 fn nothing_is_granted_by_default_and_the_missing_grant_is_named() {
     let none = Grants::default();
-    let question = FleetQuestion { method: "GET".into(), path: "/api/x?y=1".into(), headers: vec![], body: None };
+    let question = FleetQuestion {
+        method: "GET".into(),
+        path: "/api/x?y=1".into(),
+        headers: vec![],
+        body: None,
+    };
     assert_eq!(
         fleet(&none, &known(), question).unwrap_err().to_string(),
         "no grant covers GET /api/x; add `fleet: [{methods: [GET], path: /api/x}]`"
     );
-    let target =
-        Reference { api_version: "v1".into(), kind: "Pod".into(), namespace: Some("a".into()), name: "p".into() };
+    let target = Reference {
+        api_version: "v1".into(),
+        kind: "Pod".into(),
+        namespace: Some("a".into()),
+        name: "p".into(),
+    };
     assert_eq!(
         get(&none, &known(), "a", target).unwrap_err().to_string(),
         "no grant covers Pod a/p; add `cluster: [{apiVersion: v1, kind: Pod, namespace: \"a\"}]`"
     );
     assert_eq!(
-        http(&none, wish("post", "http://Example.com:8080/x")).unwrap_err().to_string(),
+        http(&none, wish("post", "http://Example.com:8080/x"))
+            .unwrap_err()
+            .to_string(),
         "no grant covers POST http://example.com:8080; \
          add `http: [{host: \"example.com:8080\", methods: [POST], insecure: true}]`"
     );
     assert_eq!(
-        action(&none, &known(), act("DELETE", "/api/x")).unwrap_err().to_string(),
+        action(&none, &known(), act("DELETE", "/api/x"))
+            .unwrap_err()
+            .to_string(),
         "no grant covers DELETE /api/x; add `actions: [{methods: [DELETE], url: \"/api/x\"}]`"
     );
 }
@@ -73,11 +96,27 @@ fn patterns_cover_what_they_say() {
         ("/api/v1/clusters/{{ .subject.id }}", "/api/v1/clusters/c-2", false),
         ("/api/v1/x-{{ .subject.id }}-y", "/api/v1/x-c-1-y", true),
         ("{{ .subject.href }}", "/api/hyperfleet/v1/clusters/c-1", true),
-        ("{{ .subject.href }}/nodepools", "/api/hyperfleet/v1/clusters/c-1/nodepools", true),
-        ("{{ .subject.href }}/**", "/api/hyperfleet/v1/clusters/c-2/nodepools", false),
-        ("{{ .subject.href }}nodepools", "/api/hyperfleet/v1/clusters/c-1nodepools", false),
+        (
+            "{{ .subject.href }}/nodepools",
+            "/api/hyperfleet/v1/clusters/c-1/nodepools",
+            true,
+        ),
+        (
+            "{{ .subject.href }}/**",
+            "/api/hyperfleet/v1/clusters/c-2/nodepools",
+            false,
+        ),
+        (
+            "{{ .subject.href }}nodepools",
+            "/api/hyperfleet/v1/clusters/c-1nodepools",
+            false,
+        ),
         ("/api/v1/clusters/{{ .owner.id }}", "/api/v1/clusters/o-1", true),
-        ("/api/v1/clusters/{{ .unknown }}", "/api/v1/clusters/{{ .unknown }}", false),
+        (
+            "/api/v1/clusters/{{ .unknown }}",
+            "/api/v1/clusters/{{ .unknown }}",
+            false,
+        ),
         ("", "/", false),
         ("/", "/", true),
     ];
@@ -130,24 +169,41 @@ fn a_path_with_two_meanings_is_refused_whatever_is_granted() {
 #[test]
 fn substituted_values_are_never_patterns() {
     let grants = |path: &str| Grants {
-        fleet: vec![PathGrant { methods: vec![], path: path.to_owned() }],
+        fleet: vec![PathGrant {
+            methods: vec![],
+            path: path.to_owned(),
+        }],
         ..Grants::default()
     };
     let ask = |path: &str, pattern: &str, known: &Substitutions| {
-        let question = FleetQuestion { method: "GET".into(), path: path.into(), headers: vec![], body: None };
+        let question = FleetQuestion {
+            method: "GET".into(),
+            path: path.into(),
+            headers: vec![],
+            body: None,
+        };
         fleet(&grants(pattern), known, question).is_ok()
     };
     for id in ["*", "**", "a/b", "..", ".", "", "%2e", "a?b", "{{ .owner.id }}"] {
-        let known = Substitutions { subject_id: id.to_owned(), ..known() };
+        let known = Substitutions {
+            subject_id: id.to_owned(),
+            ..known()
+        };
         for path in ["/x/y", "/x/a/b", "/x/", "/x", "/x/*", "/x/o-1"] {
             assert!(!ask(path, "/x/{{ .subject.id }}", &known), "{id} let {path} pass");
         }
     }
     for href in ["/x/../y", "*", "", "//y", "/x?y"] {
-        let known = Substitutions { subject_href: href.to_owned(), ..known() };
+        let known = Substitutions {
+            subject_href: href.to_owned(),
+            ..known()
+        };
         assert!(!ask("/x/y/z", "{{ .subject.href }}/**", &known), "{href}");
     }
-    let ownerless = Substitutions { owner_id: String::new(), ..known() };
+    let ownerless = Substitutions {
+        owner_id: String::new(),
+        ..known()
+    };
     assert!(!ask("/x/", "/x/{{ .owner.id }}", &ownerless));
 }
 
@@ -158,7 +214,10 @@ fn methods_must_be_granted_and_must_read() {
     assert!(may_ask(&["POST"], "/**", "POST", "/x"));
     assert!(!may_ask(&["POST"], "/**", "GET", "/x"));
     for method in ["DELETE", "PUT", "PATCH", "HEAD", "", "GET /x HTTP/1.1\r\n"] {
-        assert!(!may_ask(&["DELETE", "PUT", "PATCH", "HEAD", "", "GET"], "/**", method, "/x"), "{method}");
+        assert!(
+            !may_ask(&["DELETE", "PUT", "PATCH", "HEAD", "", "GET"], "/**", method, "/x"),
+            "{method}"
+        );
     }
 }
 
@@ -168,16 +227,38 @@ fn header(name: &str, value: &str) -> Result<Vec<(String, String)>, Denied> {
 
 #[test]
 fn headers_of_the_host_are_dropped_and_tricks_refused() {
-    assert_eq!(header("X-Trace", "1").unwrap(), [("X-Trace".to_owned(), "1".to_owned())]);
-    for name in ["Host", "AUTHORIZATION", "cookie", "Connection", "Transfer-Encoding", "Proxy-Authorization"] {
+    assert_eq!(
+        header("X-Trace", "1").unwrap(),
+        [("X-Trace".to_owned(), "1".to_owned())]
+    );
+    for name in [
+        "Host",
+        "AUTHORIZATION",
+        "cookie",
+        "Connection",
+        "Transfer-Encoding",
+        "Proxy-Authorization",
+    ] {
         assert_eq!(header(name, "x").unwrap(), [], "{name}");
     }
-    for name in ["X-HTTP-Method-Override", "x-http-method", "X-Method-Override", "", "a b", "a:b", "a\r\nb"] {
+    for name in [
+        "X-HTTP-Method-Override",
+        "x-http-method",
+        "X-Method-Override",
+        "",
+        "a b",
+        "a:b",
+        "a\r\nb",
+    ] {
         assert!(header(name, "DELETE").is_err(), "{name}");
     }
     assert!(header("X-A", "b\r\nHost: evil").is_err());
     let kept = headers(vec![("Authorization".into(), "x".into())], Audience::Other).unwrap();
-    assert_eq!(kept.len(), 1, "a plugin's own credentials for another server are its own");
+    assert_eq!(
+        kept.len(),
+        1,
+        "a plugin's own credentials for another server are its own"
+    );
 }
 
 fn kind(namespace: Option<&str>, name: Option<&str>) -> Grants {
@@ -187,7 +268,10 @@ fn kind(namespace: Option<&str>, name: Option<&str>) -> Grants {
         namespace: namespace.map(str::to_owned),
         name: name.map(str::to_owned),
     };
-    Grants { cluster: vec![grant], ..Grants::default() }
+    Grants {
+        cluster: vec![grant],
+        ..Grants::default()
+    }
 }
 
 fn may_get(grants: &Grants, api_version: &str, kind: &str, namespace: Option<&str>, name: &str) -> bool {
@@ -228,7 +312,18 @@ fn kinds_are_granted_by_namespace_and_name() {
 #[test]
 fn names_cannot_leave_their_place_in_the_path() {
     let all = kind(Some("*"), None);
-    for name in ["../secrets/x", "..", ".", "a/b", "a%2fb", "a?b", "", "a b", "a#b", "a\\b"] {
+    for name in [
+        "../secrets/x",
+        "..",
+        ".",
+        "a/b",
+        "a%2fb",
+        "a?b",
+        "",
+        "a b",
+        "a#b",
+        "a\\b",
+    ] {
         assert!(!may_get(&all, "v1", "ConfigMap", Some("own"), name), "{name}");
         assert!(!may_get(&all, "v1", "ConfigMap", Some(name), "a"), "{name}");
         assert!(!may_find(&all, Some(name)), "{name}");
@@ -242,7 +337,10 @@ fn a_search_over_all_namespaces_needs_a_grant_for_all() {
     assert!(!may_find(&kind(None, None), None));
     assert!(!may_find(&kind(Some("x"), None), None));
     assert!(may_find(&kind(Some("*"), None), None));
-    assert!(!may_find(&kind(Some("*"), Some("a")), Some("own")), "one name is not all names");
+    assert!(
+        !may_find(&kind(Some("*"), Some("a")), Some("own")),
+        "one name is not all names"
+    );
 }
 
 fn wish(method: &str, url: &str) -> HttpWish {
@@ -257,8 +355,19 @@ fn wish(method: &str, url: &str) -> HttpWish {
 }
 
 fn may_call(host: &str, insecure: bool, method: &str, url: &str) -> bool {
-    let grant = HostGrant { host: host.to_owned(), methods: vec!["GET".into(), "POST".into()], insecure };
-    http(&Grants { http: vec![grant], ..Grants::default() }, wish(method, url)).is_ok()
+    let grant = HostGrant {
+        host: host.to_owned(),
+        methods: vec!["GET".into(), "POST".into()],
+        insecure,
+    };
+    http(
+        &Grants {
+            http: vec![grant],
+            ..Grants::default()
+        },
+        wish(method, url),
+    )
+    .is_ok()
 }
 
 #[test]
@@ -284,7 +393,11 @@ fn servers_are_granted_by_host_port_scheme_and_method() {
         ("*", false, "GET", "https://example.com/x", false),
     ];
     for (host, insecure, method, url, expected) in cases {
-        assert_eq!(may_call(host, insecure, method, url), expected, "{host} over {method} {url}");
+        assert_eq!(
+            may_call(host, insecure, method, url),
+            expected,
+            "{host} over {method} {url}"
+        );
     }
 }
 
@@ -317,7 +430,13 @@ fn a_url_with_two_meanings_is_refused() {
 }
 
 fn act(method: &str, url: &str) -> HttpAction {
-    HttpAction { name: "a".into(), method: method.into(), url: url.into(), headers: vec![], body: None }
+    HttpAction {
+        name: "a".into(),
+        method: method.into(),
+        url: url.into(),
+        headers: vec![],
+        body: None,
+    }
 }
 
 #[test]
@@ -328,17 +447,35 @@ fn actions_are_granted_by_path_or_url_pattern() {
         ("/api/**", "/api/../x", false),
         ("/**", "https://example.com/x", false),
         ("https://example.com/hooks/*", "https://example.com/hooks/a", true),
-        ("https://example.com/hooks/*", "https://example.com:443/hooks/a?b=c", true),
+        (
+            "https://example.com/hooks/*",
+            "https://example.com:443/hooks/a?b=c",
+            true,
+        ),
         ("https://example.com/hooks/*", "http://example.com/hooks/a", false),
         ("https://example.com/hooks/*", "https://evil.net/hooks/a", false),
-        ("https://example.com/hooks/*", "https://example.com@evil.net/hooks/a", false),
+        (
+            "https://example.com/hooks/*",
+            "https://example.com@evil.net/hooks/a",
+            false,
+        ),
         ("https://example.com/hooks/*", "/hooks/a", false),
         ("https://example.com/**", "https://example.com/a/../b", false),
     ];
     for (pattern, url, expected) in cases {
-        let grant = ActionGrant { methods: vec!["POST".into()], url: pattern.to_owned() };
-        let grants = Grants { actions: vec![grant], ..Grants::default() };
-        assert_eq!(action(&grants, &known(), act("POST", url)).is_ok(), expected, "{pattern} over {url}");
+        let grant = ActionGrant {
+            methods: vec!["POST".into()],
+            url: pattern.to_owned(),
+        };
+        let grants = Grants {
+            actions: vec![grant],
+            ..Grants::default()
+        };
+        assert_eq!(
+            action(&grants, &known(), act("POST", url)).is_ok(),
+            expected,
+            "{pattern} over {url}"
+        );
         assert!(action(&grants, &known(), act("DELETE", url)).is_err());
     }
 }

@@ -34,7 +34,9 @@ pub(crate) fn add_to_linker(
     let mut owned: Vec<ResourceType> = Vec::new();
     let component = component.component_type();
     for (name, item) in component.imports(engine) {
-        let ComponentItem::ComponentInstance(interface) = item.ty else { continue };
+        let ComponentItem::ComponentInstance(interface) = item.ty else {
+            continue;
+        };
         let denied = name.starts_with("wasi:") && !answered(name);
         let mut instance = if denied { Some(linker.instance(name)?) } else { None };
         for (export, item) in interface.exports(engine) {

@@ -1,0 +1,8 @@
+;; Carries what is not UTF-8.
+(module
+  (memory (export "memory") 1)
+  ;;prelude
+  (data (i32.const 2048) "\ff\fe")
+  (func (export "hyperfleet:adapter/preconditions@0.1.0#evaluate") (param $facts i32) (result i32)
+    (call $carry (i32.const 2048) (i32.const 2))
+    i32.const 16))

@@ -1,0 +1,11 @@
+;; GETs the URL that is its configuration.
+(module
+  (import "hyperfleet:adapter/http@0.1.0" "send" (func $send (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)))
+  (memory (export "memory") 1)
+  ;;prelude
+  (data (i32.const 2048) "GET")
+  (func (export "hyperfleet:adapter/preconditions@0.1.0#evaluate") (param $facts i32) (result i32)
+    (call $send (i32.const 2048) (i32.const 3) (i32.load offset=140 (local.get $facts)) (i32.load offset=144 (local.get $facts)) (i32.const 0) (i32.const 0)
+      (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 512))
+    (call $tell (i32.const 0))
+    i32.const 16))
