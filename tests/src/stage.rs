@@ -91,15 +91,16 @@ pub fn component(name: &str) -> PathBuf {
 /// The sandbox, which all tests of a process share.
 #[must_use]
 pub fn sandbox() -> Arc<Runtime> {
-    static SANDBOX: LazyLock<Arc<Runtime>> =
-        LazyLock::new(|| Arc::new(Runtime::new(&Settings::default()).unwrap()));
+    static SANDBOX: LazyLock<Arc<Runtime>> = LazyLock::new(|| Arc::new(Runtime::new(&Settings::default()).unwrap()));
     Arc::clone(&SANDBOX)
 }
 
 /// Keeps the plugins that most tests use compiled.
 static COMPILED: LazyLock<Vec<Arc<Plugin>>> = LazyLock::new(|| {
     let landing_zone = std::fs::read(component("landing-zone")).unwrap();
-    [DECLARATIVE, &landing_zone].map(|bytes| sandbox().load(bytes).unwrap()).into()
+    [DECLARATIVE, &landing_zone]
+        .map(|bytes| sandbox().load(bytes).unwrap())
+        .into()
 });
 
 /// A control plane, for all tests or for one.
@@ -151,7 +152,9 @@ impl Stage {
         let documents: Vec<Loaded> = documents.iter().map(|text| read(text, &namespace)).collect();
         plane.namespace(&namespace).await.unwrap();
         let takes = |kind: &str| -> Vec<&str> {
-            let of_kind = documents.iter().filter(|one| one.adapter.subjects.iter().any(|subject| subject == kind));
+            let of_kind = documents
+                .iter()
+                .filter(|one| one.adapter.subjects.iter().any(|subject| subject == kind));
             of_kind.map(|one| one.adapter.name.as_str()).collect()
         };
         let state = FleetState::new(&takes("Cluster"), &takes("NodePool"));
@@ -159,13 +162,19 @@ impl Stage {
         let server = Server::spawn(Arc::clone(&simulation)).await.unwrap();
         for document in &documents {
             let account = document.adapter.service_account.as_deref().unwrap();
-            plane.service_account(&namespace, account, rights.clone()).await.unwrap();
+            plane
+                .service_account(&namespace, account, rights.clone())
+                .await
+                .unwrap();
         }
         let quota = json!({
             "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "landing-zone-quota"},
             "data": {"europe-west1": "10", "europe-west4": "0"},
         });
-        plane.create(&format!("/api/v1/namespaces/{namespace}/configmaps"), &quota).await.unwrap();
+        plane
+            .create(&format!("/api/v1/namespaces/{namespace}/configmaps"), &quota)
+            .await
+            .unwrap();
         let stage = Self {
             plane,
             server,
@@ -182,7 +191,9 @@ impl Stage {
 
     /// Starts a host, as a new process would: nothing is known to it but its documents.
     pub async fn start_host(&self) {
-        tokio::task::spawn_blocking(|| LazyLock::force(&COMPILED)).await.unwrap();
+        tokio::task::spawn_blocking(|| LazyLock::force(&COMPILED))
+            .await
+            .unwrap();
         let settings = fleet::Settings {
             timeout: Duration::from_secs(2),
             attempt_timeout: Duration::from_secs(1),
@@ -235,14 +246,18 @@ impl Stage {
 
     fn create(&self, kind: Kind, owner: Option<&str>, spec: &Value) -> String {
         let name = format!("n{}", &uuid::Uuid::new_v4().simple().to_string()[..8]);
-        let created = self.simulation.with(|state, now| state.create(now, kind, owner, &name, spec));
+        let created = self
+            .simulation
+            .with(|state, now| state.create(now, kind, owner, &name, spec));
         created.unwrap()["href"].as_str().unwrap().to_owned()
     }
 
     /// Changes a resource's spec, which gives it a new generation, and publishes it.
     pub async fn change(&self, path: &str, spec: Value) {
         let change = json!({"spec": spec});
-        self.simulation.with(|state, now| state.patch(now, path, &change)).unwrap();
+        self.simulation
+            .with(|state, now| state.patch(now, path, &change))
+            .unwrap();
         self.publish(path).await;
     }
 
@@ -256,8 +271,15 @@ impl Stage {
     #[must_use]
     pub fn events(&self, path: &str) -> Vec<Value> {
         let always = SignedDuration::from_secs(-1);
-        let mut events = self.simulation.sentinel(Cadence { reconciled: always, unreconciled: always });
-        events.retain(|event| event["data"]["href"].as_str().is_some_and(|href| href.starts_with(path)));
+        let mut events = self.simulation.sentinel(Cadence {
+            reconciled: always,
+            unreconciled: always,
+        });
+        events.retain(|event| {
+            event["data"]["href"]
+                .as_str()
+                .is_some_and(|href| href.starts_with(path))
+        });
         events
     }
 
@@ -366,7 +388,10 @@ impl Stage {
             let objects = self.ours(plural).await;
             match objects.as_slice() {
                 [object] if condition(object) => return object.clone(),
-                _ => assert!(Instant::now() < end, "not the one among {plural} that is awaited: {objects:#?}"),
+                _ => assert!(
+                    Instant::now() < end,
+                    "not the one among {plural} that is awaited: {objects:#?}"
+                ),
             }
             tokio::time::sleep(Duration::from_millis(30)).await;
         }
@@ -385,7 +410,11 @@ impl Stage {
     pub async fn let_pods_end(&self) {
         let pods = self.plane.get(&self.collection("pods")).await.unwrap().unwrap();
         for pod in pods["items"].as_array().unwrap() {
-            let path = format!("{}/{}", self.collection("pods"), pod["metadata"]["name"].as_str().unwrap());
+            let path = format!(
+                "{}/{}",
+                self.collection("pods"),
+                pod["metadata"]["name"].as_str().unwrap()
+            );
             let patch = json!({"metadata": {"annotations": {"test/outcome": "ok"}}});
             self.plane.patch(&path, &patch).await.unwrap();
         }
@@ -408,7 +437,9 @@ impl Row {
     /// Applied, Available, Health.
     #[must_use]
     pub fn case(&self) -> String {
-        ["Applied", "Available", "Health"].map(|kind| self.of(kind, "status")).join(" ")
+        ["Applied", "Available", "Health"]
+            .map(|kind| self.of(kind, "status"))
+            .join(" ")
     }
 
     /// The generation that it is about.
@@ -441,12 +472,21 @@ pub struct Wanted {
 
 impl Wanted {
     fn at(generation: u64, case: &'static str, reason: &'static str, says: &str) -> Self {
-        Self { generation, case, reason, says: says.to_owned() }
+        Self {
+            generation,
+            case,
+            reason,
+            says: says.to_owned(),
+        }
     }
 
     fn fits(&self, row: &Row) -> bool {
         // After success an outage shows on Health alone.
-        let on = if self.case == "True True False" { "Health" } else { "Available" };
+        let on = if self.case == "True True False" {
+            "Health"
+        } else {
+            "Available"
+        };
         row.generation() == self.generation
             && row.case() == self.case
             && (self.reason.is_empty() || row.of(on, "reason") == self.reason)
@@ -469,7 +509,12 @@ pub fn a2(generation: u64) -> Wanted {
 /// A3: something is awaited.
 #[must_use]
 pub fn a3(generation: u64, reason: &'static str, says: &str) -> Wanted {
-    Wanted::at(generation, "False False True", reason, &format!("Waiting for dependencies to be met: {says}"))
+    Wanted::at(
+        generation,
+        "False False True",
+        reason,
+        &format!("Waiting for dependencies to be met: {says}"),
+    )
 }
 
 /// A4: the objects cannot be created.
@@ -514,8 +559,15 @@ fn read(text: &str, namespace: &str) -> Loaded {
         .replace("retries: 1", "retries: 0")
         // The machine of a test may be busy; limits have tests of their own.
         .replace("deadline: 250ms", "deadline: 10s");
-    let caps = Limits { deadline: Duration::from_secs(10), fuel: 10_000_000_000, memory: 1 << 30, ..Limits::default() };
-    let mut loaded = document::parse(&component("landing-zone"), &text, &caps).strict().unwrap();
+    let caps = Limits {
+        deadline: Duration::from_secs(10),
+        fuel: 10_000_000_000,
+        memory: 1 << 30,
+        ..Limits::default()
+    };
+    let mut loaded = document::parse(&component("landing-zone"), &text, &caps)
+        .strict()
+        .unwrap();
     assert_eq!(loaded.len(), 1, "one document");
     let mut loaded = loaded.remove(0);
     for plugin in loaded.adapter.plugins.values_mut() {
@@ -527,8 +579,15 @@ fn read(text: &str, namespace: &str) -> Loaded {
 /// Retries that a test can wait for.
 #[must_use]
 pub fn quick() -> Rhythms {
-    let rhythm = Rhythm { first: Duration::from_millis(200), longest: Duration::from_millis(500) };
-    Rhythms { dependencies: rhythm, trouble: rhythm, retry: rhythm }
+    let rhythm = Rhythm {
+        first: Duration::from_millis(200),
+        longest: Duration::from_millis(500),
+    };
+    Rhythms {
+        dependencies: rhythm,
+        trouble: rhythm,
+        retry: rhythm,
+    }
 }
 
 fn client() -> reqwest::Client {

@@ -1,5 +1,10 @@
 //! A plugin that misbehaves harms nobody else, and its report says which limit it hit.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that panics fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that panics fails"
+)]
 
 use std::{
     path::Path,
@@ -94,26 +99,40 @@ spec:
         let router = host.events(source::http::Settings::default());
         let (address, _) = host.listen(([127, 0, 0, 1], 0).into(), router).await.unwrap();
         let http = reqwest::Client::new();
-        Self { simulation, url: format!("http://{address}/events"), http, _host: host, _folder: folder }
+        Self {
+            simulation,
+            url: format!("http://{address}/events"),
+            http,
+            _host: host,
+            _folder: folder,
+        }
     }
 
     /// Creates a cluster and publishes it, without waiting for what comes of it.
     fn cluster(&self, name: &str) -> String {
         let spec = json!({"size": 11});
-        let created = self.simulation.with(|state, now| state.create(now, Kind::Cluster, None, name, &spec)).unwrap();
+        let created = self
+            .simulation
+            .with(|state, now| state.create(now, Kind::Cluster, None, name, &spec))
+            .unwrap();
         let event = json!({
             "specversion": "1.0", "id": name, "source": "test", "type": "com.redhat.hyperfleet.cluster.reconcile",
             "datacontenttype": "application/json",
             "data": {"id": created["id"], "kind": "Cluster", "href": created["href"], "generation": 1},
         });
-        let request = self.http.post(&self.url).header("content-type", "application/cloudevents+json");
+        let request = self
+            .http
+            .post(&self.url)
+            .header("content-type", "application/cloudevents+json");
         tokio::spawn(request.body(event.to_string()).send());
         created["href"].as_str().unwrap().to_owned()
     }
 
     fn row(&self, cluster: &str, adapter: &str) -> Option<Row> {
         let path = format!("{cluster}/statuses");
-        let response = self.simulation.with(|state, now| state.handle(now, "GET", &path, None, b""));
+        let response = self
+            .simulation
+            .with(|state, now| state.handle(now, "GET", &path, None, b""));
         let body: serde_json::Value = serde_json::from_slice(&response.body).unwrap();
         let rows = body["items"].as_array()?;
         rows.iter().find(|row| row["adapter"] == adapter).cloned().map(Row)
@@ -139,7 +158,12 @@ spec:
             let row = self.reported(cluster, "neighbour").await;
             assert_eq!(row.case(), "True True True", "{}", row.tell());
             let row = self.reported(cluster, "hostile").await;
-            assert_eq!((row.case().as_str(), row.of("Health", "reason")), ("False False False", reason), "{}", row.tell());
+            assert_eq!(
+                (row.case().as_str(), row.of("Health", "reason")),
+                ("False False False", reason),
+                "{}",
+                row.tell()
+            );
             messages.push(row.of("Health", "message").to_owned());
         }
         // After the trouble as well.
@@ -150,8 +174,15 @@ spec:
 }
 
 fn read(folder: &Path, text: &str) -> Loaded {
-    let caps = Limits { fuel: u64::MAX, memory: 1 << 30, deadline: Duration::from_secs(60), ..Limits::default() };
-    let mut loaded = document::parse(&folder.join("adapter.yaml"), text, &caps).strict().unwrap();
+    let caps = Limits {
+        fuel: u64::MAX,
+        memory: 1 << 30,
+        deadline: Duration::from_secs(60),
+        ..Limits::default()
+    };
+    let mut loaded = document::parse(&folder.join("adapter.yaml"), text, &caps)
+        .strict()
+        .unwrap();
     let mut loaded = loaded.remove(0);
     if let Some(declarative) = loaded.adapter.plugins.get_mut("declarative") {
         // The machine of a test may be busy.
@@ -162,7 +193,10 @@ fn read(folder: &Path, text: &str) -> Loaded {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plugin_that_loops_for_ever_runs_out_of_fuel() {
-    let messages = Pair::with("loops", "{}", "{fuel: 10M, deadline: 20s}").await.come_to("PluginFuelExhausted").await;
+    let messages = Pair::with("loops", "{}", "{fuel: 10M, deadline: 20s}")
+        .await
+        .come_to("PluginFuelExhausted")
+        .await;
     assert!(messages[0].contains("guest"), "{messages:?}");
 }
 
@@ -171,24 +205,37 @@ async fn a_plugin_that_loops_for_ever_runs_out_of_time_and_the_neighbour_reports
     let pair = Pair::with("loops", "{}", "{fuel: 900G, deadline: 5s}").await;
     let cluster = pair.cluster("meanwhile");
     pair.reported(&cluster, "neighbour").await;
-    assert_eq!(pair.row(&cluster, "hostile"), None, "the neighbour waited for the plugin that loops");
+    assert_eq!(
+        pair.row(&cluster, "hostile"),
+        None,
+        "the neighbour waited for the plugin that loops"
+    );
     let row = pair.reported(&cluster, "hostile").await;
     assert_eq!(row.of("Health", "reason"), "PluginDeadlineExceeded", "{}", row.tell());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plugin_that_traps_is_named() {
-    let messages = Pair::with("traps", "{}", "{deadline: 20s}").await.come_to("PluginTrapped").await;
+    let messages = Pair::with("traps", "{}", "{deadline: 20s}")
+        .await
+        .come_to("PluginTrapped")
+        .await;
     assert!(messages[0].contains("guest"), "{messages:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plugin_that_eats_memory_is_stopped_at_its_limit() {
-    Pair::with("grows", "{}", "{memory: 16MiB, deadline: 20s}").await.come_to("PluginMemoryExceeded").await;
+    Pair::with("grows", "{}", "{memory: 16MiB, deadline: 20s}")
+        .await
+        .come_to("PluginMemoryExceeded")
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plugin_that_answers_with_a_hundred_megabytes_is_not_listened_to() {
     let limits = "{memory: 256MiB, fuel: 10G, deadline: 20s}";
-    Pair::with("answers-large", "100000000", limits).await.come_to("PluginOutputTooLarge").await;
+    Pair::with("answers-large", "100000000", limits)
+        .await
+        .come_to("PluginOutputTooLarge")
+        .await;
 }

@@ -2,7 +2,12 @@
 //!
 //! Every outcome comes from the controllers and the fake kubelet: no test writes the status of
 //! a Job or a pod.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that panics fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that panics fails"
+)]
 
 #[path = "journeys/deletion.rs"]
 mod deletion;

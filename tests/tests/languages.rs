@@ -1,5 +1,10 @@
 //! The landing zone in Python and in Go decides as the one in Rust does, on the same facts.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that panics fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that panics fails"
+)]
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,7 +30,10 @@ impl Partner {
     async fn load(name: &str) -> Self {
         let bytes = std::fs::read(component(name)).unwrap();
         let loading = tokio::task::spawn_blocking(move || sandbox().load(&bytes));
-        let plugin = loading.await.unwrap().unwrap_or_else(|error| panic!("{name}: {error:?}"));
+        let plugin = loading
+            .await
+            .unwrap()
+            .unwrap_or_else(|error| panic!("{name}: {error:?}"));
         assert_eq!(plugin.phases(), Phase::ALL, "{name}");
         let limits = Limits {
             // A language with an interpreter needs more than compiled code does.
@@ -38,7 +46,10 @@ impl Partner {
             "provider": "gcp", "regions": ["europe-west1", "europe-west4"], "image": "registry.example.com/lz:1",
         })
         .to_string();
-        let prepared = plugin.prepare(&config, &limits).await.unwrap_or_else(|error| panic!("{name}: {error:?}"));
+        let prepared = plugin
+            .prepare(&config, &limits)
+            .await
+            .unwrap_or_else(|error| panic!("{name}: {error:?}"));
         let context = CallContext {
             name: "lz".into(),
             adapter: "landing-zone".into(),
@@ -55,7 +66,10 @@ impl Partner {
 
     async fn ask(&self, question: Question) -> Said {
         let answered = self.plugin.call(&question, &self.context).await;
-        answered.unwrap_or_else(|error| panic!("{:?}: {error:?}", question.phase())).answer.said
+        answered
+            .unwrap_or_else(|error| panic!("{:?}: {error:?}", question.phase()))
+            .answer
+            .said
     }
 }
 
@@ -65,7 +79,10 @@ fn facts(spec: &Value) -> Facts {
         adapter: "landing-zone".to_owned(),
         trigger: Trigger::Timer,
         subject: Subject {
-            key: SubjectKey { kind: "Cluster".to_owned(), id: "c-1".to_owned() },
+            key: SubjectKey {
+                kind: "Cluster".to_owned(),
+                id: "c-1".to_owned(),
+            },
             href: "/api/hyperfleet/v1/clusters/c-1".to_owned(),
             generation: 3,
             deleting: false,
@@ -88,7 +105,7 @@ fn in_europe() -> Value {
 
 fn job(status: &Value, diagnosis: Option<(i32, &str)>) -> Vec<Object> {
     let diagnosis = diagnosis.map(|(exit_code, said)| Diagnosis {
-        nature: Nature::Work,
+        nature: Nature::Failure,
         reason: "WorkloadFailed".to_owned(),
         message: "a container failed".to_owned(),
         since: None,
@@ -99,7 +116,12 @@ fn job(status: &Value, diagnosis: Option<(i32, &str)>) -> Vec<Object> {
         exits: Vec::new(),
     });
     let document = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "lz-c-1"}, "status": status});
-    vec![Object { name: "job".to_owned(), generation: 3, document, diagnosis }]
+    vec![Object {
+        name: "job".to_owned(),
+        generation: 3,
+        document,
+        diagnosis,
+    }]
 }
 
 async fn decides_on_preconditions_as_in_rust(partner: &Partner, rust: &Partner) {
@@ -109,15 +131,25 @@ async fn decides_on_preconditions_as_in_rust(partner: &Partner, rust: &Partner) 
         let question = Question::Preconditions { facts: facts(&spec) };
         assert_eq!(partner.ask(question.clone()).await, rust.ask(question).await, "{spec}");
     }
-    let question = Question::Preconditions { facts: facts(&in_europe()) };
+    let question = Question::Preconditions {
+        facts: facts(&in_europe()),
+    };
     assert_eq!(rust.ask(question).await, Said::Preconditions(Verdict::Proceed));
 }
 
 async fn plans_as_in_rust(partner: &Partner, rust: &Partner) {
-    let plan = async |partner: &Partner, facts: Facts| match partner.ask(Question::Resources { facts, objects: Vec::new() }).await {
+    let plan = async |partner: &Partner, facts: Facts| match partner
+        .ask(Question::Resources {
+            facts,
+            objects: Vec::new(),
+        })
+        .await
+    {
         Said::Resources(mut plan) => {
             for operation in &mut plan.operations {
-                let Operation::Apply(manifest) = operation else { panic!("{operation:?}") };
+                let Operation::Apply(manifest) = operation else {
+                    panic!("{operation:?}")
+                };
                 // The only difference: where a container without a message takes one from.
                 if let Some(container) = manifest.document.pointer_mut("/spec/template/spec/containers/0") {
                     container.as_object_mut().unwrap().remove("terminationMessagePolicy");
@@ -140,13 +172,27 @@ async fn plans_as_in_rust(partner: &Partner, rust: &Partner) {
 
 async fn judges_as_in_rust(partner: &Partner, rust: &Partner) {
     let ended = |kind: &str| json!({"conditions": [{"type": kind, "status": "True", "message": "backoff limit"}]});
-    let mut all = vec![job(&json!({}), None), job(&ended("Complete"), None), job(&ended("Failed"), None)];
+    let mut all = vec![
+        job(&json!({}), None),
+        job(&ended("Complete"), None),
+        job(&ended("Failed"), None),
+    ];
     all.extend([10, 11, 12].map(|code| job(&ended("Failed"), Some((code, "it says why")))));
     for objects in all {
-        let question = Question::Postconditions { facts: facts(&in_europe()), objects };
-        assert_eq!(partner.ask(question.clone()).await, rust.ask(question.clone()).await, "{question:?}");
+        let question = Question::Postconditions {
+            facts: facts(&in_europe()),
+            objects,
+        };
+        assert_eq!(
+            partner.ask(question.clone()).await,
+            rust.ask(question.clone()).await,
+            "{question:?}"
+        );
     }
-    let question = Question::Postconditions { facts: facts(&in_europe()), objects: job(&ended("Complete"), None) };
+    let question = Question::Postconditions {
+        facts: facts(&in_europe()),
+        objects: job(&ended("Complete"), None),
+    };
     assert_eq!(partner.ask(question).await, Said::Postconditions(Achievement::Achieved));
 }
 
@@ -162,11 +208,21 @@ async fn reports_as_in_rust(partner: &Partner, rust: &Partner) {
             }],
             operations: Vec::new(),
         };
-        let question = Question::Status { facts: facts(&in_europe()), objects: Vec::new(), draft: draft.clone() };
-        let Said::Status(said) = partner.ask(question).await else { panic!("another phase") };
+        let question = Question::Status {
+            facts: facts(&in_europe()),
+            objects: Vec::new(),
+            draft: draft.clone(),
+        };
+        let Said::Status(said) = partner.ask(question).await else {
+            panic!("another phase")
+        };
         let report = said.report.unwrap();
         assert_eq!(report.conditions[0], draft.conditions[0], "the draft is kept");
-        let conditions: Vec<_> = report.conditions.into_iter().map(|one| (one.kind, one.status, one.reason)).collect();
+        let conditions: Vec<_> = report
+            .conditions
+            .into_iter()
+            .map(|one| (one.kind, one.status, one.reason))
+            .collect();
         (conditions, report.data["landingZone"].clone())
     };
     for journey in ["achieved", "in-progress", "waiting", "unreachable"] {

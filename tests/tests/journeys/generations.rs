@@ -82,12 +82,17 @@ async fn changes_in_quick_succession_end_at_the_last_generation() {
     let pods = Pods::of(&stage).await;
     let cluster = stage.cluster(with_range("hang", "10.1.0.0/16")).await;
     for generation in 2..=5 {
-        stage.change(&cluster, with_range("hang", &format!("10.{generation}.0.0/16"))).await;
+        stage
+            .change(&cluster, with_range("hang", &format!("10.{generation}.0.0/16")))
+            .await;
     }
     stage.change(&cluster, with_range("ok", "10.6.0.0/16")).await;
     stage.sees(&cluster, "landing-zone", &a2(6)).await;
     let parameters = stage.only("configmaps", |_| true).await;
-    assert_eq!(parameters["metadata"]["annotations"]["berth.hyperfleet.io/generation"], "6");
+    assert_eq!(
+        parameters["metadata"]["annotations"]["berth.hyperfleet.io/generation"],
+        "6"
+    );
     let name = parameters["metadata"]["name"].as_str().unwrap();
     assert_eq!(parameters["data"]["networkCidr"], "10.6.0.0/16", "{name}");
     assert_eq!(pods.most_at_once(), 1);

@@ -17,10 +17,19 @@ async fn an_outage_of_kubernetes_is_reported_and_never_takes_back_a_success() {
     stage.plane.stop_api_server();
     stage.publish(&done).await;
     stage.publish(&busy).await;
-    let row = stage.sees(&done, "landing-zone", &a6_after_success(1, "KubernetesApiUnreachable")).await;
-    assert_eq!(row.of("NetworkReady", "status"), before.of("NetworkReady", "status"), "{}", row.tell());
+    let row = stage
+        .sees(&done, "landing-zone", &a6_after_success(1, "KubernetesApiUnreachable"))
+        .await;
+    assert_eq!(
+        row.of("NetworkReady", "status"),
+        before.of("NetworkReady", "status"),
+        "{}",
+        row.tell()
+    );
     assert_eq!(row.0["data"]["region"], before.0["data"]["region"]);
-    stage.sees(&busy, "landing-zone", &a6(1, "KubernetesApiUnreachable")).await;
+    stage
+        .sees(&busy, "landing-zone", &a6(1, "KubernetesApiUnreachable"))
+        .await;
 
     stage.plane.start_api_server().await.unwrap();
     stage.sees(&done, "landing-zone", &a2(1)).await;
@@ -37,7 +46,10 @@ async fn an_event_during_an_outage_of_the_hyperfleet_api_is_kept_until_its_retur
     let cluster = stage.cluster(spec("ok")).await;
     let event = stage.events(&cluster).remove(0);
     assert_eq!(stage.post(&event).await, 503, "nobody may think that it is settled");
-    assert!(stage.ours("jobs").await.is_empty(), "nothing is created for a subject that cannot be read");
+    assert!(
+        stage.ours("jobs").await.is_empty(),
+        "nothing is created for a subject that cannot be read"
+    );
 
     stage.server.heal();
     let row = stage.sees(&cluster, "landing-zone", &a2(1)).await;

@@ -10,7 +10,12 @@ async fn work_is_in_progress_until_the_job_completes_and_then_it_is_available() 
 
     let row = stage.sees(&cluster, "landing-zone", &a1(1)).await;
     assert_eq!(row.of("Applied", "reason"), "ResourcesCreated");
-    assert_eq!(row.of("NetworkReady", "status"), "False", "the plugin's own condition\n{}", row.tell());
+    assert_eq!(
+        row.of("NetworkReady", "status"),
+        "False",
+        "the plugin's own condition\n{}",
+        row.tell()
+    );
     let job = stage.only("jobs", |job| job["status"]["active"] == 1).await;
 
     stage.let_pods_end().await;
@@ -26,13 +31,18 @@ async fn a_document_without_a_component_of_its_own_comes_to_success() {
     let stage = Stage::set(&[VALIDATION]).await;
     let cluster = stage.cluster(spec("ok")).await;
     let row = stage.sees(&cluster, "validation", &a2(1)).await;
-    assert_eq!(row.of("RequestValid", "message"), "the request was checked by validation");
+    assert_eq!(
+        row.of("RequestValid", "message"),
+        "the request was checked by validation"
+    );
     let id = cluster.rsplit('/').next().unwrap();
     assert_eq!(row.0["data"]["jobName"], format!("validate-{id}"));
     let (_, cluster) = stage.get(&cluster).await;
     let conditions = cluster["status"]["conditions"].as_array().unwrap();
     assert!(
-        conditions.iter().any(|one| one["type"] == "Reconciled" && one["status"] == "True"),
+        conditions
+            .iter()
+            .any(|one| one["type"] == "Reconciled" && one["status"] == "True"),
         "{conditions:#?}"
     );
 }
@@ -40,8 +50,16 @@ async fn a_document_without_a_component_of_its_own_comes_to_success() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_the_adapters_concern_is_reported_and_nothing_is_created() {
     let stage = Stage::set(&[VALIDATION]).await;
-    let cluster = stage.cluster(json!({"provider": "aws", "region": "eu-central-1"})).await;
-    stage.sees(&cluster, "validation", &not_applicable(1, "NotApplicable: only GCP clusters are validated")).await;
+    let cluster = stage
+        .cluster(json!({"provider": "aws", "region": "eu-central-1"}))
+        .await;
+    stage
+        .sees(
+            &cluster,
+            "validation",
+            &not_applicable(1, "NotApplicable: only GCP clusters are validated"),
+        )
+        .await;
     assert!(stage.ours("jobs").await.is_empty());
 }
 
