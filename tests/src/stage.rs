@@ -191,6 +191,13 @@ impl Stage {
 
     /// Starts a host, as a new process would: nothing is known to it but its documents.
     pub async fn start_host(&self) {
+        let started = self.another_host().await;
+        *self.running.lock().unwrap() = Some(started);
+    }
+
+    /// Starts a further host beside the one that events are published to. Answers with where
+    /// it receives events.
+    pub async fn another_host(&self) -> (Arc<Host>, SocketAddr) {
         tokio::task::spawn_blocking(|| LazyLock::force(&COMPILED))
             .await
             .unwrap();
@@ -221,7 +228,7 @@ impl Stage {
         assert!(problems.is_empty(), "{problems:?}");
         let router = host.events(source::http::Settings::default());
         let (address, _) = host.listen(([127, 0, 0, 1], 0).into(), router).await.unwrap();
-        *self.running.lock().unwrap() = Some((host, address));
+        (host, address)
     }
 
     /// Stops the host in an orderly way.
@@ -244,7 +251,8 @@ impl Stage {
         path
     }
 
-    fn create(&self, kind: Kind, owner: Option<&str>, spec: &Value) -> String {
+    /// Creates a resource and tells nobody. Answers with its path.
+    pub fn create(&self, kind: Kind, owner: Option<&str>, spec: &Value) -> String {
         let name = format!("n{}", &uuid::Uuid::new_v4().simple().to_string()[..8]);
         let created = self
             .simulation
@@ -317,9 +325,14 @@ impl Stage {
     /// POSTs an event. Answers with the HTTP status, 0 without any.
     pub fn post(&self, event: &Value) -> impl Future<Output = u16> + Send + 'static {
         let address = self.running.lock().unwrap().as_ref().expect("a host runs").1;
+        self.post_to(address, event)
+    }
+
+    /// POSTs an event to a host. Answers with the HTTP status, 0 without any.
+    pub fn post_to(&self, host: SocketAddr, event: &Value) -> impl Future<Output = u16> + Send + 'static {
         let request = self
             .http
-            .post(format!("http://{address}/events"))
+            .post(format!("http://{host}/events"))
             .header("content-type", "application/cloudevents+json")
             .body(event.to_string());
         async move { request.send().await.map_or(0, |response| response.status().as_u16()) }
@@ -521,6 +534,12 @@ pub fn a3(generation: u64, reason: &'static str, says: &str) -> Wanted {
 #[must_use]
 pub fn a4(generation: u64, reason: &'static str, says: &str) -> Wanted {
     Wanted::at(generation, "False False False", reason, says)
+}
+
+/// Being deleted, and something is in the way.
+#[must_use]
+pub fn deletion_failed(generation: u64, reason: &'static str) -> Wanted {
+    Wanted::at(generation, "True False False", reason, "")
 }
 
 /// A5: the work failed.

@@ -17,8 +17,12 @@ mod dependencies;
 mod failures;
 #[path = "journeys/generations.rs"]
 mod generations;
+#[path = "journeys/hosts.rs"]
+mod hosts;
 #[path = "journeys/outages.rs"]
 mod outages;
+#[path = "journeys/pods.rs"]
+mod pods;
 #[path = "journeys/refusals.rs"]
 mod refusals;
 #[path = "journeys/repairs.rs"]

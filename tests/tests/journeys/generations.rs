@@ -1,59 +1,9 @@
 //! Changes of a cluster while work is under way, and events out of order.
 
-use std::{
-    collections::BTreeSet,
-    sync::{Arc, Mutex},
-};
-
-use berth_tests::{
-    control_plane::User,
-    stage::{Stage, a1, a2, landing_zone, spec},
-};
-use futures::StreamExt as _;
-use k8s_openapi::api::core::v1::Pod;
-use kube::{
-    Api, ResourceExt as _,
-    runtime::watcher::{self, Event},
-};
+use berth_tests::stage::{Stage, VALIDATION, Wanted, a1, a2, a3, landing_zone, replaced, spec};
 use serde_json::{Value, json};
 
-/// Watches the pods of a stage and remembers how many were there at once.
-struct Pods {
-    most: Arc<Mutex<usize>>,
-    watching: tokio::task::JoinHandle<()>,
-}
-
-impl Pods {
-    async fn of(stage: &Stage) -> Self {
-        let client = stage.plane.client(User::Admin).await.unwrap();
-        let pods: Api<Pod> = Api::namespaced(client, &stage.namespace);
-        let most = Arc::new(Mutex::new(0));
-        let known = Arc::clone(&most);
-        let (listed, first) = tokio::sync::oneshot::channel();
-        let mut listed = Some(listed);
-        let watching = tokio::spawn(async move {
-            let mut events = std::pin::pin!(kube::runtime::watcher(pods, watcher::Config::default()));
-            let mut there = BTreeSet::new();
-            while let Some(event) = events.next().await {
-                match event.expect("the watch goes on") {
-                    Event::Init => {}
-                    Event::InitDone => drop(listed.take().map(|listed| listed.send(()))),
-                    Event::InitApply(pod) | Event::Apply(pod) => drop(there.insert(pod.uid())),
-                    Event::Delete(pod) => drop(there.remove(&pod.uid())),
-                }
-                let mut most = known.lock().unwrap();
-                *most = there.len().max(*most);
-            }
-        });
-        first.await.expect("the pods can be listed");
-        Self { most, watching }
-    }
-
-    fn most_at_once(self) -> usize {
-        self.watching.abort();
-        *self.most.lock().unwrap()
-    }
-}
+use crate::pods::Pods;
 
 fn with_range(outcome: &str, range: &str) -> Value {
     let mut spec = spec(outcome);
@@ -116,4 +66,38 @@ async fn replayed_and_late_events_change_nothing() {
     let same = stage.only("jobs", |_| true).await;
     assert_eq!(same["metadata"]["uid"], job["metadata"]["uid"]);
     assert_eq!(same["metadata"]["resourceVersion"], job["metadata"]["resourceVersion"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_must_not_be_interrupted_ends_before_the_next_generation_begins() {
+    let document = replaced(VALIDATION, "test/outcome: ok", "test/outcome: hang");
+    let step = "  resources:\n    - name: validate\n";
+    let document = replaced(&document, step, &format!("{step}      onUpdate: WaitForCompletion\n"));
+    let stage = Stage::set(&[&document]).await;
+    let pods = Pods::of(&stage).await;
+    let cluster = stage.cluster(spec("ok")).await;
+    stage.sees(&cluster, "validation", &a1(1)).await;
+    let first = stage.only("jobs", |job| job["status"]["active"] == 1).await;
+
+    let mut elsewhere = spec("ok");
+    elsewhere["region"] = json!("europe-west4");
+    stage.change(&cluster, elsewhere).await;
+    stage.sees(&cluster, "validation", &waits_for_the_earlier(2)).await;
+    let same = stage.only("jobs", |_| true).await;
+    assert_eq!(same["metadata"]["uid"], first["metadata"]["uid"]);
+
+    stage.let_pods_end().await;
+    let uid = &first["metadata"]["uid"];
+    stage
+        .only("jobs", |job| {
+            job["metadata"]["uid"] != *uid && job["status"]["active"] == 1
+        })
+        .await;
+    stage.let_pods_end().await;
+    stage.sees(&cluster, "validation", &a2(2)).await;
+    assert_eq!(pods.most_at_once(), 1);
+}
+
+fn waits_for_the_earlier(generation: u64) -> Wanted {
+    a3(generation, "WaitingForEarlierGeneration", "")
 }

@@ -2,7 +2,7 @@
 
 use berth_tests::{
     control_plane::{ControlPlane, everything},
-    stage::{Plane, Stage, a1, a2, a6, a6_after_success, landing_zone, spec},
+    stage::{Plane, Stage, a1, a2, a6, a6_after_success, deletion_failed, landing_zone, spec},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -54,4 +54,28 @@ async fn an_event_during_an_outage_of_the_hyperfleet_api_is_kept_until_its_retur
     stage.server.heal();
     let row = stage.sees(&cluster, "landing-zone", &a2(1)).await;
     assert_eq!(row.of("Health", "reason"), "NoErrors");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_during_an_outage_of_kubernetes_is_never_called_finished() {
+    let plane = Plane::Own(Box::new(ControlPlane::start().await.unwrap()));
+    let stage = Stage::set_with(plane, &[&landing_zone()], &everything()).await;
+    let cluster = stage.cluster(spec("ok")).await;
+    stage.sees(&cluster, "landing-zone", &a2(1)).await;
+
+    stage.plane.stop_api_server();
+    stage.delete(&cluster).await;
+    let row = stage
+        .sees(
+            &cluster,
+            "landing-zone",
+            &deletion_failed(2, "KubernetesApiUnreachable"),
+        )
+        .await;
+    assert_eq!(row.of("Finalized", "status"), "False", "{}", row.tell());
+
+    stage.plane.start_api_server().await.unwrap();
+    stage.is_gone(&cluster).await;
+    stage.has_none("jobs").await;
+    stage.has_none("configmaps").await;
 }
