@@ -3,3 +3,4 @@
 pub mod cluster_contract;
 pub mod control_plane;
 pub mod fleet_contract;
+pub mod stage;
