@@ -1,12 +1,18 @@
 //! The demo's stage: simulators, a real host over them, and a Sentinel that posts events.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use berth_engine::{
     adapter::Adapter,
     contract::{AdapterStatus, Condition},
-    queue::{Rhythm, Rhythms},
+    effect::{Answer, Effect, Reported},
+    queue::{Pair, Rhythm, Rhythms},
     reconcile::Outcome,
     subject::SubjectRef,
 };
@@ -56,6 +62,7 @@ pub(super) struct Stage {
     events: String,
     http: reqwest::Client,
     ended: watch::Receiver<u64>,
+    stored: Arc<Stored>,
     /// The row that was looked at last, for whoever looks on.
     seen: watch::Sender<Option<AdapterStatus>>,
     patience: Duration,
@@ -66,11 +73,40 @@ pub(super) struct Stage {
 }
 
 /// Rings whenever a reconcile ends.
-struct Bell(watch::Sender<u64>);
+struct Bell {
+    ring: watch::Sender<u64>,
+    stored: Arc<Stored>,
+}
+
+/// The last report that was stored, by path and adapter. A subject that is gone has no rows any
+/// more, so what was said last can only be remembered.
+#[derive(Default)]
+struct Stored(Mutex<HashMap<(String, String), AdapterStatus>>);
+
+impl Stored {
+    fn last(&self, path: &str, adapter: &str) -> Option<AdapterStatus> {
+        let stored = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        stored.get(&(path.to_owned(), adapter.to_owned())).cloned()
+    }
+}
 
 impl Listener for Bell {
+    fn executed(&self, _: &Pair, effect: &Effect, answer: &Answer) {
+        if let (Effect::Report { path, report }, Answer::Reported(Ok(Reported::Stored))) = (effect, answer) {
+            let row = AdapterStatus {
+                adapter: report.adapter.clone(),
+                observed_generation: report.observed_generation,
+                conditions: report.conditions.clone(),
+                data: report.data.clone(),
+                last_report_time: String::new(),
+            };
+            let mut stored = self.stored.0.lock().unwrap_or_else(PoisonError::into_inner);
+            stored.insert((path.clone(), report.adapter.clone()), row);
+        }
+    }
+
     fn ended(&self, _: &Adapter, _: &SubjectRef, _: &Outcome, _: Duration) {
-        self.0.send_modify(|count| *count += 1);
+        self.ring.send_modify(|count| *count += 1);
     }
 }
 
@@ -120,6 +156,7 @@ impl Stage {
         let folder = std::env::temp_dir().join(format!("berth-demo-{}", uuid::Uuid::new_v4()));
         let documents = write_documents(&folder, world)?;
         let (ring, ended) = watch::channel(0);
+        let stored = Arc::new(Stored::default());
         let parts = Parts {
             world: world::World {
                 fleet: Arc::new(client()?),
@@ -147,7 +184,10 @@ impl Stage {
                     longest: seconds(2),
                 },
             },
-            listener: Arc::new(Bell(ring)),
+            listener: Arc::new(Bell {
+                ring,
+                stored: Arc::clone(&stored),
+            }),
         };
         let (host, problems) = Host::start(parts, &documents).await;
         if let Some(problem) = problems.first() {
@@ -176,6 +216,7 @@ impl Stage {
             events,
             http,
             ended,
+            stored,
             seen: watch::channel(None).0,
             patience: world.patience.unsigned_abs(),
             tasks,
@@ -271,19 +312,15 @@ impl Stage {
         Ok(())
     }
 
-    /// The last row of an adapter before the subject is gone.
+    /// The last row of an adapter before the subject was gone; none if it stays.
     pub(super) async fn last_before_gone(&self, path: &str, adapter: &str) -> Option<AdapterStatus> {
-        let mut last = None;
-        self.until(async || match self.fleet.statuses(path).await {
-            Ok(rows) => {
-                last = rows.into_iter().find(|row| row.adapter == adapter).or(last.take());
-                self.note(last.as_ref());
-                false
-            }
-            Err(_) => true,
-        })
-        .await;
-        last
+        let gone = self
+            .until(async || {
+                self.note(self.stored.last(path, adapter).as_ref());
+                self.fleet.statuses(path).await.is_err()
+            })
+            .await;
+        if gone { self.stored.last(path, adapter) } else { None }
     }
 
     /// Looks whenever a reconcile ended, until `holds` or patience ends.
