@@ -1,0 +1,297 @@
+//! The benchmarks of `cargo xtask bench`.
+//!
+//! Owns how a figure is made of samples and told. Every figure stands beside baselines that
+//! were measured in the same run, for times alone say more of the machine than of berth.
+//! Never judges: a goal that was missed is told, and that is all.
+
+use std::{io::Write, path::PathBuf, time::Duration};
+
+use anyhow::{Context as _, Result};
+use clap::ValueEnum;
+use serde_json::{Value, json};
+
+mod call;
+mod job;
+mod load;
+
+/// What can be measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Benchmark {
+    /// Preconditions of the landing-zone plugin: all limits, a fresh instance for every call.
+    PluginCall,
+    /// The same call, of 100 distinct plugins in turn.
+    PluginCallOf100,
+    /// Loading a plugin that the authenticated compile cache holds.
+    CachedLoad,
+    /// From a Job's Complete condition to the stored status, on a real control plane.
+    JobToStatus,
+}
+
+/// How figures are told.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    #[default]
+    Table,
+    /// For machines: one JSON object a figure.
+    Json,
+}
+
+/// How long something took, many times.
+#[derive(Debug, Clone)]
+pub struct Samples(Vec<Duration>);
+
+/// What a figure is compared with.
+#[derive(Debug)]
+pub struct Baseline {
+    /// What was measured.
+    pub what: &'static str,
+    /// How long it took.
+    pub samples: Samples,
+}
+
+/// One figure.
+#[derive(Debug)]
+pub struct Figure {
+    /// Its stable name.
+    pub name: String,
+    /// What was measured: from when to when.
+    pub what: &'static str,
+    /// How long it took.
+    pub samples: Samples,
+    /// How long half of them may take.
+    pub goal_p50: Option<Duration>,
+    /// How long 99 of 100 may take.
+    pub goal_p99: Option<Duration>,
+    /// What it is compared with.
+    pub baselines: Vec<Baseline>,
+}
+
+impl Benchmark {
+    /// Those that were asked for; all if none was.
+    #[must_use]
+    pub fn chosen(only: &[Self]) -> Vec<Self> {
+        let all = Self::value_variants().iter().copied();
+        all.filter(|one| only.is_empty() || only.contains(one)).collect()
+    }
+
+    /// Measures.
+    ///
+    /// # Errors
+    /// When what is to be measured cannot be set up or does not work.
+    pub async fn measure(self) -> Result<Vec<Figure>> {
+        match self {
+            Self::PluginCall => call::of_one().await,
+            Self::PluginCallOf100 => call::of_many().await,
+            Self::CachedLoad => load::cached(),
+            Self::JobToStatus => job::to_status().await,
+        }
+    }
+}
+
+impl Samples {
+    /// Keeps times; there must be one.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn new(mut times: Vec<Duration>) -> Result<Self> {
+        anyhow::ensure!(!times.is_empty(), "nothing was measured");
+        times.sort_unstable();
+        Ok(Self(times))
+    }
+
+    /// How many.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The least time that this many of 100 samples do not exceed (nearest rank).
+    #[must_use]
+    pub fn percentile(&self, percent: usize) -> Duration {
+        let rank = (self.0.len() * percent).div_ceil(100).max(1);
+        self.0.get(rank - 1).copied().unwrap_or_default()
+    }
+}
+
+impl Figure {
+    /// Whether every goal is met; none without a goal.
+    #[must_use]
+    pub fn is_met(&self) -> Option<bool> {
+        let goals = [(self.goal_p50, 50), (self.goal_p99, 99)];
+        let judged = goals
+            .iter()
+            .filter_map(|(goal, percent)| goal.map(|goal| self.samples.percentile(*percent) <= goal));
+        judged.reduce(|one, other| one && other)
+    }
+
+    /// Writes the figure.
+    ///
+    /// # Errors
+    /// When `out` cannot be written.
+    pub fn tell(&self, output: Output, out: &mut impl Write) -> Result<()> {
+        match output {
+            Output::Table => self.tell_people(out),
+            Output::Json => writeln!(out, "{}", self.document()).and_then(|()| out.flush()),
+        }
+        .context("cannot write a figure")
+    }
+
+    fn tell_people(&self, out: &mut impl Write) -> std::io::Result<()> {
+        let (p50, p99) = (self.samples.percentile(50), self.samples.percentile(99));
+        let goal = [("p50", self.goal_p50), ("p99", self.goal_p99)]
+            .into_iter()
+            .filter_map(|(name, goal)| goal.map(|goal| format!("{name} ≤ {}", told(goal))))
+            .collect::<Vec<_>>()
+            .join(", ");
+        let met = self.is_met().map_or("", |met| if met { "  met" } else { "  missed" });
+        writeln!(
+            out,
+            "{:<34} {:>7} {:>10} {:>10} {:>9}  {goal}{met}",
+            self.name,
+            self.samples.count(),
+            told(p50),
+            told(p99),
+            ""
+        )?;
+        for Baseline { what, samples } in &self.baselines {
+            writeln!(
+                out,
+                "  {what:<32} {:>7} {:>10} {:>10} {:>9}",
+                samples.count(),
+                told(samples.percentile(50)),
+                told(samples.percentile(99)),
+                format!("× {}", rounded(ratio(p50, samples.percentile(50)))),
+            )?;
+        }
+        writeln!(out, "  {}\n", self.what)?;
+        out.flush()
+    }
+
+    fn document(&self) -> Value {
+        let spread = |samples: &Samples| {
+            json!({
+                "n": samples.count(), "p50Microseconds": microseconds(samples.percentile(50)),
+                "p99Microseconds": microseconds(samples.percentile(99)),
+            })
+        };
+        let p50 = self.samples.percentile(50);
+        let baselines = self.baselines.iter().map(|baseline| {
+            let mut document = spread(&baseline.samples);
+            document["what"] = json!(baseline.what);
+            document["ratioOfP50"] = json!(ratio(p50, baseline.samples.percentile(50)));
+            document
+        });
+        let mut document = spread(&self.samples);
+        document["name"] = json!(self.name);
+        document["what"] = json!(self.what);
+        document["goalP50Microseconds"] = json!(self.goal_p50.map(microseconds));
+        document["goalP99Microseconds"] = json!(self.goal_p99.map(microseconds));
+        document["met"] = json!(self.is_met());
+        document["baselines"] = baselines.collect();
+        document
+    }
+}
+
+/// Writes what stands above the figures.
+///
+/// # Errors
+/// When `out` cannot be written.
+pub fn head(output: Output, out: &mut impl Write) -> Result<()> {
+    match output {
+        Output::Table => writeln!(
+            out,
+            "{:<34} {:>7} {:>10} {:>10} {:>9}  goal\n",
+            "figure, and its baselines below", "n", "p50", "p99", "× of p50"
+        )
+        .and_then(|()| out.flush())
+        .context("cannot write"),
+        Output::Json => Ok(()),
+    }
+}
+
+/// The bytes of a component that `cargo xtask setup` has built.
+fn component(name: &str) -> Result<Vec<u8>> {
+    let folder = std::env::var_os("BERTH_COMPONENTS")
+        .map(PathBuf::from)
+        .context("BERTH_COMPONENTS does not name the folder of built components; run `cargo xtask bench`")?;
+    let file = folder.join(name);
+    std::fs::read(&file).with_context(|| format!("cannot read {}; run `cargo xtask setup`", file.display()))
+}
+
+fn microseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e6
+}
+
+fn ratio(time: Duration, baseline: Duration) -> f64 {
+    time.as_secs_f64() / baseline.as_secs_f64().max(1e-9)
+}
+
+fn rounded(ratio: f64) -> String {
+    if ratio >= 10.0 {
+        format!("{ratio:.0}")
+    } else if ratio >= 0.1 {
+        format!("{ratio:.2}")
+    } else {
+        format!("{ratio:.4}")
+    }
+}
+
+fn told(time: Duration) -> String {
+    let micros = microseconds(time);
+    if micros < 1_000.0 {
+        format!("{micros:.1} µs")
+    } else if micros < 1_000_000.0 {
+        format!("{:.2} ms", micros / 1e3)
+    } else {
+        format!("{:.2} s", micros / 1e6)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+mod tests {
+    use super::*;
+
+    fn samples(micros: impl IntoIterator<Item = u64>) -> Samples {
+        Samples::new(micros.into_iter().map(Duration::from_micros).collect()).unwrap()
+    }
+
+    #[test]
+    fn percentiles_are_samples_by_nearest_rank() {
+        let hundred = samples((1..=100).rev());
+        assert_eq!(hundred.percentile(50), Duration::from_micros(50));
+        assert_eq!(hundred.percentile(99), Duration::from_micros(99));
+        assert_eq!(samples([7]).percentile(99), Duration::from_micros(7));
+        assert_eq!(samples([1, 2, 9]).percentile(50), Duration::from_micros(2));
+    }
+
+    #[test]
+    fn a_figure_tells_its_ratio_and_whether_each_goal_is_met() {
+        let mut figure = Figure {
+            name: "call".to_owned(),
+            what: "a call",
+            samples: samples([20, 20, 20, 300]),
+            goal_p50: Some(Duration::from_micros(50)),
+            goal_p99: Some(Duration::from_micros(150)),
+            baselines: vec![Baseline {
+                what: "native",
+                samples: samples([2]),
+            }],
+        };
+        assert_eq!(
+            figure.document(),
+            json!({
+                "name": "call", "what": "a call", "n": 4, "p50Microseconds": 20.0, "p99Microseconds": 300.0,
+                "goalP50Microseconds": 50.0, "goalP99Microseconds": 150.0, "met": false,
+                "baselines": [
+                    {"what": "native", "n": 1, "p50Microseconds": 2.0, "p99Microseconds": 2.0, "ratioOfP50": 10.0},
+                ],
+            })
+        );
+        figure.goal_p99 = None;
+        assert_eq!(figure.is_met(), Some(true));
+        figure.goal_p50 = None;
+        assert_eq!(figure.is_met(), None);
+    }
+}
