@@ -9,8 +9,16 @@ use std::{
 /// Components that the program contains: a variable that names another file, the file's name, and the variable that
 /// tells the program's source where it is.
 const COMPONENTS: [(&str, &str, &str); 2] = [
-    ("BERTH_DECLARATIVE_WASM", "declarative.wasm", "BERTH_DECLARATIVE_WASM_PATH"),
-    ("BERTH_LANDING_ZONE_WASM", "landing-zone.wasm", "BERTH_LANDING_ZONE_WASM_PATH"),
+    (
+        "BERTH_DECLARATIVE_WASM",
+        "declarative.wasm",
+        "BERTH_DECLARATIVE_WASM_PATH",
+    ),
+    (
+        "BERTH_LANDING_ZONE_WASM",
+        "landing-zone.wasm",
+        "BERTH_LANDING_ZONE_WASM_PATH",
+    ),
 ];
 
 fn main() -> ExitCode {
@@ -36,12 +44,18 @@ fn locate(variable: &str, file: &str) -> Result<PathBuf, String> {
         let path = PathBuf::from(named);
         return match path.canonicalize() {
             Ok(path) => Ok(path),
-            Err(error) => Err(format!("{variable} names {}, which cannot be opened: {error}", path.display())),
+            Err(error) => Err(format!(
+                "{variable} names {}, which cannot be opened: {error}",
+                path.display()
+            )),
         };
     }
     let package = env::var_os("CARGO_MANIFEST_DIR").ok_or("cargo does not say where this package is")?;
     let package = Path::new(&package);
-    let places = [package.join("assets").join(file), package.join("../target-guests/components").join(file)];
+    let places = [
+        package.join("assets").join(file),
+        package.join("../target-guests/components").join(file),
+    ];
     places
         .iter()
         .find_map(|place| place.canonicalize().ok())

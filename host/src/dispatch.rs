@@ -87,7 +87,11 @@ enum Command {
     Event(Box<Event>, oneshot::Sender<Settled>),
     Change(Change),
     Adapters(Vec<Live>),
-    Retry { adapter: String, subject: SubjectKey, known: oneshot::Sender<bool> },
+    Retry {
+        adapter: String,
+        subject: SubjectKey,
+        known: oneshot::Sender<bool>,
+    },
     Stop,
 }
 
@@ -131,7 +135,11 @@ impl Dispatcher {
     /// Runs a pair by hand. False if nothing is known of it.
     pub async fn retry(&self, adapter: &str, subject: &SubjectKey) -> bool {
         let (known, answer) = oneshot::channel();
-        self.send(Command::Retry { adapter: adapter.to_owned(), subject: subject.clone(), known });
+        self.send(Command::Retry {
+            adapter: adapter.to_owned(),
+            subject: subject.clone(),
+            known,
+        });
         answer.await.unwrap_or(false)
     }
 
@@ -141,7 +149,10 @@ impl Dispatcher {
         let mut stopped = self.stopped.clone();
         let ended = async { stopped.wait_for(|stopped| *stopped).await.is_ok() };
         if tokio::time::timeout(patience, ended).await.is_err() {
-            tracing::warn!(?patience, "reconciles still ran when the host stopped; their events were not acknowledged");
+            tracing::warn!(
+                ?patience,
+                "reconciles still ran when the host stopped; their events were not acknowledged"
+            );
         }
     }
 
@@ -156,7 +167,9 @@ impl Sink for Dispatcher {
     async fn accept(&self, event: Event) -> Settled {
         let (answer, settled) = oneshot::channel();
         self.send(Command::Event(Box::new(event), answer));
-        settled.await.unwrap_or(Settled::Retry { after: Duration::from_secs(1) })
+        settled.await.unwrap_or(Settled::Retry {
+            after: Duration::from_secs(1),
+        })
     }
 
     fn refused(&self, reason: &'static str) {
@@ -190,7 +203,9 @@ async fn run(settings: Settings, mut commands: mpsc::UnboundedReceiver<Command>,
         state.start_ready();
         let now = (state.settings.clock)();
         let until_due = state.queue.next_due().map(|due| {
-            Duration::try_from(due.duration_since(now)).unwrap_or_default().max(Duration::from_millis(1))
+            Duration::try_from(due.duration_since(now))
+                .unwrap_or_default()
+                .max(Duration::from_millis(1))
         });
         tokio::select! {
             command = commands.recv() => match command {
@@ -216,7 +231,8 @@ impl State {
             Command::Event(event, answer) => self.take_event(*event, answer),
             Command::Change(change) => {
                 if self.adapters.contains_key(&change.adapter) {
-                    self.queue.push(&change.adapter, change.subject, Trigger::Change(change.object), None);
+                    self.queue
+                        .push(&change.adapter, change.subject, Trigger::Change(change.object), None);
                 } else {
                     tracing::debug!(adapter = change.adapter, object = %change.object, "an object of no adapter here changed");
                 }
@@ -225,15 +241,24 @@ impl State {
                 let before = std::mem::take(&mut self.adapters);
                 for live in adapters {
                     let name = live.adapter.name.clone();
-                    let same = before.get(&name).is_some_and(|old| Arc::ptr_eq(&old.plugins, &live.plugins));
+                    let same = before
+                        .get(&name)
+                        .is_some_and(|old| Arc::ptr_eq(&old.plugins, &live.plugins));
                     self.adapters.insert(name.clone(), live);
                     if !same {
                         self.queue.rouse(&name, None);
                     }
                 }
             }
-            Command::Retry { adapter, subject, known } => {
-                let pair = Pair { adapter: adapter.clone(), subject: subject.clone() };
+            Command::Retry {
+                adapter,
+                subject,
+                known,
+            } => {
+                let pair = Pair {
+                    adapter: adapter.clone(),
+                    subject: subject.clone(),
+                };
                 let found = self.adapters.contains_key(&adapter) && self.queue.subject(&pair).is_some();
                 if found {
                     self.queue.rouse(&adapter, Some(&subject));
@@ -259,7 +284,14 @@ impl State {
         }
         let ticket = self.next_ticket;
         self.next_ticket += 1;
-        self.pending.insert(ticket, Pending { left: concerned.len(), retry: None, answer });
+        self.pending.insert(
+            ticket,
+            Pending {
+                left: concerned.len(),
+                retry: None,
+                answer,
+            },
+        );
         for adapter in concerned {
             let trigger = Trigger::Event(event.document.clone());
             self.queue.push(&adapter, event.subject.clone(), trigger, Some(ticket));
@@ -293,7 +325,14 @@ impl State {
                 let mut seen = |effect: &Effect, answer: &Answer| listener.executed(&pair, effect, answer);
                 let outcome = driver::drive(input, &world, live.plugins.as_ref(), &mut seen).await;
                 let (subject, adapter) = (job.subject, live.adapter);
-                Finished { pair, subject, adapter, was_available, outcome, took: began.elapsed() }
+                Finished {
+                    pair,
+                    subject,
+                    adapter,
+                    was_available,
+                    outcome,
+                    took: began.elapsed(),
+                }
             });
             self.tasks.insert(task.id(), pair);
         }
@@ -303,7 +342,14 @@ impl State {
 
     fn finish(&mut self, finished: Result<(tokio::task::Id, Finished), tokio::task::JoinError>) {
         let now = (self.settings.clock)();
-        let Finished { pair, subject, adapter, was_available, outcome, took } = match finished {
+        let Finished {
+            pair,
+            subject,
+            adapter,
+            was_available,
+            outcome,
+            took,
+        } = match finished {
             Ok((task, finished)) => {
                 self.tasks.remove(&task);
                 finished
@@ -311,8 +357,11 @@ impl State {
             Err(error) => {
                 tracing::error!(%error, "a reconcile panicked; this is a defect of berth");
                 if let Some(pair) = self.tasks.remove(&error.id()) {
-                    let outcome =
-                        Outcome::Retry { reason: Reason::PlanInvalid, message: error.to_string(), after: None };
+                    let outcome = Outcome::Retry {
+                        reason: Reason::PlanInvalid,
+                        message: error.to_string(),
+                        after: None,
+                    };
                     let ended = self.queue.finish(now, &pair, &outcome, rand::random::<f64>());
                     self.settle_ended(ended);
                 }
@@ -330,10 +379,19 @@ impl State {
         }
         if reported.journey.is_trouble() {
             let cluster = Arc::clone(&self.settings.world.cluster);
-            let (reason, message, key) = (reported.journey.reason(), reported.journey.message(), pair.subject.clone());
+            let (reason, message, key) = (
+                reported.journey.reason(),
+                reported.journey.message(),
+                pair.subject.clone(),
+            );
             tokio::spawn(async move { cluster.announce(&adapter, &key, &reason, &message).await });
         }
-        if !was_available && matches!(reported.journey, Journey::Achieved { .. } | Journey::NotApplicable { available: true, .. }) {
+        if !was_available
+            && matches!(
+                reported.journey,
+                Journey::Achieved { .. } | Journey::NotApplicable { available: true, .. }
+            )
+        {
             self.rouse_dependents(&pair);
         }
     }
@@ -366,7 +424,9 @@ impl State {
 
     fn settle(&mut self, tickets: Vec<u64>, retry: Option<Duration>) {
         for ticket in tickets {
-            let Some(pending) = self.pending.get_mut(&ticket) else { continue };
+            let Some(pending) = self.pending.get_mut(&ticket) else {
+                continue;
+            };
             pending.left = pending.left.saturating_sub(1);
             pending.retry = pending.retry.max(retry);
             if pending.left == 0

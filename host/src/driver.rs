@@ -54,7 +54,10 @@ pub async fn drive(
 /// As whom an adapter's writes and granted reads are made.
 #[must_use]
 pub fn identity(adapter: &Adapter) -> Identity {
-    Identity { namespace: adapter.namespace.clone(), service_account: adapter.service_account.clone() }
+    Identity {
+        namespace: adapter.namespace.clone(),
+        service_account: adapter.service_account.clone(),
+    }
 }
 
 async fn execute(
@@ -106,7 +109,10 @@ async fn act(
                 return if (200..300).contains(&status) {
                     Ok(())
                 } else {
-                    Err(FleetFault::Rejected { status, message: format!("{}: {detail}", action.name) })
+                    Err(FleetFault::Rejected {
+                        status,
+                        message: format!("{}: {detail}", action.name),
+                    })
                 };
             }
             Err(grants::Denied(why)) => denial = why,
@@ -118,13 +124,19 @@ async fn act(
 async fn send(action: &HttpAction, world: &World) -> Result<(u16, String), FleetFault> {
     if action.url.starts_with('/') {
         let (status, body) = world.fleet.send(action).await?;
-        let detail = body.get("detail").and_then(serde_json::Value::as_str).unwrap_or_default();
+        let detail = body
+            .get("detail")
+            .and_then(serde_json::Value::as_str)
+            .unwrap_or_default();
         return Ok((status, detail.to_owned()));
     }
     let refused = |message: String| FleetFault::Rejected { status: 400, message };
     let question = HttpQuestion {
         method: action.method.clone(),
-        url: action.url.parse().map_err(|error| refused(format!("`{}`: {error}", action.url)))?,
+        url: action
+            .url
+            .parse()
+            .map_err(|error| refused(format!("`{}`: {error}", action.url)))?,
         headers: action.headers.clone(),
         body: action.body.clone().map(String::into_bytes),
         timeout: ACTION_TIMEOUT,
@@ -132,7 +144,10 @@ async fn send(action: &HttpAction, world: &World) -> Result<(u16, String), Fleet
     };
     match world.web.send(&question).await {
         Ok(answer) => Ok((answer.status, String::new())),
-        Err(HttpRefusal::Unavailable(message)) => Err(FleetFault::Unreachable { message, retry_after: None }),
+        Err(HttpRefusal::Unavailable(message)) => Err(FleetFault::Unreachable {
+            message,
+            retry_after: None,
+        }),
         Err(HttpRefusal::TooLarge) => Err(refused("the answer is too large".to_owned())),
     }
 }

@@ -20,9 +20,7 @@ use berth_engine::{
 };
 use berth_runtime::{
     CallContext, Plugin, PrepareError, Runtime,
-    hosts::{
-        ClusterRefusal, FleetQuestion, FleetRefusal, HostCalls, HttpAnswer, HttpQuestion, HttpRefusal, Search,
-    },
+    hosts::{ClusterRefusal, FleetQuestion, FleetRefusal, HostCalls, HttpAnswer, HttpQuestion, HttpRefusal, Search},
 };
 use serde_json::Value;
 
@@ -44,6 +42,9 @@ const FAILURES: u32 = 5;
 /// For how long.
 const SUSPENSION: Duration = Duration::from_secs(30);
 
+/// Reads a variable of the host's environment by its name.
+pub type Variables = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
 /// Makes documents live.
 #[derive(Clone)]
 pub struct Loader {
@@ -54,7 +55,7 @@ pub struct Loader {
     /// Where calls are counted.
     pub metrics: Arc<Metrics>,
     /// Reads a variable of the host's environment.
-    pub variable: Arc<dyn Fn(&str) -> Option<String> + Send + Sync>,
+    pub variable: Variables,
 }
 
 impl Loader {
@@ -77,8 +78,15 @@ impl Loader {
         if !problems.is_empty() {
             return Err(problems);
         }
-        let plugins = Asking { adapter: adapter.name.clone(), asked, metrics: Arc::clone(&self.metrics) };
-        Ok(Live { adapter, plugins: Arc::new(plugins) })
+        let plugins = Asking {
+            adapter: adapter.name.clone(),
+            asked,
+            metrics: Arc::clone(&self.metrics),
+        };
+        Ok(Live {
+            adapter,
+            plugins: Arc::new(plugins),
+        })
     }
 
     async fn load_one(
@@ -88,8 +96,12 @@ impl Loader {
         document: &Document,
         loaded: &Loaded,
     ) -> Result<Asked, Vec<Problem>> {
-        let at = |key: &str, message: String| vec![loaded.origin.at(&format!("spec.plugins.{name}{key}"), message, None)];
-        let bytes = self.bytes(&document.source).await.map_err(|message| at(".source", message))?;
+        let at =
+            |key: &str, message: String| vec![loaded.origin.at(&format!("spec.plugins.{name}{key}"), message, None)];
+        let bytes = self
+            .bytes(&document.source)
+            .await
+            .map_err(|message| at(".source", message))?;
         let runtime = Arc::clone(&self.runtime);
         let plugin = tokio::task::spawn_blocking(move || runtime.load(&bytes))
             .await
@@ -109,7 +121,12 @@ impl Loader {
         for variable in &document.grants.variables {
             match (self.variable)(variable) {
                 Some(value) => variables.push((variable.clone(), value)),
-                None => return Err(at(".grants", format!("the variable `{variable}` is not set on the host"))),
+                None => {
+                    return Err(at(
+                        ".grants",
+                        format!("the variable `{variable}` is not set on the host"),
+                    ));
+                }
             }
         }
         let config = document.config.to_string();
@@ -135,10 +152,17 @@ impl Loader {
             variables: variables.into(),
             limits: document.limits,
             grants: Arc::new(document.grants.clone()),
-            host: Arc::new(Behind { world: self.world.clone(), identity: driver::identity(adapter) }),
+            host: Arc::new(Behind {
+                world: self.world.clone(),
+                identity: driver::identity(adapter),
+            }),
         };
         tracing::info!(adapter = adapter.name, plugin = name, digest = %plugin.digest().as_str(), "plugin is ready");
-        Ok(Asked { plugin, context, breaker: Mutex::default() })
+        Ok(Asked {
+            plugin,
+            context,
+            breaker: Mutex::default(),
+        })
     }
 
     async fn bytes(&self, source: &Source) -> Result<Vec<u8>, String> {
@@ -162,8 +186,16 @@ async fn read(path: PathBuf) -> Result<Vec<u8>, String> {
 }
 
 fn exported(plugin: &Plugin) -> String {
-    let names: Vec<_> = plugin.phases().into_iter().map(|phase| format!("`{}`", phase.name())).collect();
-    if names.is_empty() { "no phase".to_owned() } else { names.join(", ") }
+    let names: Vec<_> = plugin
+        .phases()
+        .into_iter()
+        .map(|phase| format!("`{}`", phase.name()))
+        .collect();
+    if names.is_empty() {
+        "no phase".to_owned()
+    } else {
+        names.join(", ")
+    }
 }
 
 fn chain(error: &dyn std::error::Error) -> String {
@@ -247,15 +279,22 @@ impl Plugins for Asking {
         match answered {
             Ok(answered) => {
                 breaker().record(false, Instant::now());
-                self.metrics.plugin_called(&self.adapter, name, phase, Ok(()), took, answered.fuel_used);
+                self.metrics
+                    .plugin_called(&self.adapter, name, phase, Ok(()), took, answered.fuel_used);
                 Ok(answered.answer)
             }
             Err(error) => {
                 // What the plugin itself calls a failure is an answer of sorts: no limit was burnt.
                 breaker().record(error.reason() != Reason::PluginFailed, Instant::now());
                 let fault = error.into_fault();
-                self.metrics.plugin_called(&self.adapter, name, phase, Err(&fault.reason), took, 0);
-                tracing::debug!(adapter = self.adapter, plugin = name, reason = fault.reason, "a plugin failed");
+                self.metrics
+                    .plugin_called(&self.adapter, name, phase, Err(&fault.reason), took, 0);
+                tracing::debug!(
+                    adapter = self.adapter,
+                    plugin = name,
+                    reason = fault.reason,
+                    "a plugin failed"
+                );
                 Err(fault)
             }
         }
@@ -283,7 +322,10 @@ impl HostCalls for Behind {
             Ok((404, body)) => Err(FleetRefusal::NotFound(body)),
             Ok((status, body)) => Err(FleetRefusal::Rejected { status, body }),
             Err(FleetFault::Gone) => Err(FleetRefusal::NotFound(Value::Null)),
-            Err(FleetFault::Rejected { status, .. }) => Err(FleetRefusal::Rejected { status, body: Value::Null }),
+            Err(FleetFault::Rejected { status, .. }) => Err(FleetRefusal::Rejected {
+                status,
+                body: Value::Null,
+            }),
             Err(fault @ (FleetFault::Unreachable { .. } | FleetFault::Misconfigured { .. })) => {
                 Err(FleetRefusal::Unavailable(fault.to_string()))
             }
@@ -353,7 +395,10 @@ mod tests {
         assert!(breaker.is_open(began + SUSPENSION / 2));
         assert!(!breaker.is_open(began + SUSPENSION));
         breaker.record(true, began + SUSPENSION);
-        assert!(breaker.is_open(began + SUSPENSION), "one more failure suspends it again");
+        assert!(
+            breaker.is_open(began + SUSPENSION),
+            "one more failure suspends it again"
+        );
     }
 
     #[test]

@@ -1,11 +1,6 @@
 //! `berth serve`: the only file that knows every room. Builds, spawns, drains.
 
-use std::{
-    net::SocketAddr,
-    process::ExitCode,
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
 use async_trait::async_trait;
@@ -88,7 +83,11 @@ impl Host {
             }
         }
         parts.metrics.documents_read(live.len(), problems.len());
-        let told = Told { metrics: Arc::clone(&parts.metrics), clock: Arc::clone(&parts.clock), also: parts.listener };
+        let told = Told {
+            metrics: Arc::clone(&parts.metrics),
+            clock: Arc::clone(&parts.clock),
+            also: parts.listener,
+        };
         let dispatcher = Dispatcher::spawn(dispatch::Settings {
             world: parts.world.clone(),
             clock: parts.clock,
@@ -112,7 +111,17 @@ impl Host {
         }
         let (stopping, _) = watch::channel(false);
         let refused = problems.len();
-        (Arc::new(Self { dispatcher, metrics: parts.metrics, stopping, tasks, adapters, refused }), problems)
+        (
+            Arc::new(Self {
+                dispatcher,
+                metrics: parts.metrics,
+                stopping,
+                tasks,
+                adapters,
+                refused,
+            }),
+            problems,
+        )
     }
 
     /// Serves a router until the host stops. Answers with the address.
@@ -120,7 +129,9 @@ impl Host {
     /// # Errors
     /// When the address cannot be bound.
     pub async fn listen(self: &Arc<Self>, address: SocketAddr, router: Router) -> Result<(SocketAddr, JoinHandle<()>)> {
-        let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
+        let listener = TcpListener::bind(address)
+            .await
+            .with_context(|| format!("cannot listen on {address}"))?;
         let bound = listener.local_addr().context("the socket has no address")?;
         let mut stopping = self.stopping.subscribe();
         let task = tokio::spawn(async move {
@@ -136,14 +147,15 @@ impl Host {
     }
 
     /// The router that receives events.
-    #[must_use]
     pub fn events(self: &Arc<Self>, settings: source::http::Settings) -> Router {
-        let sink = Counted { dispatcher: self.dispatcher.clone(), metrics: Arc::clone(&self.metrics) };
+        let sink = Counted {
+            dispatcher: self.dispatcher.clone(),
+            metrics: Arc::clone(&self.metrics),
+        };
         source::http::router(Arc::new(sink), settings)
     }
 
     /// The router of the administration endpoint.
-    #[must_use]
     pub fn admin(self: &Arc<Self>) -> Router {
         admin::router(Arc::clone(self) as Arc<dyn admin::Host>, Arc::clone(&self.metrics))
     }
@@ -164,7 +176,16 @@ impl admin::Host for Host {
         let documents = (self.adapters.is_empty())
             .then(|| format!("no adapter is live; {} problems were found in documents", self.refused));
         let stopping = self.stopping.borrow().then(|| "the host stops".to_owned());
-        vec![Check { name: "adapters", trouble: documents }, Check { name: "running", trouble: stopping }]
+        vec![
+            Check {
+                name: "adapters",
+                trouble: documents,
+            },
+            Check {
+                name: "running",
+                trouble: stopping,
+            },
+        ]
     }
 
     async fn retry(&self, retry: Retry) -> Retried {
@@ -172,8 +193,15 @@ impl admin::Host for Host {
         if !self.adapters.iter().any(takes) {
             return Retried::UnknownAdapter;
         }
-        let subject = SubjectKey { kind: retry.kind, id: retry.id };
-        if self.dispatcher.retry(&retry.adapter, &subject).await { Retried::Queued } else { Retried::UnknownSubject }
+        let subject = SubjectKey {
+            kind: retry.kind,
+            id: retry.id,
+        };
+        if self.dispatcher.retry(&retry.adapter, &subject).await {
+            Retried::Queued
+        } else {
+            Retried::UnknownSubject
+        }
     }
 }
 
@@ -187,12 +215,14 @@ struct Counted {
 impl Sink for Counted {
     async fn accept(&self, event: Event) -> Settled {
         self.metrics.event_received("http");
-        tracing::debug!(event = event.id, subject = %event.subject.key, "an event arrived");
+        let (event_id, subject) = (event.id.clone(), event.subject.key.clone());
         let settled = self.dispatcher.accept(event).await;
-        self.metrics.event_settled(match settled {
+        let result = match settled {
             Settled::Done => EventResult::Done,
             Settled::Retry { .. } => EventResult::Retry,
-        });
+        };
+        self.metrics.event_settled(result);
+        tracing::info!(event = event_id, %subject, ?result, "an event was settled");
         settled
     }
 
@@ -293,7 +323,10 @@ pub async fn run(settings: config::host::Settings) -> Result<ExitCode> {
     for problem in &loading.problems {
         tracing::error!(%problem, "an adapter document is refused");
     }
-    let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), berth_runtime::cache::WASMTIME_VERSION));
+    let metrics = Arc::new(Metrics::new(
+        env!("CARGO_PKG_VERSION"),
+        berth_runtime::cache::WASMTIME_VERSION,
+    ));
     let runtime = runtime(settings.cache.as_deref())?;
     let fleet = fleet::Client::new(&fleet::Settings {
         token_file: settings.fleet.token_file.clone(),
@@ -310,11 +343,15 @@ pub async fn run(settings: config::host::Settings) -> Result<ExitCode> {
     .await
     .context("cannot prepare the connection to the Kubernetes API")?;
     let web = web::Client::new().context("cannot prepare connections to other servers")?;
-    let world = World { fleet: Arc::new(fleet), cluster, web: Arc::new(web) };
+    let world = World {
+        fleet: Arc::new(fleet),
+        cluster: Arc::clone(&cluster) as Arc<dyn crate::world::Cluster>,
+        web: Arc::new(web),
+    };
     let parts = Parts {
         world,
         runtime,
-        metrics,
+        metrics: Arc::clone(&metrics),
         clock: Arc::new(Timestamp::now),
         concurrency: settings.limits.concurrency.get(),
         rhythms: Rhythms::default(),
@@ -336,8 +373,10 @@ pub async fn run(settings: config::host::Settings) -> Result<ExitCode> {
     let (listening, source) = host.listen(settings.http.listen, host.events(events)).await?;
     let (administered, admin) = host.listen(settings.admin, host.admin()).await?;
     tracing::info!(events = %listening, admin = %administered, adapters = host.adapters.len(), "berth is ready");
+    let gauge = tokio::spawn(gauge_watches(cluster, metrics));
     stop_signal().await.context("cannot wait for signals")?;
     tracing::info!("berth stops");
+    gauge.abort();
     host.stop().await;
     // Both end by the stop; what they served is done.
     drop(tokio::join!(source, admin));
@@ -350,10 +389,28 @@ pub async fn run(settings: config::host::Settings) -> Result<ExitCode> {
 /// When the cache or its key cannot be used.
 pub fn runtime(cache: Option<&std::path::Path>) -> Result<Arc<Runtime>> {
     let settings = berth_runtime::Settings {
-        cache: cache.map(|folder| CacheSettings { folder: folder.to_owned(), key: None }),
+        cache: cache.map(|folder| CacheSettings {
+            folder: folder.to_owned(),
+            key: None,
+        }),
         ..berth_runtime::Settings::default()
     };
     Ok(Arc::new(Runtime::new(&settings).context("cannot prepare the sandbox")?))
+}
+
+/// How often the size of the watches is measured.
+const GAUGE: Duration = Duration::from_secs(10);
+
+async fn gauge_watches(cluster: Arc<cluster::Kubernetes>, metrics: Arc<Metrics>) {
+    let mut tick = tokio::time::interval(GAUGE);
+    loop {
+        tick.tick().await;
+        let (objects, bytes) = cluster.held();
+        for (kind, count) in objects {
+            metrics.watch_objects(&kind, count);
+        }
+        metrics.watch_bytes(bytes);
+    }
 }
 
 async fn stop_signal() -> std::io::Result<()> {

@@ -47,7 +47,10 @@ impl Web for Client {
         let unavailable = |error: reqwest::Error| HttpRefusal::Unavailable(chain(&error.without_url()));
         let method = reqwest::Method::from_bytes(question.method.as_bytes())
             .map_err(|_| HttpRefusal::Unavailable(format!("`{}` is not a method", question.method)))?;
-        let mut request = self.http.request(method, question.url.clone()).timeout(question.timeout);
+        let mut request = self
+            .http
+            .request(method, question.url.clone())
+            .timeout(question.timeout);
         for (name, value) in &question.headers {
             request = request.header(name, value);
         }
@@ -98,7 +101,9 @@ mod tests {
             .route("/text", get(|| async { "0123456789" }))
             .route("/away", get(|| async { Redirect::temporary("/text") }));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}{path}", listener.local_addr().unwrap()).parse().unwrap();
+        let url = format!("http://{}{path}", listener.local_addr().unwrap())
+            .parse()
+            .unwrap();
         let server = tokio::spawn(async move { axum::serve(listener, router).await });
         let question = HttpQuestion {
             method: "GET".into(),

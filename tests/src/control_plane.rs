@@ -37,6 +37,10 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
+mod gate;
+
+pub use gate::{Gate, Path as NetworkPath};
+
 /// The folders below the tools' folder, by `cargo xtask setup`.
 const KUBERNETES: &str = "kubernetes-v1.34.4";
 const ETCD: &str = "etcd-v3.6.7";
@@ -54,6 +58,8 @@ pub struct ControlPlane {
     ports: Ports,
     /// By binary. Locked only for the moment of a start or stop.
     processes: Mutex<BTreeMap<&'static str, Process>>,
+    /// Removes the folder after this process, for a value that is shared is never dropped.
+    _sweeper: Child,
 }
 
 /// As whom a test talks to the API server.
@@ -117,6 +123,22 @@ impl ControlPlane {
         Ok(Client::try_from(config)?)
     }
 
+    /// A network path to the API server that the test can cut, for `user`. Belongs to the
+    /// runtime that it was made in.
+    ///
+    /// # Errors
+    /// When there is no free port.
+    pub fn gate(&self, user: User) -> Result<Gate> {
+        let port = free_ports().next().context("no free port on 127.0.0.1")?;
+        let kubeconfig = self.path(&format!("gate-{port}.kubeconfig"));
+        let text = std::fs::read_to_string(self.kubeconfig(user))?;
+        std::fs::write(
+            &kubeconfig,
+            text.replace(&self.address, &format!("https://127.0.0.1:{port}")),
+        )?;
+        Ok(Gate::new(port, self.ports.api, kubeconfig))
+    }
+
     /// Kills the API server. Its data stays.
     pub fn stop_api_server(&self) {
         self.processes.lock().unwrap().remove("kube-apiserver");
@@ -146,48 +168,62 @@ impl ControlPlane {
         Ok(())
     }
 
-    /// Creates a service account that may do what `rules` (of a Role) say, in its own namespace.
-    /// [`everything`] is the rule that allows all.
+    /// Creates a service account that may do what `rules` (of a Role) say, in its own
+    /// namespace; afterwards it may. [`everything`] is the rule that allows all.
     ///
     /// # Errors
     /// When one of the objects cannot be created.
     pub async fn service_account(&self, namespace: &str, name: &str, rules: Value) -> Result<()> {
-        let metadata = json!({"name": name, "namespace": namespace});
-        let rbac = format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}");
         self.create(
             &format!("/api/v1/namespaces/{namespace}/serviceaccounts"),
-            &json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata}),
+            &json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}}),
         )
         .await?;
-        self.create(
-            &format!("{rbac}/roles"),
-            &json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": metadata, "rules": rules}),
-        )
-        .await?;
-        self.create(
-            &format!("{rbac}/rolebindings"),
-            &json!({
-                "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": metadata,
-                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name},
-                "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": namespace}],
-            }),
-        )
-        .await?;
-        Ok(())
+        let first = json!({
+            "namespace": namespace, "group": rules[0]["apiGroups"][0], "resource": rules[0]["resources"][0],
+            "verb": rules[0]["verbs"][0],
+        });
+        self.grant(Some(namespace), name, rules, (namespace, name)).await?;
+        self.wait_for_right(&format!("system:serviceaccount:{namespace}:{name}"), &first)
+            .await
     }
 
-    /// Lets a service account do what `rules` say in the whole cluster.
+    /// Grants `rules` to a service account, given by namespace and name: in `namespace`, or
+    /// in the whole cluster. `name` is that of the role and of its binding.
     ///
     /// # Errors
     /// When one of the objects cannot be created.
-    pub async fn cluster_role(&self, namespace: &str, service_account: &str, rules: Value) -> Result<()> {
-        let metadata = json!({"name": format!("{namespace}-{service_account}")});
-        self.bind_cluster_role(
-            metadata,
-            rules,
-            json!({"kind": "ServiceAccount", "name": service_account, "namespace": namespace}),
-        )
-        .await
+    pub async fn grant(
+        &self,
+        namespace: Option<&str>,
+        name: &str,
+        rules: Value,
+        (of, service_account): (&str, &str),
+    ) -> Result<()> {
+        let subject = json!({"kind": "ServiceAccount", "name": service_account, "namespace": of});
+        self.bind(namespace, name, rules, subject).await
+    }
+
+    /// Waits until `user` has a right, given as the `resourceAttributes` of a SubjectAccessReview:
+    /// rights come into force a moment after they were granted.
+    ///
+    /// # Errors
+    /// When that takes longer than a minute.
+    pub async fn wait_for_right(&self, user: &str, right: &Value) -> Result<()> {
+        let api_version = "authorization.k8s.io/v1";
+        let spec = json!({"user": user, "resourceAttributes": right});
+        let review = json!({"apiVersion": api_version, "kind": "SubjectAccessReview", "spec": spec});
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let answer = self
+                .create(&format!("/apis/{api_version}/subjectaccessreviews"), &review)
+                .await?;
+            if answer["status"]["allowed"] == true {
+                return Ok(());
+            }
+            ensure!(Instant::now() < end, "{user} did not get the right {right}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// POSTs an object as admin; answers with what was created.
@@ -272,6 +308,7 @@ impl ControlPlane {
         let ports = Ports::find()?;
         let plane = Self {
             address: format!("https://127.0.0.1:{}", ports.api),
+            _sweeper: sweeper(folder.path())?,
             folder,
             tools,
             ports,
@@ -336,8 +373,9 @@ impl ControlPlane {
             "metadata": {"name": "node", "annotations": {"kwok.x-k8s.io/node": "fake"}, "labels": {"kubernetes.io/os": "linux"}},
         }))
         .await?;
-        self.bind_cluster_role(
-            json!({"name": "berth"}),
+        self.bind(
+            None,
+            "berth",
             json!([
                 {"apiGroups": ["*"], "resources": ["*"], "verbs": ["get", "list", "watch"]},
                 {"apiGroups": [""], "resources": ["serviceaccounts"], "verbs": ["impersonate"]},
@@ -358,19 +396,24 @@ impl ControlPlane {
         Ok(())
     }
 
-    async fn bind_cluster_role(&self, metadata: Value, rules: Value, subject: Value) -> Result<()> {
-        let rbac = "/apis/rbac.authorization.k8s.io/v1";
+    async fn bind(&self, namespace: Option<&str>, name: &str, rules: Value, subject: Value) -> Result<()> {
         let api_version = "rbac.authorization.k8s.io/v1";
+        let (role, root) = match namespace {
+            Some(namespace) => ("Role", format!("/apis/{api_version}/namespaces/{namespace}/")),
+            None => ("ClusterRole", format!("/apis/{api_version}/cluster")),
+        };
+        let metadata = json!({"name": name});
         self.create(
-            &format!("{rbac}/clusterroles"),
-            &json!({"apiVersion": api_version, "kind": "ClusterRole", "metadata": metadata, "rules": rules}),
+            &format!("{root}roles"),
+            &json!({"apiVersion": api_version, "kind": role, "metadata": metadata, "rules": rules}),
         )
         .await?;
         self.create(
-            &format!("{rbac}/clusterrolebindings"),
+            &format!("{root}rolebindings"),
             &json!({
-                "apiVersion": api_version, "kind": "ClusterRoleBinding", "metadata": metadata, "subjects": [subject],
-                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": metadata["name"]},
+                "apiVersion": api_version, "kind": format!("{role}Binding"), "metadata": metadata,
+                "subjects": [subject],
+                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": role, "name": name},
             }),
         )
         .await?;
@@ -530,6 +573,17 @@ impl Drop for Process {
     }
 }
 
+fn sweeper(folder: &Path) -> Result<Child> {
+    Command::new("sh")
+        .args(["-c", r#"cat >/dev/null; sleep 1; rm -rf "$1""#, "sweeper"])
+        .arg(folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .context("cannot start sh")
+}
+
 /// Free ports on loopback, below those that the system gives to outgoing connections.
 #[derive(Debug)]
 struct Ports {
@@ -543,9 +597,7 @@ struct Ports {
 
 impl Ports {
     fn find() -> Result<Self> {
-        let mut candidates = std::iter::repeat_with(|| 10_000 + (uuid::Uuid::new_v4().as_u128() % 20_000) as u16)
-            .take(1_000)
-            .filter(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok());
+        let mut candidates = free_ports();
         let mut next = || candidates.next().context("no free port on 127.0.0.1");
         Ok(Self {
             etcd: next()?,
@@ -556,6 +608,12 @@ impl Ports {
             kwok: next()?,
         })
     }
+}
+
+fn free_ports() -> impl Iterator<Item = u16> {
+    std::iter::repeat_with(|| u16::try_from(10_000 + uuid::Uuid::new_v4().as_u128() % 20_000).unwrap())
+        .take(1_000)
+        .filter(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok())
 }
 
 /// The folder with the tools; says what to do if one is missing.

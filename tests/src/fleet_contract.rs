@@ -465,7 +465,7 @@ pub async fn a_wait_beyond_the_limit_is_left_to_the_caller(fleet: &dyn Fleet, ar
         "{message}"
     );
     assert_eq!(retry_after, Some(Duration::from_mins(1)));
-    assert!(arranged.client_clock.take_sleeps().is_empty());
+    assert_eq!(arranged.client_clock.take_sleeps(), [Duration::ZERO; 0]);
 }
 
 pub async fn an_overloaded_api_is_given_up_within_the_limit(fleet: &dyn Fleet, arranged: &Arranged) {

@@ -76,7 +76,7 @@ fn python(root: &Path, source: &Path) -> Result<Vec<u8>> {
     command
         .arg("-d")
         .arg(root.join("wit"))
-        .args(["-w", WORLD, "componentize", "app", "--stub-wasi", "-p"])
+        .args(["-w", WORLD, "componentize", "plugin", "--stub-wasi", "-p"])
         .arg(source);
     let sdk = root.join("guest-sdk/python");
     if sdk.is_dir() {

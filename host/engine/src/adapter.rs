@@ -32,7 +32,8 @@ pub struct Adapter {
     pub plugins: IndexMap<String, Plugin>,
     /// Which plugins are asked in which phase, in order. No phase is missing.
     pub phases: BTreeMap<Phase, Vec<Step>>,
-    /// How single resources are treated, by their name in the plan.
+    /// How resources are treated, by their name in the plan, or by the name of the plugin that
+    /// plans them.
     pub resources: BTreeMap<String, ResourceSettings>,
     /// What is done with workloads that succeeded.
     pub cleanup: Option<Cleanup>,
@@ -118,8 +119,10 @@ pub struct Permit {
     /// The kind; `*` for any.
     pub kind: String,
     /// The namespace; none for the adapter's own. `*` for any. Ignored for cluster-scoped kinds.
+    /// May contain the same placeholders as the name.
     pub namespace: Option<String>,
-    /// The name; none for any. Required for a cluster-scoped kind. May contain
+    /// The name; none for any. Required for a cluster-scoped kind: of a custom kind, a permit with
+    /// a name and without a namespace means just that. May contain
     /// `{{ .subject.id }}`, `{{ .subject.kind }}` and `{{ .owner.id }}`.
     pub name: Option<String>,
 }

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    adapter::{Adapter, DECLARATIVE, Permit},
+    adapter::{Adapter, DECLARATIVE, OnUpdate, Permit, ResourceSettings},
     contract::{Failure, Manifest, Phase, Reference},
     effect::{Apply, Expect, KindScope, Observed},
     reason::Reason,
@@ -67,6 +67,8 @@ pub struct Checked {
     pub after: Vec<String>,
     /// Whether fields of other managers are taken over.
     pub force: bool,
+    /// What is done with a running workload of an earlier generation.
+    pub on_update: OnUpdate,
 }
 
 impl Checked {
@@ -101,12 +103,12 @@ pub fn field_manager(adapter: &str) -> String {
     format!("berth/{adapter}")
 }
 
-/// Checks a manifest against the adapter's permits and adds what we know objects by.
+/// Checks a manifest of `plugin` against the adapter's permits and adds what we know objects by.
 ///
 /// # Errors
 /// [`Reason::ManifestInvalid`] where the document cannot be applied by anybody,
 /// [`Reason::ManifestNotPermitted`] where this adapter may not.
-pub fn check(manifest: &Manifest, adapter: &Adapter, subject: &Subject) -> Result<Checked, Failure> {
+pub fn check(manifest: &Manifest, plugin: &str, adapter: &Adapter, subject: &Subject) -> Result<Checked, Failure> {
     let name = &manifest.name;
     let invalid = |problem: String| Failure {
         reason: Reason::ManifestInvalid.name().to_owned(),
@@ -163,6 +165,7 @@ pub fn check(manifest: &Manifest, adapter: &Adapter, subject: &Subject) -> Resul
     let namespace = match text(metadata, "namespace") {
         Some(namespace) => Some(namespace),
         None if is_cluster_scoped(&api_version, &kind) => None,
+        None if is_named_custom(adapter, subject, &api_version, &kind, &object_name) => None,
         None => Some(adapter.namespace.clone()),
     };
     let reference = Reference {
@@ -181,7 +184,7 @@ pub fn check(manifest: &Manifest, adapter: &Adapter, subject: &Subject) -> Resul
         });
     }
 
-    let settings = adapter.resources.get(name).cloned().unwrap_or_default();
+    let settings = settings(adapter, name, plugin);
     let hash = hash(&manifest.document);
     let document = dress(manifest, &reference, &hash, &adapter.name, subject);
     Ok(Checked {
@@ -192,7 +195,18 @@ pub fn check(manifest: &Manifest, adapter: &Adapter, subject: &Subject) -> Resul
         recreate: manifest.recreate,
         after: manifest.after.clone(),
         force: settings.force,
+        on_update: settings.on_update,
     })
+}
+
+/// How a resource is treated: as the document says of it, else of the step of its plugin.
+fn settings(adapter: &Adapter, name: &str, plugin: &str) -> ResourceSettings {
+    adapter
+        .resources
+        .get(name)
+        .or_else(|| adapter.resources.get(plugin))
+        .cloned()
+        .unwrap_or_default()
 }
 
 /// Kinds of the core API that have no namespace. Custom kinds are known to be cluster-scoped
@@ -214,6 +228,25 @@ fn is_cluster_scoped(api_version: &str, kind: &str) -> bool {
                     | "ValidatingAdmissionPolicyBinding"
             )
     )
+}
+
+/// Whether a permit names this object of a custom kind and no namespace: then the kind is cluster-scoped.
+fn is_named_custom(adapter: &Adapter, subject: &Subject, api_version: &str, kind: &str, name: &str) -> bool {
+    is_custom(api_version)
+        && adapter.permits.iter().any(|permit| {
+            permit.namespace.is_none()
+                && permit
+                    .name
+                    .as_deref()
+                    .is_some_and(|pattern| fill(pattern, subject) == name)
+                && matches_kind(permit, api_version, kind)
+        })
+}
+
+/// Whether a group is not Kubernetes' own.
+fn is_custom(api_version: &str) -> bool {
+    let group = api_version.split_once('/').map_or("", |(group, _)| group);
+    group.contains('.') && !group.ends_with(".k8s.io")
 }
 
 fn matches_kind(permit: &Permit, api_version: &str, kind: &str) -> bool {
@@ -309,10 +342,10 @@ fn dress(manifest: &Manifest, reference: &Reference, hash: &str, adapter: &str, 
         let owner = json!({ "kind": owner.key.kind, "id": owner.key.id, "href": owner.href });
         annotations.push((ANNOTATION_OWNER, owner.to_string()));
     }
-    if let Some(metadata) = object_at(&mut document, &["metadata"]) {
-        if let Some(namespace) = &reference.namespace {
-            metadata.insert("namespace".to_owned(), json!(namespace));
-        }
+    if let Some(metadata) = object_at(&mut document, &["metadata"])
+        && let Some(namespace) = &reference.namespace
+    {
+        metadata.insert("namespace".to_owned(), json!(namespace));
     }
     insert_texts(&mut document, &["metadata", "labels"], &labels);
     insert_texts(&mut document, &["metadata", "annotations"], &annotations);
@@ -425,6 +458,7 @@ pub fn kinds(adapter: &Adapter) -> Vec<KindScope> {
     for permit in &adapter.permits {
         let namespace = match permit.namespace.as_deref() {
             None if is_cluster_scoped(&permit.api_version, &permit.kind) => None,
+            None if permit.name.is_some() && is_custom(&permit.api_version) => None,
             None => own(),
             Some(pattern) if pattern == "*" || pattern.contains("{{") => None,
             Some(namespace) => Some(namespace.to_owned()),

@@ -147,7 +147,11 @@ impl Cache {
     }
 }
 
-#[expect(unsafe_code, reason = "the only way to load compiled code; see below")]
+#[expect(
+    unsafe_code,
+    clippy::disallowed_methods,
+    reason = "the only way to load compiled code, which was authenticated; see below"
+)]
 fn load(engine: &Engine, code: &[u8]) -> Option<Component> {
     // SAFETY: `code` was produced by `Component::serialize` in a berth host: it carries the
     // tag of a key that only such hosts can read, over these very bytes, which are ours and
@@ -178,7 +182,12 @@ fn entry_name(engine: &Engine, digest: &Digest) -> String {
     let mut hasher = Blake(blake3::Hasher::new());
     engine.precompile_compatibility_hash().hash(&mut hasher);
     let mut hasher = hasher.0;
-    for part in [digest.as_str(), WASMTIME_VERSION, std::env::consts::ARCH, std::env::consts::OS] {
+    for part in [
+        digest.as_str(),
+        WASMTIME_VERSION,
+        std::env::consts::ARCH,
+        std::env::consts::OS,
+    ] {
         hasher
             .update(&(part.len() as u64).to_le_bytes())
             .update(part.as_bytes());

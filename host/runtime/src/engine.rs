@@ -101,6 +101,10 @@ fn pool(concurrency: u32, memories: u32, max_memory: usize) -> PoolingAllocation
     pool
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a thread of its own, which must not depend on a busy executor"
+)]
 /// Starts the thread that advances the engine's epoch. It ends with the engine.
 fn tick(engine: &Engine) -> Result<(), RuntimeError> {
     let engine = engine.weak();

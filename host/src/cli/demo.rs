@@ -1,8 +1,12 @@
 //! `berth demo`: what can be typed. What it does is in `demo.rs`.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, process::ExitCode};
 
+use anyhow::Context as _;
 use clap::{Args, ValueEnum};
+
+use super::Failure;
+use crate::telemetry::{self, Format};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -30,4 +34,13 @@ pub enum Output {
     Text,
     /// For machines.
     Json,
+}
+
+/// Plays the demo. Its logs are warnings and errors: a clean journey has none.
+pub(super) fn run(args: DemoArgs) -> Result<ExitCode, Failure> {
+    let level = std::env::var("BERTH_LOG_LEVEL").unwrap_or_else(|_| "error".to_owned());
+    telemetry::init(Format::Text, &level).map_err(anyhow::Error::new)?;
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the asynchronous runtime")?;
+    let options = crate::demo::Options { world: args.world, json: args.output == Output::Json };
+    Ok(runtime.block_on(crate::demo::run(options))?)
 }

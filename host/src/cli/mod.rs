@@ -26,6 +26,8 @@ pub use settings::SettingsArgs;
 
 const AFTER_HELP: &str = "\
 Examples:
+  berth demo                                    See every journey, without a cluster
+  berth serve --config berth.yaml               Take care of clusters and nodepools
   berth adapter check adapters/                 Check the documents of a folder
   berth config show --config berth.yaml         Show every setting and where it comes from
   berth retry Cluster/0198 --adapter dns        Run one adapter again for one cluster
@@ -46,6 +48,10 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Receives events and takes care of their subjects, until it is told to end.
+    Serve(ServeArgs),
+    /// Shows every journey in a simulated world, without a cluster.
+    Demo(DemoArgs),
     /// Shows the host's configuration.
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -74,6 +80,8 @@ pub fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<ExitCode, Failure> {
     match command {
+        Command::Serve(args) => serve::run(&args),
+        Command::Demo(args) => demo::run(args),
         Command::Config(command) => config::run(command),
         Command::Adapter(command) => adapter::run(command),
         Command::Plugin(command) => plugin::run(command),

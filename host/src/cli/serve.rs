@@ -1,8 +1,15 @@
 //! `berth serve`: what can be typed. What it does is in `serve.rs`.
 
+use std::process::ExitCode;
+
+use anyhow::Context as _;
 use clap::Args;
 
-use super::SettingsArgs;
+use super::{Failure, SettingsArgs};
+use crate::{
+    config::host::LogFormat,
+    telemetry::{self, Format},
+};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -17,4 +24,16 @@ pub struct ServeArgs {
     /// The configuration.
     #[command(flatten)]
     pub settings: SettingsArgs,
+}
+
+/// Runs the host.
+pub(super) fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
+    let (settings, _) = args.settings.load()?;
+    let format = match settings.log.format {
+        LogFormat::Text => Format::Text,
+        LogFormat::Json => Format::Json,
+    };
+    telemetry::init(format, &settings.log.level).map_err(anyhow::Error::new)?;
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the asynchronous runtime")?;
+    Ok(runtime.block_on(crate::serve::run(settings))?)
 }

@@ -20,7 +20,7 @@ mod watch;
 mod wire;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     path::PathBuf,
     sync::{Arc, Mutex, RwLock},
     time::{Duration, Instant},
@@ -115,6 +115,19 @@ struct Shared {
     wire: Arc<Wire>,
     kinds: Arc<Kinds>,
     scopes: RwLock<Vec<Arc<Scope>>>,
+}
+
+impl Kubernetes {
+    /// How many objects the watches hold, by kind, and about how many bytes they take together.
+    #[must_use]
+    pub fn held(&self) -> (BTreeMap<String, usize>, usize) {
+        let mut objects = BTreeMap::new();
+        for scope in read(&self.shared.scopes).iter() {
+            let count = wire::lock(&scope.store).all().count();
+            *objects.entry(scope.kind.clone()).or_default() += count;
+        }
+        (objects, self.budget.used())
+    }
 }
 
 impl Kubernetes {
@@ -308,29 +321,25 @@ impl Cluster for Kubernetes {
         let call = Call::new(Method::DELETE, kind.object(namespace, &object.name))
             .body(JSON, options)
             .by(identity);
-        let begun = match self.shared.wire.call(call).await {
-            Ok(document) if document["metadata"]["deletionTimestamp"].is_string() => {
-                let document = prune(&kind, document);
-                self.shared.answered(&kind, &document);
-                let metadata = &document["metadata"];
-                metadata["finalizers"].as_array().is_some_and(|all| !all.is_empty())
-                    || metadata["deletionGracePeriodSeconds"]
-                        .as_u64()
-                        .is_some_and(|seconds| seconds > 0)
+        match self.shared.wire.call(call).await {
+            Ok(document) if lingers(&document) => {
+                self.shared.answered(&kind, &prune(&kind, document));
+                Ok(Deleted::Begun)
             }
-            Ok(_) => false,
-            Err(refusal) if refusal.code() == Some(404) => false,
+            Ok(_) => {
+                self.shared.gone(&kind, object, &delete.uid);
+                Ok(Deleted::Begun)
+            }
+            Err(refusal) if refusal.code() == Some(404) => {
+                self.shared.gone(&kind, object, &delete.uid);
+                Ok(Deleted::Absent)
+            }
             Err(refusal) => {
                 let fault = refusal.about(object);
                 self.shared.after_fault(&kind, object, &fault).await;
-                return Err(fault);
+                Err(fault)
             }
-        };
-        if begun {
-            return Ok(Deleted::Begun);
         }
-        self.shared.gone(&kind, object, &delete.uid);
-        Ok(Deleted::Absent)
     }
 
     async fn watch(&self, kinds: &[KindScope]) {
@@ -631,6 +640,17 @@ fn unknown_kind(api_version: &str, kind: &str) -> ClusterFault {
         message: format!("the API server knows no kind {kind} in {api_version}"),
         retry_after: None,
     }
+}
+
+/// Whether the answer to a deletion is an object that is still there: some kinds are
+/// answered by what they were.
+fn lingers(document: &Value) -> bool {
+    let metadata = &document["metadata"];
+    metadata["deletionTimestamp"].is_string()
+        && (metadata["finalizers"].as_array().is_some_and(|all| !all.is_empty())
+            || metadata["deletionGracePeriodSeconds"]
+                .as_u64()
+                .is_some_and(|seconds| seconds > 0))
 }
 
 fn misplaced(object: &Reference, problem: &str) -> ClusterFault {

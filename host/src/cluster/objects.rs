@@ -240,8 +240,6 @@ pub(super) fn needs_events(document: &Value, pods: usize) -> bool {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
-
     use super::*;
 
     fn pod(owner_kind: &str, owner: &str) -> Value {

@@ -135,12 +135,12 @@ impl Scene {
         let spec = Value::Object(scene.spec.clone());
         let quota = Quota::set(stage, &scene.quota)?;
         let right = self.right();
-        let name = self.name().to_lowercase();
+        let name = format!("demo-{}", self.name().to_lowercase());
         let began = Instant::now();
         let path = match self {
             Self::NodePool => {
                 let owner = world.scenes.get("A2").context("the world lacks scene A2")?;
-                let cluster = stage.create(Kind::Cluster, None, "owner", &Value::Object(owner.spec.clone()))?;
+                let cluster = stage.create(Kind::Cluster, None, "demo-owner", &Value::Object(owner.spec.clone()))?;
                 let path = stage.create(Kind::NodePool, Some(&cluster), "workers", &spec)?;
                 let _ = stage.row(&path, right.adapter, |row| truth(row, "Available")).await;
                 path

@@ -36,6 +36,9 @@ pub(super) const NAMESPACE: &str = "hyperfleet-adapters";
 /// How long a scene waits for what should come.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// How long the sender of an event waits for its answer.
+const POST_TIMEOUT: Duration = Duration::from_secs(30);
+
 const DOCUMENTS: [(&str, &str); 3] = [
     ("validation.yaml", include_str!("../../assets/demo/validation.yaml")),
     ("landing-zone.yaml", include_str!("../../assets/demo/landing-zone.yaml")),
@@ -50,6 +53,7 @@ pub(super) struct Stage {
     fleet: fleet::Client,
     host: Arc<Host>,
     events: String,
+    http: reqwest::Client,
     ended: watch::Receiver<u64>,
     tasks: Vec<JoinHandle<()>>,
     folder: PathBuf,
@@ -117,14 +121,15 @@ impl Stage {
         }
         let local = ([127, 0, 0, 1], 0).into();
         let (address, serving) = host.listen(local, host.events(source::http::Settings::default())).await?;
+        let http = reqwest::Client::builder().timeout(POST_TIMEOUT).build().context("cannot prepare posting")?;
         let events = format!("http://{address}/");
         let cluster = kubernetes.clone();
         let tasks = vec![
             tokio::spawn(async move { cluster.run().await }),
-            tokio::spawn(sentinel(Arc::clone(&hyperfleet), events.clone())),
+            tokio::spawn(sentinel(Arc::clone(&hyperfleet), events.clone(), http.clone())),
             serving,
         ];
-        Ok(Self { kubernetes, hyperfleet, fleet: client()?, host, events, ended, tasks, folder, _server: server })
+        Ok(Self { kubernetes, hyperfleet, fleet: client()?, host, events, http, ended, tasks, folder, _server: server })
     }
 
     /// Creates a cluster, or a nodepool of the cluster at `owner`, and answers with its path.
@@ -182,7 +187,7 @@ impl Stage {
                 "generation": subject["generation"],
             },
         });
-        post(&reqwest::Client::new(), &self.events, &event).send().await.context("the event cannot be posted")?;
+        post(&self.http, &self.events, &event).send().await.context("the event cannot be posted")?;
         Ok(())
     }
 
@@ -263,8 +268,7 @@ fn cache_folder() -> Option<PathBuf> {
 }
 
 /// Polls and posts as Sentinel does, only more often.
-async fn sentinel(hyperfleet: Arc<Simulation>, url: String) {
-    let http = reqwest::Client::new();
+async fn sentinel(hyperfleet: Arc<Simulation>, url: String, http: reqwest::Client) {
     let cadence = Cadence {
         reconciled: SignedDuration::from_mins(30),
         unreconciled: SignedDuration::from_millis(700),
@@ -284,5 +288,4 @@ fn post(http: &reqwest::Client, url: &str, event: &Value) -> reqwest::RequestBui
     http.post(url)
         .header("content-type", "application/cloudevents+json")
         .body(event.to_string())
-        .timeout(Duration::from_secs(30))
 }

@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 use crate::{
     adapter::{Adapter, NotApplicable, Of},
     contract::{
-        Achievement, AdapterStatus, Facts, Failure, Object, OperationResult, Owner, Phase, PhaseAnswer, PluginFault,
-        Question, Said, Truth, Unmet, Verdict,
+        Achievement, AdapterStatus, Facts, Failure, Nature, Object, OperationResult, Owner, Phase, PhaseAnswer,
+        PluginFault, Question, Said, Truth, Unmet, Verdict,
     },
     effect::{ClusterCause, ClusterFault, FleetFault, KindScope, Observed, Ownership},
     manifest,
@@ -24,6 +24,9 @@ use super::{
     io::Io,
     plan,
 };
+
+/// How soon a workload's pods are expected.
+const PODS_EXPECTED: Duration = Duration::from_secs(10);
 
 /// One reconcile with everything that its phases share.
 pub(super) struct Run {
@@ -40,6 +43,8 @@ pub(super) struct Run {
     pub(super) carries: BTreeMap<String, Value>,
     /// When trouble was first seen, by object and reason; kept in our own row.
     pub(super) since: BTreeMap<String, String>,
+    /// When the first trouble that is borne has lasted too long.
+    pub(super) grace_ends: Option<Duration>,
 }
 
 /// How a reconcile ends, before it is told.
@@ -152,6 +157,7 @@ pub(super) async fn reconcile(io: Io, input: Input) -> Outcome {
         operations: Vec::new(),
         carries: BTreeMap::new(),
         since,
+        grace_ends: None,
     };
     let ending = if deleting {
         deletion::run(&mut run).await
@@ -307,7 +313,7 @@ async fn judge(run: &mut Run, plan: plan::Executed) -> Result<Ending, Stop> {
         return Ok(ending);
     }
 
-    let mut grace_ends = None;
+    let mut grace_ends = run.grace_ends;
     for one in &current {
         let Some(diagnosis) = &one.diagnosis else { continue };
         let key = format!("{} {}", one.reference, diagnosis.reason);
@@ -333,7 +339,7 @@ async fn judge(run: &mut Run, plan: plan::Executed) -> Result<Ending, Stop> {
         .chain(run.found.iter().cloned())
         .collect();
     let (outcome, recheck) = postconditions(run, &current, objects).await?;
-    let recheck = recheck.or_in(grace_ends);
+    let recheck = recheck.or_in(grace_ends).or_in(without_pods(&current));
     // What the built-in rules see as failed for good is failed, whatever waits for it.
     let failure = current.iter().find_map(|one| match evidence::progress(one) {
         Progress::Failed(failure) => Some(failure),
@@ -362,6 +368,23 @@ async fn judge(run: &mut Run, plan: plan::Executed) -> Result<Ending, Stop> {
             in_progress(run, parts.join("; "), recheck)
         }
     })
+}
+
+/// When to look again at a workload that has no pods yet: what keeps them away is told by events
+/// alone, which nothing watches.
+fn without_pods(current: &[Observed]) -> Option<Duration> {
+    let is_workload = |one: &&Observed| {
+        matches!(
+            one.reference.kind.as_str(),
+            "Job" | "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet"
+        )
+    };
+    let has_none = |one: &Observed| !evidence::has_ended(one) && one.diagnosis.is_none();
+    current
+        .iter()
+        .filter(is_workload)
+        .any(has_none)
+        .then_some(PODS_EXPECTED)
 }
 
 fn in_progress(run: &Run, message: String, recheck: Recheck) -> Ending {
@@ -524,9 +547,29 @@ impl Run {
         match self.io.observe(ownership).await {
             Ok(observed) => {
                 self.observed = observed;
+                self.bear_crashes();
                 Ok(())
             }
             Err(fault) => Err(self.stopped_by(&fault, "listing objects").into()),
+        }
+    }
+
+    /// A container that crashes again and again may still recover: within grace it is under way.
+    fn bear_crashes(&mut self) {
+        for one in &mut self.observed {
+            let Some(diagnosis) = &mut one.diagnosis else { continue };
+            let since = diagnosis
+                .since
+                .as_deref()
+                .and_then(|since| since.parse::<Timestamp>().ok());
+            if diagnosis.nature == Nature::Failure
+                && diagnosis.reason == Reason::CrashLoop.name()
+                && let Some(since) = since
+                && let Some(rest) = evidence::remaining(since, self.now, self.adapter.grace)
+            {
+                diagnosis.nature = Nature::Progress;
+                self.grace_ends = Some(self.grace_ends.map_or(rest, |earlier| earlier.min(rest)));
+            }
         }
     }
 

@@ -104,9 +104,10 @@ pub struct Reported {
 }
 
 /// When to run again without an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Recheck {
     /// An event, a watch or a changed document will tell.
+    #[default]
     Never,
     /// At a known time from now.
     In(Duration),

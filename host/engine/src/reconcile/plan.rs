@@ -40,12 +40,6 @@ pub(super) struct Executed {
     pub(super) kept: Vec<String>,
 }
 
-impl Default for Recheck {
-    fn default() -> Self {
-        Self::Never
-    }
-}
-
 /// What became of one manifest.
 enum Applied {
     Is(OperationEffect),
@@ -81,7 +75,7 @@ pub(super) async fn execute(run: &mut Run) -> Result<Executed, Stop> {
                 }
             };
             if !plan.more {
-                last_round.extend(plan.operations);
+                last_round.extend(plan.operations.into_iter().map(|one| (step.plugin.clone(), one)));
                 break;
             }
             rounds += 1;
@@ -89,7 +83,12 @@ pub(super) async fn execute(run: &mut Run) -> Result<Executed, Stop> {
                 let message = format!("plugin `{}` still says `more` after {ROUNDS} rounds", step.plugin);
                 return Err(Ending::new(creation_failed(Reason::PlanInvalid.name(), message), Recheck::Never).into());
             }
-            operate(run, &mut executed, plan.operations).await?;
+            let operations = plan
+                .operations
+                .into_iter()
+                .map(|one| (step.plugin.clone(), one))
+                .collect();
+            operate(run, &mut executed, operations).await?;
             if !executed.waiting.is_empty() {
                 return Ok(executed);
             }
@@ -103,11 +102,11 @@ pub(super) async fn execute(run: &mut Run) -> Result<Executed, Stop> {
 }
 
 /// Executes operations. Every manifest is checked before anything is written.
-async fn operate(run: &mut Run, executed: &mut Executed, operations: Vec<Operation>) -> Result<(), Stop> {
+async fn operate(run: &mut Run, executed: &mut Executed, operations: Vec<(String, Operation)>) -> Result<(), Stop> {
     let mut manifests = Vec::new();
-    for operation in &operations {
+    for (plugin, operation) in &operations {
         if let Operation::Apply(manifest) = operation {
-            match manifest::check(manifest, &run.adapter, &run.facts.subject) {
+            match manifest::check(manifest, plugin, &run.adapter, &run.facts.subject) {
                 Ok(checked) => manifests.push(checked),
                 Err(failure) => return Err(refused(run, &manifest.name, failure).into()),
             }
@@ -130,7 +129,7 @@ async fn operate(run: &mut Run, executed: &mut Executed, operations: Vec<Operati
         Ok(ordered) => ordered.into_iter(),
         Err(failure) => return Err(refused(run, "plan", failure).into()),
     };
-    for operation in operations {
+    for (_, operation) in operations {
         let (name, effect) = match operation {
             Operation::Apply(_) => {
                 let Some(checked) = ordered.next() else { continue };
@@ -211,7 +210,7 @@ fn failed(run: &mut Run, name: &str, fault: &ClusterFault, doing: &str) -> Stop 
 async fn apply(run: &mut Run, checked: &Checked) -> Result<Applied, Stop> {
     let generation = run.facts.subject.generation;
     let mut recreated = false;
-    for _ in 0..ATTEMPTS {
+    for attempt in 0..ATTEMPTS {
         // An earlier run under another object name ends first, so that two never overlap.
         if checked.runs_once()
             && let Some(earlier) = run
@@ -294,7 +293,7 @@ async fn apply(run: &mut Run, checked: &Checked) -> Result<Applied, Stop> {
                     .observed
                     .iter()
                     .any(|one| manifest::is_same(one, &checked.reference));
-                if creates && !ours && is_foreign(run, checked).await? {
+                if creates && !ours && is_foreign(run, checked, attempt).await? {
                     let failure = Failure {
                         reason: Reason::ObjectNotOurs.name().to_owned(),
                         message: format!(
@@ -329,8 +328,9 @@ fn is_done_before(run: &Run, reference: &Reference) -> bool {
     run.has_succeeded() || run.finished().contains(&reference.to_string())
 }
 
-/// Whether an object of that name exists that is not ours. A refusal to say counts as no.
-async fn is_foreign(run: &mut Run, checked: &Checked) -> Result<bool, Stop> {
+/// Whether an object of that name exists that is not ours. Where the adapter may not look, a
+/// create that is refused twice says so.
+async fn is_foreign(run: &mut Run, checked: &Checked, attempt: usize) -> Result<bool, Stop> {
     let query = Query {
         name: checked.name.clone(),
         api_version: checked.reference.api_version.clone(),
@@ -348,23 +348,17 @@ async fn is_foreign(run: &mut Run, checked: &Checked) -> Result<bool, Stop> {
         Err(fault) if fault.cause == ClusterCause::Unreachable => {
             Err(run.stopped_by(&fault, "looking an object up").into())
         }
-        Err(_) => Ok(false),
+        Err(_) => Ok(attempt > 0),
     }
 }
 
 /// Takes an earlier object away. None when it is gone already; else what is waited for.
 async fn retire(run: &mut Run, checked: &Checked, earlier: &Observed) -> Result<Option<String>, Stop> {
-    let on_update = run
-        .adapter
-        .resources
-        .get(&checked.name)
-        .map(|settings| settings.on_update)
-        .unwrap_or_default();
     let of_generation = format!("{} of generation {}", earlier.reference, earlier.generation);
     if earlier.deleting {
         return Ok(Some(format!("{of_generation} must be gone first")));
     }
-    if on_update == OnUpdate::WaitForCompletion
+    if checked.on_update == OnUpdate::WaitForCompletion
         && manifest::runs_once(&earlier.reference)
         && earlier.generation < run.facts.subject.generation
         && !evidence::has_ended(earlier)

@@ -1,12 +1,12 @@
 //! The controllers of Deployments and of their replica sets.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use berth_engine::contract::Propagation;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{document, model::Model, store::Key};
+use super::{clock::later, document, model::Model, store::Key};
 
 const HASH: &str = "pod-template-hash";
 
@@ -56,6 +56,7 @@ impl Model {
                     .change(old, |set| document::set(set, &["spec", "replicas"], json!(0)));
             }
         }
+        let stalled = updated_available < wanted && self.has_stalled(&current, updated_available, deployment);
         let total = |what: &str| sets.iter().map(|(_, set)| count(set, what)).sum::<i64>();
         let available = total("availableReplicas");
         let now = self.time();
@@ -90,13 +91,18 @@ impl Model {
                     "NewReplicaSetAvailable",
                     format!("ReplicaSet \"{}\" has successfully progressed.", current.name),
                 )
+            } else if stalled {
+                (
+                    "ProgressDeadlineExceeded",
+                    format!("ReplicaSet \"{}\" has timed out progressing.", current.name),
+                )
             } else {
                 (
                     "ReplicaSetUpdated",
                     format!("ReplicaSet \"{}\" is progressing.", current.name),
                 )
             };
-            document::set_condition(deployment, "Progressing", true, reason, &message, &now);
+            document::set_condition(deployment, "Progressing", !stalled, reason, &message, &now);
             let refused =
                 document::condition(&updated, "ReplicaFailure").filter(|condition| condition["status"] == "True");
             match refused {
@@ -114,6 +120,30 @@ impl Model {
                 None => forget_condition(deployment, "ReplicaFailure"),
             }
         });
+    }
+
+    /// Whether a replica set has had no more pods for longer than its Deployment allows.
+    fn has_stalled(&mut self, set: &Key, available: i64, deployment: &Value) -> bool {
+        let seconds = document::number(deployment, &["spec", "progressDeadlineSeconds"]).unwrap_or(600);
+        let deadline = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
+        // The last progress was when the pods that it has became available, or when it began.
+        let pods = self
+            .store
+            .document(set)
+            .map(|set| self.pods_of(set))
+            .unwrap_or_default();
+        let began = self.store.mark(set, "began", self.now);
+        let running = pods
+            .iter()
+            .filter(|_| available > 0)
+            .filter_map(|(pod, _)| self.store.marked(pod, "running"));
+        let end = later(running.max().unwrap_or(began).max(began), deadline);
+        if end > self.now
+            && let Some(owner) = self.store.key_of(document::uid(deployment)).cloned()
+        {
+            self.again_at(&owner, end);
+        }
+        end <= self.now
     }
 
     /// One step of a replica set: as many pods as wanted.

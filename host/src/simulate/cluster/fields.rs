@@ -274,7 +274,8 @@ fn is_empty(value: &Value) -> bool {
 }
 
 fn is_item(item: &Value, key: &str, value: &str) -> bool {
-    item.get(key).is_some_and(|found| found.to_string() == value)
+    let found = item.get(key).map(Value::to_string);
+    found.as_deref() == Some(value)
 }
 
 fn written(path: &[Step]) -> String {

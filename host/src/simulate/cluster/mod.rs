@@ -27,6 +27,7 @@ mod kinds;
 mod kubelet;
 mod model;
 mod notices;
+mod scheduler;
 mod store;
 #[cfg(test)]
 mod tests;

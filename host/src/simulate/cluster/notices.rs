@@ -24,6 +24,8 @@ pub(super) struct Notices {
     watched: BTreeSet<KindScope>,
     awaited: Vec<(String, String, SubjectRef)>,
     pub(super) untold: VecDeque<Change>,
+    /// What happened while nobody could be told, such as removals, which nothing else would tell.
+    missed: VecDeque<Change>,
     away: bool,
 }
 
@@ -35,12 +37,13 @@ impl Notices {
     /// Nobody is told anything any more.
     pub(super) fn go_away(&mut self) {
         self.away = true;
-        self.untold.clear();
+        self.missed.append(&mut self.untold);
     }
 
-    /// Everything that exists is told again.
+    /// Everything that exists is told again, and what vanished meanwhile.
     pub(super) fn come_back(&mut self, store: &Store) {
         self.away = false;
+        self.untold.append(&mut self.missed);
         self.tell_all(store, &self.watched.iter().cloned().collect::<Vec<_>>());
         for (namespace, adapter, subject) in std::mem::take(&mut self.awaited) {
             self.wait_for(store, &namespace, &adapter, &subject);
@@ -80,10 +83,7 @@ impl Notices {
     /// Tells about an object that changed, and about those that a change of it says something of:
     /// its owners, and what an Event is about.
     pub(super) fn tell(&mut self, store: &Store, key: &Key, document: &Value) {
-        if self.away {
-            return;
-        }
-        if key.is("", "Namespace") {
+        if key.is("", "Namespace") && !self.away {
             let awaited = std::mem::take(&mut self.awaited);
             for (namespace, adapter, subject) in awaited {
                 self.wait_for(store, &namespace, &adapter, &subject);
@@ -110,8 +110,9 @@ impl Notices {
     }
 
     fn push(&mut self, change: Option<Change>) {
-        if let Some(change) = change.filter(|change| !self.away && !self.untold.contains(change)) {
-            self.untold.push_back(change);
+        let queue = if self.away { &mut self.missed } else { &mut self.untold };
+        if let Some(change) = change.filter(|change| !queue.contains(change)) {
+            queue.push_back(change);
         }
     }
 }

@@ -437,6 +437,29 @@ fn a_deployment_that_may_not_have_pods_says_so() {
 }
 
 #[test]
+fn a_deployment_that_does_not_get_on_has_stalled_at_its_deadline() {
+    let world = World::new();
+    world.kubernetes.image("image", ImageBehaviour::Missing);
+    world.deployment("d", "image", 1);
+    world.pass(590 * SECOND);
+    assert_eq!(
+        truths(&world.status("Deployment", "d"))[1],
+        "Progressing=True ReplicaSetUpdated"
+    );
+    world.pass(20 * SECOND);
+    assert_eq!(
+        truths(&world.status("Deployment", "d"))[1],
+        "Progressing=False ProgressDeadlineExceeded"
+    );
+    world.kubernetes.image("image", ImageBehaviour::Runs);
+    world.pass(20 * SECOND);
+    assert_eq!(
+        truths(&world.status("Deployment", "d"))[1],
+        "Progressing=True NewReplicaSetAvailable"
+    );
+}
+
+#[test]
 fn a_foreground_deletion_keeps_the_owner_until_its_dependents_are_gone() {
     let world = World::new();
     world.deployment("d", "image", 1);
@@ -632,6 +655,35 @@ async fn a_throttled_call_is_told_how_long_to_wait() {
         (ClusterCause::Throttled, Some(7 * SECOND))
     );
     world.kubernetes.apply(&account(), &apply("one")).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_vanished_while_the_api_was_away_is_told_when_it_is_back() {
+    let world = World::new();
+    let mut map = apply("one").document;
+    map["metadata"]["labels"] = json!({
+        "berth.hyperfleet.io/adapter": "a", "berth.hyperfleet.io/subject-kind": "Cluster",
+        "berth.hyperfleet.io/subject-id": "c",
+    });
+    world.kubernetes.create("kubectl", map).unwrap();
+    let mut changes = world.kubernetes.changes().unwrap();
+    let maps = KindScope {
+        api_version: "v1".to_owned(),
+        kind: "ConfigMap".to_owned(),
+        namespace: None,
+    };
+    world.kubernetes.watch(&[maps]).await;
+    assert_eq!(changes.try_recv().unwrap().object, reference("ConfigMap", "one"));
+
+    world.kubernetes.go_away();
+    world
+        .kubernetes
+        .remove(&reference("ConfigMap", "one"), Propagation::Background)
+        .unwrap();
+    assert!(changes.try_recv().is_err());
+    world.kubernetes.come_back();
+    assert_eq!(changes.try_recv().unwrap().object, reference("ConfigMap", "one"));
+    assert!(changes.try_recv().is_err());
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Expressions in CEL: checked and parsed once, evaluated over facts.
 //!
 //! Guarantees that an expression that passed [`Expression::compile`] reads known facts only and calls known functions
-//! only. What differs from the reference implementation is said at [`values`] and [`rewrite`].
+//! only. What differs from the reference implementation is said in `values` and `rewrite`.
 
 mod check;
 mod expand;
@@ -21,13 +21,13 @@ use self::tree::Tree;
 use crate::{fault::Fault, problem::Flaw};
 
 /// Longer expressions are refused: nobody can read them.
-const MAX_LENGTH: usize = 16 * 1024;
+const MAX_LENGTH: usize = 4 * 1024;
 /// Deeper expressions are refused: parsing and evaluating them would exhaust the stack.
 const MAX_NESTING: u16 = 32;
 /// The same for chains of operators and fields, which the parser does not count.
 const MAX_DEPTH: usize = 64;
 /// Expressions with more parts are refused.
-const MAX_NODES: usize = 2000;
+const MAX_NODES: usize = 1000;
 
 /// A checked expression.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -300,6 +300,7 @@ fn expressions_that_are_too_long_or_too_deep_are_refused() {
         "1+".repeat(MAX_LENGTH),
         format!("{}1{}", "[".repeat(500), "]".repeat(500)),
         format!("1{}", "+1".repeat(500)),
+        format!("1{}", "+1".repeat(2000)),
         format!("{}1", "true ? 1 : ".repeat(500)),
         format!("subject{}", ".a".repeat(500)),
     ] {

@@ -447,3 +447,30 @@ fn a_degraded_deployment_returns_to_a1() {
     Deployment work/web is not available yet
     ");
 }
+
+#[test]
+fn a_crash_loop_counts_beyond_grace() {
+    let mut world = World::new();
+    world.reconcile();
+    let mut crash = diagnosis(Nature::Failure, "CrashLoop", "container `x` crashes again and again");
+    crash.since = Some("2026-11-23T10:00:00Z".into());
+    world.diagnose("validate-c-1", crash);
+    world.later(20);
+    let outcome = world.reconcile();
+    assert!(
+        world.told().contains("Available=False(WorkloadInProgress)"),
+        "{}",
+        world.told()
+    );
+    assert_eq!(recheck(&outcome), Recheck::In(Duration::from_secs(100)));
+    world.later(100);
+    world.reconcile();
+    assert!(world.told().contains("Available=False(CrashLoop)"), "{}", world.told());
+}
+
+#[test]
+fn a_workload_without_pods_is_looked_at_again_since_no_watch_tells() {
+    let mut world = World::new();
+    let outcome = world.reconcile();
+    assert_eq!(recheck(&outcome), Recheck::In(Duration::from_secs(10)));
+}

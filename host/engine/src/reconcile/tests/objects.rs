@@ -93,6 +93,20 @@ fn generation_2_waits_for_the_job_of_generation_1_where_the_document_says_so() {
 }
 
 #[test]
+fn what_the_document_says_of_a_plugins_step_holds_for_its_objects() {
+    let mut world = World::new();
+    let settings = ResourceSettings {
+        on_update: OnUpdate::WaitForCompletion,
+        ..ResourceSettings::default()
+    };
+    world.adapter.resources.insert("lz".into(), settings);
+    world.reconcile();
+    world.generation(2);
+    world.reconcile();
+    assert_eq!(world.object("validate-c-1").generation, 1);
+}
+
+#[test]
 fn a_run_named_after_its_generation_does_not_overlap_with_the_one_before() {
     let mut world = World::new().says(Phase::Resources, |question| {
         plan(vec![apply(
@@ -399,4 +413,19 @@ fn an_object_that_belongs_to_somebody_else_is_left_alone() {
     Failed to create workload: Job work/validate-c-1 exists and is not this adapter's for this subject. Rename the object in the manifest, or remove the one that exists.
     Health: Failed to create workload: Job work/validate-c-1 exists and is not this adapter's for this subject. Rename the object in the manifest, or remove the one that exists.
     ");
+}
+
+#[test]
+fn a_custom_kind_that_a_permit_names_without_a_namespace_is_cluster_scoped() {
+    let zone = || json!({ "apiVersion": "example.com/v1", "kind": "Zone", "metadata": { "name": "zone-c-1" } });
+    let mut world = World::new().says(Phase::Resources, move |_| plan(vec![apply("zone", zone())]));
+    world.adapter.permits.push(crate::adapter::Permit {
+        api_version: "example.com/v1".into(),
+        kind: "Zone".into(),
+        namespace: None,
+        name: Some("zone-{{ .subject.id }}".into()),
+    });
+    world.reconcile();
+    assert_eq!(world.objects[0].reference.namespace, None);
+    assert_eq!(world.objects[0].document["metadata"].get("namespace"), None);
 }
