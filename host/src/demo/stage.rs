@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use anyhow::{Context as _, Result, bail, ensure};
 use berth_engine::{
     adapter::Adapter,
-    contract::AdapterStatus,
+    contract::{AdapterStatus, Condition},
     queue::{Rhythm, Rhythms},
     reconcile::Outcome,
     subject::SubjectRef,
@@ -33,8 +33,6 @@ use super::world::World;
 
 /// The namespace that the demo's adapters work in.
 pub(super) const NAMESPACE: &str = "hyperfleet-adapters";
-/// How long a scene waits for what should come.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How long the sender of an event waits for its answer.
 const POST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -42,7 +40,10 @@ const POST_TIMEOUT: Duration = Duration::from_secs(30);
 const DOCUMENTS: [(&str, &str); 3] = [
     ("validation.yaml", include_str!("../../assets/demo/validation.yaml")),
     ("landing-zone.yaml", include_str!("../../assets/demo/landing-zone.yaml")),
-    ("nodepool-sizing.yaml", include_str!("../../assets/demo/nodepool-sizing.yaml")),
+    (
+        "nodepool-sizing.yaml",
+        include_str!("../../assets/demo/nodepool-sizing.yaml"),
+    ),
 ];
 const LANDING_ZONE: &[u8] = include_bytes!(env!("BERTH_LANDING_ZONE_WASM_PATH"));
 
@@ -55,6 +56,9 @@ pub(super) struct Stage {
     events: String,
     http: reqwest::Client,
     ended: watch::Receiver<u64>,
+    /// The row that was looked at last, for whoever looks on.
+    seen: watch::Sender<Option<AdapterStatus>>,
+    patience: Duration,
     tasks: Vec<JoinHandle<()>>,
     folder: PathBuf,
     // Ends with the stage.
@@ -75,23 +79,41 @@ impl Stage {
     pub(super) async fn set(world: &World) -> Result<Self> {
         let seconds = |seconds| Duration::from_secs(seconds);
         let millis = |millis| Duration::from_millis(millis);
-        let pace = Pace { control: millis(5), start: millis(60), run: millis(120), stop: millis(60), retry: millis(100) };
+        let pace = Pace {
+            control: millis(5),
+            start: millis(60),
+            run: millis(120),
+            stop: millis(60),
+            retry: millis(100),
+        };
         let kubernetes = Kubernetes::with_pace(SystemClock, pace);
         kubernetes.namespace(NAMESPACE);
         for account in ["validation", "landing-zone", "nodepool-sizing"] {
             let core = Rule::all_of("", &["configmaps"], NAMESPACE);
-            kubernetes.grant(NAMESPACE, account, vec![Rule::all_of("batch", &["jobs"], NAMESPACE), core]);
+            kubernetes.grant(
+                NAMESPACE,
+                account,
+                vec![Rule::all_of("batch", &["jobs"], NAMESPACE), core],
+            );
         }
-        let rooms: Value = world.regions.iter().map(|(region, room)| (region.clone(), json!(room.to_string()))).collect();
+        let rooms: Value = world
+            .regions
+            .iter()
+            .map(|(region, room)| (region.clone(), json!(room.to_string())))
+            .collect();
         let quota = json!({
             "apiVersion": "v1", "kind": "ConfigMap", "data": rooms,
             "metadata": {"name": "landing-zone-quota", "namespace": NAMESPACE},
         });
-        kubernetes.create("demo", quota).context("cannot create the regions' quota")?;
+        kubernetes
+            .create("demo", quota)
+            .context("cannot create the regions' quota")?;
 
         let state = FleetState::new(&["validation", "landing-zone"], &["nodepool-sizing"]);
         let hyperfleet = Simulation::new(state, Arc::new(fleet::SystemClock::new()));
-        let server = Server::spawn(Arc::clone(&hyperfleet)).await.context("cannot serve the simulated API")?;
+        let server = Server::spawn(Arc::clone(&hyperfleet))
+            .await
+            .context("cannot serve the simulated API")?;
         let fleet_settings = fleet::Settings::new(server.url());
         let client = || fleet::Client::new(&fleet_settings).context("cannot prepare the HyperFleet client");
 
@@ -105,13 +127,25 @@ impl Stage {
                 web: Arc::new(web::Client::new().context("cannot prepare connections")?),
             },
             runtime: serve::runtime(cache_folder().as_deref())?,
-            metrics: Arc::new(Metrics::new(env!("CARGO_PKG_VERSION"), berth_runtime::cache::WASMTIME_VERSION)),
+            metrics: Arc::new(Metrics::new(
+                env!("CARGO_PKG_VERSION"),
+                berth_runtime::cache::WASMTIME_VERSION,
+            )),
             clock: Arc::new(Timestamp::now),
             concurrency: 16,
             rhythms: Rhythms {
-                dependencies: Rhythm { first: millis(500), longest: seconds(2) },
-                trouble: Rhythm { first: millis(500), longest: seconds(2) },
-                retry: Rhythm { first: millis(200), longest: seconds(2) },
+                dependencies: Rhythm {
+                    first: millis(500),
+                    longest: seconds(2),
+                },
+                trouble: Rhythm {
+                    first: millis(500),
+                    longest: seconds(2),
+                },
+                retry: Rhythm {
+                    first: millis(200),
+                    longest: seconds(2),
+                },
             },
             listener: Arc::new(Bell(ring)),
         };
@@ -120,8 +154,13 @@ impl Stage {
             bail!("{problem}");
         }
         let local = ([127, 0, 0, 1], 0).into();
-        let (address, serving) = host.listen(local, host.events(source::http::Settings::default())).await?;
-        let http = reqwest::Client::builder().timeout(POST_TIMEOUT).build().context("cannot prepare posting")?;
+        let (address, serving) = host
+            .listen(local, host.events(source::http::Settings::default()))
+            .await?;
+        let http = reqwest::Client::builder()
+            .timeout(POST_TIMEOUT)
+            .build()
+            .context("cannot prepare posting")?;
         let events = format!("http://{address}/");
         let cluster = kubernetes.clone();
         let tasks = vec![
@@ -129,19 +168,53 @@ impl Stage {
             tokio::spawn(sentinel(Arc::clone(&hyperfleet), events.clone(), http.clone())),
             serving,
         ];
-        Ok(Self { kubernetes, hyperfleet, fleet: client()?, host, events, http, ended, tasks, folder, _server: server })
+        Ok(Self {
+            kubernetes,
+            hyperfleet,
+            fleet: client()?,
+            host,
+            events,
+            http,
+            ended,
+            seen: watch::channel(None).0,
+            patience: world.patience.unsigned_abs(),
+            tasks,
+            folder,
+            _server: server,
+        })
+    }
+
+    /// Tells which row is looked at, as it changes.
+    pub(super) fn seen(&self) -> watch::Receiver<Option<AdapterStatus>> {
+        self.seen.subscribe()
+    }
+
+    fn note(&self, row: Option<&AdapterStatus>) {
+        let row = row.cloned();
+        self.seen.send_if_modified(|seen| {
+            let changed = *seen != row;
+            *seen = row;
+            changed
+        });
     }
 
     /// Creates a cluster, or a nodepool of the cluster at `owner`, and answers with its path.
     pub(super) fn create(&self, kind: Kind, owner: Option<&str>, name: &str, spec: &Value) -> Result<String> {
-        let created = self.hyperfleet.with(|state, now| state.create(now, kind, owner, name, spec));
+        let created = self
+            .hyperfleet
+            .with(|state, now| state.create(now, kind, owner, name, spec));
         let created = created.map_err(|refusal| told(&refusal, "create", name))?;
-        created["href"].as_str().map(str::to_owned).context("the created resource has no href")
+        created["href"]
+            .as_str()
+            .map(str::to_owned)
+            .context("the created resource has no href")
     }
 
     /// Changes a subject's spec.
     pub(super) fn change(&self, path: &str, spec: &Value) -> Result<()> {
-        let changed = self.hyperfleet.with(|state, now| state.patch(now, path, &json!({"spec": spec})));
+        let changed = self
+            .hyperfleet
+            .with(|state, now| state.patch(now, path, &json!({"spec": spec})));
         changed.map(drop).map_err(|refusal| told(&refusal, "change", path))
     }
 
@@ -151,9 +224,12 @@ impl Stage {
         deleted.map(drop).map_err(|refusal| told(&refusal, "delete", path))
     }
 
-    /// The subject as the API shows it; none once it is gone.
-    pub(super) async fn subject(&self, path: &str) -> Option<Value> {
-        self.fleet.get(path).await.ok()
+    /// What the API says of the subject as a whole; none if it says nothing.
+    pub(super) async fn reconciled(&self, path: &str) -> Option<Condition> {
+        let subject = self.fleet.get(path).await.ok()?;
+        let conditions = subject.pointer("/status/conditions")?.as_array()?;
+        let reconciled = conditions.iter().find(|one| one["type"] == "Reconciled")?;
+        serde_json::from_value(reconciled.clone()).ok()
     }
 
     /// Reads an adapter's row until `right` or patience ends; answers with the last one.
@@ -168,6 +244,7 @@ impl Stage {
             let rows = self.fleet.statuses(path).await.unwrap_or_default();
             let row = rows.into_iter().find(|row| row.adapter == adapter);
             let found = row.as_ref().is_some_and(&right);
+            self.note(row.as_ref());
             last = row.or(last.take());
             found
         })
@@ -187,21 +264,23 @@ impl Stage {
                 "generation": subject["generation"],
             },
         });
-        post(&self.http, &self.events, &event).send().await.context("the event cannot be posted")?;
+        post(&self.http, &self.events, &event)
+            .send()
+            .await
+            .context("the event cannot be posted")?;
         Ok(())
     }
 
     /// The last row of an adapter before the subject is gone.
     pub(super) async fn last_before_gone(&self, path: &str, adapter: &str) -> Option<AdapterStatus> {
         let mut last = None;
-        self.until(async || {
-            match self.fleet.statuses(path).await {
-                Ok(rows) => {
-                    last = rows.into_iter().find(|row| row.adapter == adapter).or(last.take());
-                    false
-                }
-                Err(_) => true,
+        self.until(async || match self.fleet.statuses(path).await {
+            Ok(rows) => {
+                last = rows.into_iter().find(|row| row.adapter == adapter).or(last.take());
+                self.note(last.as_ref());
+                false
             }
+            Err(_) => true,
         })
         .await;
         last
@@ -209,7 +288,7 @@ impl Stage {
 
     /// Looks whenever a reconcile ended, until `holds` or patience ends.
     pub(super) async fn until(&self, mut holds: impl AsyncFnMut() -> bool) -> bool {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + self.patience;
         let mut ended = self.ended.clone();
         loop {
             ended.mark_unchanged();
@@ -236,7 +315,10 @@ impl Stage {
 }
 
 fn told(refusal: &crate::fleet::Response, what: &str, name: &str) -> anyhow::Error {
-    anyhow::anyhow!("the simulated API refuses to {what} {name}: {}", String::from_utf8_lossy(&refusal.body))
+    anyhow::anyhow!(
+        "the simulated API refuses to {what} {name}: {}",
+        String::from_utf8_lossy(&refusal.body)
+    )
 }
 
 fn write_documents(folder: &std::path::Path, world: &World) -> Result<Vec<document::Loaded>> {
@@ -254,7 +336,9 @@ fn write_documents(folder: &std::path::Path, world: &World) -> Result<Vec<docume
         write(name, text.as_bytes())?;
     }
     let caps = crate::config::host::HostLimits::default_caps();
-    let documents = document::load_folder(folder, &caps).strict().context("a document of the demo is wrong")?;
+    let documents = document::load_folder(folder, &caps)
+        .strict()
+        .context("a document of the demo is wrong")?;
     ensure!(documents.len() == DOCUMENTS.len(), "a document of the demo is missing");
     Ok(documents)
 }

@@ -1,15 +1,27 @@
-//! What the demo prints: a line while a scene runs, a block when it has ended, or JSON.
+//! What the demo prints: a line that changes while a scene runs, a block when it has ended, or JSON.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::{
+    io::{IsTerminal as _, Write as _},
+    time::Instant,
+};
 
-use anyhow::{Context as _, Result};
+use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
+use anyhow::{Context as _, Result};
+use berth_engine::contract::{AdapterStatus, Condition, Truth};
 
 use super::Shown;
 
 const GOOD: Style = AnsiColor::Green.on_default().bold();
 const BAD: Style = AnsiColor::Red.on_default().bold();
+const HOLDS: Style = AnsiColor::Green.on_default();
+const HOLDS_NOT: Style = AnsiColor::Yellow.on_default();
 const FAINT: Style = Style::new().dimmed();
+
+/// Empties the line; text that is too long for it is cut off by the terminal.
+const BEGIN: &str = "\r\x1b[2K\x1b[?7l";
+/// Lets the terminal break lines again.
+const END: &str = "\x1b[?7h";
 
 /// Where the demo prints to.
 #[derive(Debug)]
@@ -17,45 +29,60 @@ pub(super) struct View {
     json: bool,
     /// Whether somebody looks on, so that a line may change while a scene runs.
     live: bool,
+    /// Whether that line may have colours.
+    coloured: bool,
+    scene: String,
+    began: Instant,
 }
 
 impl View {
     pub(super) fn new(json: bool) -> Self {
-        Self { json, live: std::io::stderr().is_terminal() }
+        let stderr = std::io::stderr();
+        let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+        Self {
+            json,
+            live: stderr.is_terminal() && !dumb,
+            coloured: AutoStream::choice(&stderr) != ColorChoice::Never,
+            scene: String::new(),
+            began: Instant::now(),
+        }
     }
 
     /// A scene begins.
     pub(super) fn begin(&mut self, name: &str, title: &str) {
-        if self.live {
-            let mut err = anstream::stderr();
-            // Talk that nobody can be told of its failure.
-            let _ = write!(err, "\r\x1b[2K{FAINT}… {name}  {title}{FAINT:#}");
-            let _ = err.flush();
+        self.scene = format!("… {name}  {title}");
+        self.began = Instant::now();
+        self.go_on(None);
+    }
+
+    /// A scene goes on: what its adapter says now.
+    pub(super) fn go_on(&self, row: Option<&AdapterStatus>) {
+        if !self.live {
+            return;
         }
+        let seconds = self.began.elapsed().as_secs_f64();
+        let mut line = format!("{FAINT}{}  {seconds:.1} s{FAINT:#}", self.scene);
+        for condition in row.map(|row| row.conditions.as_slice()).unwrap_or_default() {
+            let style = style(condition.status);
+            line.push_str(&format!("  {}={style}{:?}{style:#}", condition.kind, condition.status));
+        }
+        if !self.coloured {
+            line = anstream::adapter::strip_str(&line).to_string();
+        }
+        let mut err = std::io::stderr().lock();
+        // Nobody can be told that this talk failed.
+        drop(write!(err, "{BEGIN}{line}{END}").and_then(|()| err.flush()));
     }
 
     /// A scene has ended.
-    pub(super) fn show(&mut self, shown: &Shown) -> Result<()> {
-        if self.live {
-            let _ = write!(anstream::stderr(), "\r\x1b[2K");
-        }
+    pub(super) fn show(&mut self, title: &str, shown: &Shown) -> Result<()> {
+        self.clear();
         let mut out = anstream::stdout();
         if self.json {
             let line = serde_json::to_string(shown).context("a scene cannot be written as JSON")?;
             return writeln!(out, "{line}").context("cannot print");
         }
-        let (style, mark) = if shown.problem.is_none() { (GOOD, "✓") } else { (BAD, "✗") };
-        let seconds = shown.duration_ms as f64 / 1000.0;
-        let mut text = format!(
-            "{style}{mark} {:<17}{style:#} {}  {FAINT}{} {seconds:.1} s{FAINT:#}\n",
-            shown.journey, shown.adapter, shown.subject
-        );
-        text.push_str(&format!("    {}\n", shown.conditions.join("  ")));
-        text.push_str(&format!("    “{}”\n", shown.message));
-        if let Some(problem) = &shown.problem {
-            text.push_str(&format!("    {BAD}not as it should be:{BAD:#} {problem}\n"));
-        }
-        write!(out, "{text}").context("cannot print")
+        write!(out, "{}", block(title, shown)).context("cannot print")
     }
 
     /// All scenes have ended.
@@ -64,10 +91,111 @@ impl View {
             return Ok(());
         }
         let mut out = anstream::stdout();
-        if failed == 0 {
-            writeln!(out, "{GOOD}all {scenes} journeys are as they should be{GOOD:#}").context("cannot print")
-        } else {
-            writeln!(out, "{BAD}{failed} of {scenes} journeys are not as they should be{BAD:#}").context("cannot print")
+        match (failed, scenes) {
+            (0, 1) => writeln!(out, "{GOOD}the journey is as it should be{GOOD:#}"),
+            (0, _) => writeln!(out, "{GOOD}all {scenes} journeys are as they should be{GOOD:#}"),
+            (_, _) => writeln!(
+                out,
+                "{BAD}{failed} of {scenes} journeys are not as they should be{BAD:#}"
+            ),
         }
+        .context("cannot print")
+    }
+
+    fn clear(&self) {
+        if self.live {
+            let mut err = std::io::stderr().lock();
+            drop(write!(err, "{BEGIN}{END}").and_then(|()| err.flush()));
+        }
+    }
+}
+
+impl Drop for View {
+    fn drop(&mut self) {
+        // An error is told on an empty line.
+        self.clear();
+    }
+}
+
+fn style(status: Truth) -> Style {
+    match status {
+        Truth::True => HOLDS,
+        Truth::False => HOLDS_NOT,
+        Truth::Unknown => FAINT,
+    }
+}
+
+/// A scene's end in words: who, how long, and a line for each condition.
+fn block(title: &str, shown: &Shown) -> String {
+    let (style, mark) = if shown.problem.is_none() {
+        (GOOD, "✓")
+    } else {
+        (BAD, "✗")
+    };
+    let seconds = shown.duration_ms as f64 / 1000.0;
+    let mut text = format!("{style}{mark} {}{style:#}  {title}\n", shown.journey);
+    text.push_str(&format!(
+        "    {FAINT}{} on {}, {seconds:.1} s{FAINT:#}\n",
+        shown.adapter, shown.subject
+    ));
+    let widest = |text: fn(&Condition) -> &str| shown.conditions.iter().map(|one| text(one).len()).max().unwrap_or(0);
+    let (kinds, reasons) = (widest(|one| &one.kind), widest(|one| &one.reason));
+    for Condition {
+        kind,
+        status,
+        reason,
+        message,
+    } in &shown.conditions
+    {
+        let style = self::style(*status);
+        let status = format!("{status:?}");
+        let line =
+            format!("    {kind:kinds$}  {style}{status:7}{style:#}  {reason:reasons$}  {FAINT}{message}{FAINT:#}");
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    if let Some(problem) = &shown.problem {
+        text.push_str(&format!("    {BAD}not as it should be:{BAD:#} {problem}\n"));
+    }
+    text.push('\n');
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_journey_is_told_in_words() {
+        let condition = |kind: &str, status, reason: &str, message: &str| Condition {
+            kind: kind.to_owned(),
+            status,
+            reason: reason.to_owned(),
+            message: message.to_owned(),
+        };
+        let shown = Shown {
+            journey: "A5",
+            subject: "Cluster/0198".to_owned(),
+            adapter: "landing-zone",
+            conditions: vec![
+                condition("Applied", Truth::True, "Applied", "all is there"),
+                condition("Available", Truth::False, "BackoffLimitExceeded", "Job lz-0198: failed"),
+            ],
+            message: "Job lz-0198: failed".to_owned(),
+            duration_ms: 1_250,
+            problem: Some("Available is False".to_owned()),
+        };
+        let text = anstream::adapter::strip_str(&block("the workload ran and failed", &shown)).to_string();
+        assert_eq!(
+            text,
+            "\
+✗ A5  the workload ran and failed
+    landing-zone on Cluster/0198, 1.2 s
+    Applied    True     Applied               all is there
+    Available  False    BackoffLimitExceeded  Job lz-0198: failed
+    not as it should be: Available is False
+
+"
+        );
     }
 }

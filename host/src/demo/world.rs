@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use jiff::SignedDuration;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -18,6 +19,9 @@ const DEFAULT: &str = include_str!("../../assets/demo/world.yaml");
 pub(super) struct World {
     /// Other bytes for the landing zone's plugin.
     pub(super) landing_zone: Option<PathBuf>,
+    /// How long a scene waits for what should be seen, such as `20s`.
+    #[serde(default = "World::default_patience")]
+    pub(super) patience: SignedDuration,
     /// How many landing zones each region has room for.
     pub(super) regions: BTreeMap<String, u32>,
     /// By the scene's name.
@@ -36,6 +40,10 @@ pub(super) struct SceneWorld {
 }
 
 impl World {
+    fn default_patience() -> SignedDuration {
+        SignedDuration::from_secs(20)
+    }
+
     /// Reads the file, or the world that berth contains.
     pub(super) fn read(file: Option<&Path>) -> Result<Self> {
         let (text, name) = match file {
@@ -47,6 +55,10 @@ impl World {
         };
         let mut world: Self =
             serde_saphyr::from_str(&text).with_context(|| format!("{name} does not describe a world"))?;
+        ensure!(
+            world.patience.is_positive(),
+            "the patience in {name} is not a time to wait"
+        );
         for scene in super::Scene::ALL {
             let key = scene.world();
             ensure!(world.scenes.contains_key(key), "{name} has no scene `{key}`");

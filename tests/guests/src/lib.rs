@@ -17,7 +17,10 @@ use wasi_preview1_component_adapter_provider::WASI_SNAPSHOT_PREVIEW1_REACTOR_ADA
 /// When there is no such guest, or it is wrong.
 #[must_use]
 pub fn component(name: &str) -> Vec<u8> {
-    let world = if name == "all-phases" { "everyone" } else { "asker" };
+    let world = match name {
+        "all-phases" | "traps-after-setup" => "everyone",
+        _ => "asker",
+    };
     let wasi = Adapter::Module(WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER);
     let options = Options {
         wit: Some((&folder("wit"), world)),

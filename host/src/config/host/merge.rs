@@ -108,7 +108,14 @@ pub fn load(written: &Written<'_>) -> Result<(Settings, Vec<Shown>), Problems> {
 
 /// Variables that are no settings: the configuration file's own path, and what builds and
 /// tests of berth look at.
-const FOREIGN: [&str; 3] = ["BERTH_CONFIG", "BERTH_DECLARATIVE_WASM", "BERTH_UPDATE"];
+const FOREIGN: [&str; 6] = [
+    "BERTH_COMPONENTS",
+    "BERTH_CONFIG",
+    "BERTH_DECLARATIVE_WASM",
+    "BERTH_LANDING_ZONE_WASM",
+    "BERTH_TOOLS",
+    "BERTH_UPDATE",
+];
 
 type Found = BTreeMap<&'static str, (String, Origin)>;
 
