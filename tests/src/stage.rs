@@ -379,6 +379,18 @@ impl Stage {
         }
     }
 
+    /// Lets a service account of the stage do everything in every namespace.
+    pub async fn may_do_everything_everywhere(&self, account: &str) {
+        let rbac = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings";
+        let binding = json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
+            "metadata": {"name": format!("{}-{account}", self.namespace)},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
+            "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": self.namespace}],
+        });
+        self.plane.create(rbac, &binding).await.unwrap();
+    }
+
     /// The path of a collection in the stage's namespace: `jobs`, `pods`, `configmaps`.
     #[must_use]
     pub fn collection(&self, plural: &str) -> String {

@@ -103,12 +103,7 @@ async fn a_namespace_that_is_missing_is_named_and_the_work_goes_on_once_it_is_th
     // Much longer than the test: only the watch can tell in time.
     let document = format!("{document}  grace: 10m\n");
     let stage = Stage::set(&[&document]).await;
-    let rules = berth_tests::control_plane::everything();
-    stage
-        .plane
-        .cluster_role(&stage.namespace, "validation", rules)
-        .await
-        .unwrap();
+    stage.may_do_everything_everywhere("validation").await;
     let cluster = stage.cluster(spec("ok")).await;
     let row = stage.sees(&cluster, "validation", &a3(1, "NamespaceMissing", "")).await;
     assert!(row.of("Available", "message").contains(&later), "{}", row.tell());
