@@ -26,10 +26,12 @@ use berth_engine::{
     subject::{Event, SubjectKey, SubjectRef},
 };
 use jiff::Timestamp;
+use serde_json::Value;
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::JoinSet,
 };
+use tracing::{Instrument as _, Span};
 
 use crate::{
     driver,
@@ -109,6 +111,8 @@ struct Finished {
     was_available: bool,
     outcome: Outcome,
     took: Duration,
+    /// What log lines about it have in common.
+    span: Span,
 }
 
 impl Dispatcher {
@@ -225,6 +229,19 @@ async fn run(settings: Settings, mut commands: mpsc::UnboundedReceiver<Command>,
     stopped.send_replace(true);
 }
 
+/// Where a reconcile was begun by an event, its log lines name it.
+fn span(pair: &Pair, trigger: &Trigger) -> Span {
+    match trigger {
+        Trigger::Event(event) => {
+            let event = event.get("id").and_then(Value::as_str).unwrap_or_default();
+            tracing::error_span!("reconcile", adapter = pair.adapter, subject = %pair.subject, event)
+        }
+        Trigger::Change(_) | Trigger::Timer => {
+            tracing::error_span!("reconcile", adapter = pair.adapter, subject = %pair.subject)
+        }
+    }
+}
+
 impl State {
     fn obey(&mut self, command: Command) {
         match command {
@@ -319,7 +336,9 @@ impl State {
             let world = self.settings.world.clone();
             let listener = Arc::clone(&self.settings.listener);
             let pair = job.pair.clone();
-            let task = self.running.spawn(async move {
+            let span = span(&pair, &input.trigger);
+            let entered = span.clone();
+            let reconcile = async move {
                 let began = Instant::now();
                 let pair = job.pair;
                 let mut seen = |effect: &Effect, answer: &Answer| listener.executed(&pair, effect, answer);
@@ -332,8 +351,10 @@ impl State {
                     was_available,
                     outcome,
                     took: began.elapsed(),
+                    span,
                 }
-            });
+            };
+            let task = self.running.spawn(reconcile.instrument(entered));
             self.tasks.insert(task.id(), pair);
         }
         let (waiting, running) = self.queue.depth();
@@ -349,6 +370,7 @@ impl State {
             was_available,
             outcome,
             took,
+            span,
         } = match finished {
             Ok((task, finished)) => {
                 self.tasks.remove(&task);
@@ -368,7 +390,7 @@ impl State {
                 return;
             }
         };
-        self.settings.listener.ended(&adapter, &subject, &outcome, took);
+        span.in_scope(|| self.settings.listener.ended(&adapter, &subject, &outcome, took));
         let ended = self.queue.finish(now, &pair, &outcome, rand::random::<f64>());
         self.settle_ended(ended);
         let Outcome::Reported(reported) = outcome else { return };

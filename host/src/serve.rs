@@ -1,6 +1,14 @@
 //! `berth serve`: the only file that knows every room. Builds, spawns, drains.
 
-use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result};
 use async_trait::async_trait;
@@ -35,11 +43,16 @@ use crate::{
 
 /// How long running reconciles get to end when the host stops.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// How long open connections get to end after that.
+const GOODBYE: Duration = Duration::from_secs(2);
 
 /// A host at work: live adapters over a world. Production and the demo differ in the world.
 pub struct Host {
     dispatcher: Dispatcher,
     metrics: Arc<Metrics>,
+    /// Whether the host takes no more work; running work may still end.
+    ending: AtomicBool,
+    /// Ends the servers.
     stopping: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
     adapters: Vec<Arc<Adapter>>,
@@ -115,6 +128,7 @@ impl Host {
             Arc::new(Self {
                 dispatcher,
                 metrics: parts.metrics,
+                ending: AtomicBool::new(false),
                 stopping,
                 tasks,
                 adapters,
@@ -162,6 +176,7 @@ impl Host {
 
     /// Stops taking events, lets what runs end, and ends the servers.
     pub async fn stop(&self) {
+        self.ending.store(true, Ordering::Relaxed);
         self.dispatcher.stop(PATIENCE).await;
         self.stopping.send_replace(true);
         for task in &self.tasks {
@@ -175,7 +190,7 @@ impl admin::Host for Host {
     async fn checks(&self) -> Vec<Check> {
         let documents = (self.adapters.is_empty())
             .then(|| format!("no adapter is live; {} problems were found in documents", self.refused));
-        let stopping = self.stopping.borrow().then(|| "the host stops".to_owned());
+        let stopping = self.ending.load(Ordering::Relaxed).then(|| "the host stops".to_owned());
         vec![
             Check {
                 name: "adapters",
@@ -378,8 +393,13 @@ pub async fn run(settings: config::host::Settings) -> Result<ExitCode> {
     tracing::info!("berth stops");
     gauge.abort();
     host.stop().await;
-    // Both end by the stop; what they served is done.
-    drop(tokio::join!(source, admin));
+    // Both end by the stop, as what they served is done. A caller that sends nothing more does not keep the host.
+    if tokio::time::timeout(GOODBYE, futures::future::join(source, admin))
+        .await
+        .is_err()
+    {
+        tracing::info!("connections were still open when the host ended");
+    }
     Ok(ExitCode::SUCCESS)
 }
 
