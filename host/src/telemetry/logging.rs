@@ -42,7 +42,13 @@ pub enum LoggingError {
 pub fn init(format: Format, level: &str) -> Result<(), LoggingError> {
     use tracing_subscriber::util::SubscriberInitExt as _;
 
-    let filter = EnvFilter::try_new(level).map_err(|source| LoggingError::Level {
+    // Libraries below us tell of every failed attempt; rooms tell of what comes of it.
+    let directives = if level.contains("kube_client") {
+        level.to_owned()
+    } else {
+        format!("{level},kube_client=off")
+    };
+    let filter = EnvFilter::try_new(directives).map_err(|source| LoggingError::Level {
         level: level.to_owned(),
         source,
     })?;
