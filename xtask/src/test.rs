@@ -36,6 +36,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     // `--tests` is every library, program and `tests` folder; examples in documentation are extra.
     steps.run("quick tests", || run_command(&mut quick("--tests")))?;
     steps.run("examples in the documentation", || run_command(&mut quick("--doc")))?;
+    steps.run("the tutorial's plugin", || {
+        // A workspace of its own, as a partner's is.
+        let manifest = ready.root.join("examples/hello/Cargo.toml");
+        let mut command = host_cargo(&ready.root);
+        command.args(["test", "--locked", "--manifest-path"]).arg(manifest);
+        command.env("CARGO_TARGET_DIR", ready.root.join("target/examples"));
+        run_command(&mut command)
+    })?;
     if arguments.quick {
         return steps.finish();
     }
