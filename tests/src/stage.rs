@@ -621,8 +621,10 @@ pub fn quick() -> Rhythms {
     }
 }
 
-fn client() -> reqwest::Client {
+/// A client for sockets of this machine; it waits longer than the host takes to answer.
+#[must_use]
+pub fn client() -> reqwest::Client {
     // It makes the provider of TLS known, without which no client can be made.
     drop(web::Client::new());
-    reqwest::Client::new()
+    reqwest::Client::builder().timeout(PATIENCE).build().unwrap()
 }

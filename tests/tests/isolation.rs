@@ -27,7 +27,7 @@ use berth::{
     world::World,
 };
 use berth_engine::adapter::Limits;
-use berth_tests::stage::{Row, quick, sandbox};
+use berth_tests::stage::{Row, client, quick, sandbox};
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -98,7 +98,7 @@ spec:
         assert!(problems.is_empty(), "{problems:?}");
         let router = host.events(source::http::Settings::default());
         let (address, _) = host.listen(([127, 0, 0, 1], 0).into(), router).await.unwrap();
-        let http = reqwest::Client::new();
+        let http = client();
         Self {
             simulation,
             url: format!("http://{address}/events"),
