@@ -2,6 +2,7 @@
 //!
 //! `cargo xtask setup` builds what the host needs before it compiles; every other task calls it first.
 
+mod assets;
 mod bench;
 mod check;
 mod cleanroom;
@@ -34,6 +35,8 @@ struct CommandLine {
 enum Task {
     /// Find or install the guest toolchain and build the plugins that the host ships.
     Setup,
+    /// Put the built plugins into the host's package, before `cargo package` or `cargo publish`.
+    Assets,
     /// Show the journeys in a terminal: no cluster, no broker.
     Demo {
         /// Passed to `berth demo`.
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
     let command_line = CommandLine::parse();
     let outcome = match command_line.task {
         Task::Setup => setup::run().map(|_| ExitCode::SUCCESS),
+        Task::Assets => assets::run().map(|()| ExitCode::SUCCESS),
         Task::Demo { arguments } => demo::run(&arguments),
         Task::Test(arguments) => test::run(&arguments).map(|()| ExitCode::SUCCESS),
         Task::Bench { arguments } => bench::run(&arguments),

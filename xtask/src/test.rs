@@ -50,6 +50,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 
     let tools = steps.run("test tools", tools::run)?;
     steps.run("plugins in other languages", || plugins::build(&ready))?;
+    // Cargo builds a package's programs for its own tests only; these tests run the program too.
+    steps.run("the program", || {
+        run_command(host_cargo(&ready.root).args(["build", "--locked", "--package", "berth"]))
+    })?;
     steps.run("integration tests", || {
         let mut command = cargo_test(&ready.root, &ready.components);
         command
