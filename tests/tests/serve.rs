@@ -261,7 +261,7 @@ async fn an_event_becomes_a_status_and_is_told_of() {
     let id = id(&cluster);
 
     let refused = host.logged(|line| line["level"] == "ERROR").await.to_string();
-    assert!(refused.contains("broken.yaml:10:3"), "{refused}");
+    assert!(refused.contains("broken.yaml:9:3"), "{refused}");
     assert!(refused.contains("permitz"), "{refused}");
 
     let answer = host.post(&cluster, "event-1").await;
