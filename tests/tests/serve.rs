@@ -124,7 +124,7 @@ impl Deployed {
             log: Vec::new(),
             events: String::new(),
             admin: String::new(),
-            http: reqwest::Client::new(),
+            http: berth_tests::stage::client(),
             hyperfleet,
             _server: server,
             _folder: folder,
