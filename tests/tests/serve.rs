@@ -299,7 +299,7 @@ async fn an_event_becomes_a_status_and_is_told_of() {
     for line in [
         r#"berth_events_received_total{source="http"} 1"#,
         r#"berth_events_settled_total{result="done"} 1"#,
-        r#"berth_reconcile_duration_seconds_count{adapter="validation",case="achieved"}"#,
+        r#"berth_reconcile_duration_seconds_count{adapter="validation",journey="achieved"}"#,
     ] {
         assert!(metrics.contains(line), "{line} is missing: {metrics}");
     }
