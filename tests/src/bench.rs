@@ -20,6 +20,7 @@ pub enum Benchmark {
     /// Preconditions of the landing-zone plugin: all limits, a fresh instance for every call.
     PluginCall,
     /// The same call, of 100 distinct plugins in turn.
+    #[value(name = "plugin-call-of-100")]
     PluginCallOf100,
     /// Loading a plugin that the authenticated compile cache holds.
     CachedLoad,
