@@ -225,7 +225,7 @@ fn microseconds(time: Duration) -> f64 {
 }
 
 fn ratio(time: Duration, baseline: Duration) -> f64 {
-    time.as_secs_f64() / baseline.as_secs_f64().max(1e-9)
+    time.div_duration_f64(baseline.max(Duration::from_nanos(1)))
 }
 
 fn rounded(ratio: f64) -> String {
