@@ -67,6 +67,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 
 fn cargo_test(root: &Path, components: &Path) -> Command {
     let mut command = host_cargo(root);
-    command.args(["test", "--locked", "--no-fail-fast"]).env("BERTH_COMPONENTS", components);
+    command
+        .args(["test", "--locked", "--no-fail-fast"])
+        .env("BERTH_COMPONENTS", components);
     command
 }
