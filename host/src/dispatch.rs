@@ -206,7 +206,9 @@ async fn run(settings: Settings, mut commands: mpsc::UnboundedReceiver<Command>,
     loop {
         state.start_ready();
         let now = (state.settings.clock)();
-        let until_due = state.queue.next_due().map(|due| {
+        // Without room nothing can begin, however long it has been due: the next end tells.
+        let has_room = state.running.len() < state.settings.concurrency;
+        let until_due = state.queue.next_due().filter(|_| has_room).map(|due| {
             Duration::try_from(due.duration_since(now))
                 .unwrap_or_default()
                 .max(Duration::from_millis(1))
@@ -274,12 +276,9 @@ impl State {
             } => {
                 let pair = Pair {
                     adapter: adapter.clone(),
-                    subject: subject.clone(),
+                    subject,
                 };
-                let found = self.adapters.contains_key(&adapter) && self.queue.subject(&pair).is_some();
-                if found {
-                    self.queue.rouse(&adapter, Some(&subject));
-                }
+                let found = self.adapters.contains_key(&adapter) && self.queue.retry(&pair);
                 // Whoever asked may have gone.
                 let _ = known.send(found);
             }
@@ -330,6 +329,7 @@ impl State {
                 adapter: Arc::clone(&live.adapter),
                 subject: job.subject.clone(),
                 trigger: job.trigger,
+                by_hand: job.by_hand,
                 now,
                 memory: job.memory,
             };

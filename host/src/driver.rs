@@ -78,7 +78,7 @@ async fn execute(
         Effect::Apply(apply) => Answer::Applied(cluster.apply(identity, apply).await.map(Box::new)),
         Effect::Delete(delete) => Answer::Deleted(cluster.delete(identity, delete).await),
         Effect::Report { path, report } => Answer::Reported(fleet.report(path, report).await),
-        Effect::Act(action) => Answer::Acted(act(adapter, known, action, world).await),
+        Effect::Act { plugin, action } => Answer::Acted(act(adapter, known, plugin, action, world).await),
     }
 }
 
@@ -90,10 +90,11 @@ async fn ask(
     plugins.ask(plugin, question).await.map(Box::new)
 }
 
-/// Makes a call that the status phase asked for, if one of the adapter's plugins is granted it.
+/// Makes a call that a plugin asked for in the status phase, if it is granted it.
 async fn act(
     adapter: &Adapter,
     known: Option<&Substitutions>,
+    plugin: &str,
     action: &HttpAction,
     world: &World,
 ) -> Result<(), FleetFault> {
@@ -101,24 +102,19 @@ async fn act(
     let Some(known) = known else {
         return Err(refused(format!("action `{}` came from no plugin", action.name)));
     };
-    let mut denial = format!("action `{}` is granted to no plugin", action.name);
-    for plugin in adapter.plugins.values() {
-        match grants::action(&plugin.grants, known, action.clone()) {
-            Ok(action) => {
-                let (status, detail) = send(&action, world).await?;
-                return if (200..300).contains(&status) {
-                    Ok(())
-                } else {
-                    Err(FleetFault::Rejected {
-                        status,
-                        message: format!("{}: {detail}", action.name),
-                    })
-                };
-            }
-            Err(grants::Denied(why)) => denial = why,
-        }
+    let Some(asking) = adapter.plugins.get(plugin) else {
+        return Err(refused(format!("action `{}` came from no plugin", action.name)));
+    };
+    let action = grants::action(&asking.grants, known, action.clone()).map_err(|grants::Denied(why)| refused(why))?;
+    let (status, detail) = send(&action, world).await?;
+    if (200..300).contains(&status) {
+        Ok(())
+    } else {
+        Err(FleetFault::Rejected {
+            status,
+            message: format!("{}: {detail}", action.name),
+        })
     }
-    Err(refused(denial))
 }
 
 async fn send(action: &HttpAction, world: &World) -> Result<(u16, String), FleetFault> {

@@ -52,7 +52,12 @@ pub enum Effect {
         report: Box<Report>,
     },
     /// Make a call that the status phase asked for. Answered by [`Answer::Acted`].
-    Act(HttpAction),
+    Act {
+        /// The plugin that asked for it, and whose grants count.
+        plugin: String,
+        /// The call.
+        action: HttpAction,
+    },
 }
 
 /// The answer to an [`Effect`].

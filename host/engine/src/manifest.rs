@@ -184,6 +184,17 @@ pub fn check(manifest: &Manifest, plugin: &str, adapter: &Adapter, subject: &Sub
         });
     }
 
+    let is_seen = |one: &KindScope| one.api_version == reference.api_version && one.kind == reference.kind;
+    if !kinds(adapter).iter().any(is_seen) {
+        return Err(Failure {
+            reason: Reason::ManifestNotPermitted.name().to_owned(),
+            message: format!(
+                "manifest `{name}`: {reference} would not be found again; name its kind in `permits` of adapter `{}`",
+                adapter.name
+            ),
+        });
+    }
+
     let settings = settings(adapter, name, plugin);
     let hash = hash(&manifest.document);
     let document = dress(manifest, &reference, &hash, &adapter.name, subject);

@@ -39,6 +39,8 @@ pub struct Job {
     pub subject: SubjectRef,
     /// Why.
     pub trigger: Trigger,
+    /// Whether somebody asked for it by hand.
+    pub by_hand: bool,
     /// What this process remembers.
     pub memory: Memory,
 }
@@ -102,7 +104,25 @@ struct Entry<T> {
     due: Option<Timestamp>,
     /// How often in a row the same rhythm was asked for.
     beats: u32,
+    /// How many runs in a row a change began.
+    changes: u32,
+    /// When the last run ended.
+    ended: Timestamp,
+    /// Whether what waits is a change that waits for its time, since there were so many.
+    held: bool,
+    by_hand: bool,
 }
+
+/// So many changes in a row are run at once. More are most likely our own doing: a plan that is
+/// never the same twice.
+const CHANGES: u32 = 10;
+/// A pair that was quiet for this long has no changes in a row.
+const QUIET: i64 = 30;
+/// How fast more changes are run.
+const CHURN: Rhythm = Rhythm {
+    first: Duration::from_millis(500),
+    longest: Duration::from_secs(20),
+};
 
 /// The queue. `T` is what an event is settled with.
 #[derive(Debug)]
@@ -147,13 +167,17 @@ impl<T> Queue<T> {
             running: None,
             due: None,
             beats: 0,
+            changes: 0,
+            ended: Timestamp::MIN,
+            held: false,
+            by_hand: false,
         });
         if subject.generation >= entry.subject.generation {
             let owner = subject.owner.clone().or(entry.subject.owner.take());
             entry.subject = SubjectRef { owner, ..subject };
         }
         entry.tickets.extend(ticket);
-        let was_waiting = entry.waiting.is_some();
+        let was_waiting = entry.waiting.is_some() && (!entry.held || matches!(trigger, Trigger::Change(_)));
         entry.waiting = Some(match (entry.waiting.take(), trigger) {
             (Some(event @ Trigger::Event(_)), Trigger::Change(_) | Trigger::Timer) => event,
             (Some(change @ Trigger::Change(_)), Trigger::Timer) => change,
@@ -185,6 +209,12 @@ impl<T> Queue<T> {
             };
             let Some(trigger) = entry.waiting.take() else { continue };
             entry.running = Some(std::mem::take(&mut entry.tickets));
+            entry.held = false;
+            let in_a_row = now.duration_since(entry.ended).as_secs() < QUIET;
+            entry.changes = match &trigger {
+                Trigger::Change(_) if in_a_row => entry.changes.saturating_add(1),
+                Trigger::Change(_) | Trigger::Event(_) | Trigger::Timer => 0,
+            };
             if let Some(due) = entry.due.take() {
                 forget_timer(&mut self.timers, due, &pair);
             }
@@ -192,6 +222,7 @@ impl<T> Queue<T> {
             return Some(Job {
                 subject: entry.subject.clone(),
                 memory: entry.memory.clone(),
+                by_hand: std::mem::take(&mut entry.by_hand),
                 trigger,
                 pair,
             });
@@ -230,8 +261,21 @@ impl<T> Queue<T> {
                 })
         );
         entry.beats = if steady { 0 } else { entry.beats.saturating_add(1) };
-        let is_gone = *outcome == Outcome::Gone;
-        if entry.waiting.is_some() {
+        // After Finalized the subject goes, and nobody would tell: what is remembered goes now.
+        let is_gone = match outcome {
+            Outcome::Gone => true,
+            Outcome::Reported(reported) => reported.journey == crate::report::Journey::Finalized,
+            Outcome::Retry { .. } => false,
+        };
+        entry.ended = now;
+        if matches!(entry.waiting, Some(Trigger::Change(_))) && entry.changes >= CHANGES {
+            let pause = spread(CHURN, entry.changes - CHANGES, None, jitter);
+            let due = now.checked_add(jiff::SignedDuration::try_from(pause).unwrap_or_default());
+            let due = due.unwrap_or(Timestamp::MAX);
+            entry.held = true;
+            entry.due = Some(due);
+            self.timers.entry(due).or_default().push(pair.clone());
+        } else if entry.waiting.is_some() {
             self.make_ready(pair);
         } else if is_gone {
             self.entries.remove(pair);
@@ -265,6 +309,16 @@ impl<T> Queue<T> {
         for (pair, subject) in pairs {
             self.push(&pair.adapter, subject, Trigger::Timer, None);
         }
+    }
+
+    /// Runs a pair by hand. False if nothing is known of it.
+    pub fn retry(&mut self, pair: &Pair) -> bool {
+        let Some(entry) = self.entries.get_mut(pair) else {
+            return false;
+        };
+        entry.by_hand = true;
+        self.rouse(&pair.adapter, Some(&pair.subject));
+        true
     }
 
     /// Subjects of this adapter whose owner is the given one.
@@ -326,8 +380,9 @@ impl<T> Queue<T> {
                     continue;
                 };
                 entry.due = None;
-                if entry.waiting.is_none() && entry.running.is_none() {
-                    entry.waiting = Some(Trigger::Timer);
+                if (entry.waiting.is_none() || entry.held) && entry.running.is_none() {
+                    entry.held = false;
+                    entry.waiting.get_or_insert(Trigger::Timer);
                     self.make_ready(&pair);
                 }
             }
@@ -489,6 +544,47 @@ mod tests {
         queue.finish(at(1), &job.pair, &reported(Recheck::Never), 0.5);
         assert_eq!(queue.next_due(), None);
         assert_eq!(queue.pop(at(100)), None);
+    }
+
+    #[test]
+    fn changes_that_never_end_are_slowed_down_and_an_event_is_not() {
+        let mut queue: Queue<()> = Queue::new(Rhythms::default());
+        let change = || {
+            Trigger::Change(crate::contract::Reference {
+                api_version: "v1".into(),
+                kind: "ConfigMap".into(),
+                namespace: None,
+                name: "c".into(),
+            })
+        };
+        queue.push("lz", subject("c", 1), event("one"), None);
+        let (mut now, mut runs) = (at(0), 0);
+        while now < at(60) {
+            match queue.pop(now) {
+                Some(job) => {
+                    runs += 1;
+                    queue.push("lz", subject("c", 1), change(), None);
+                    queue.finish(now, &job.pair, &reported(Recheck::Never), 0.5);
+                }
+                None => now = queue.next_due().unwrap(),
+            }
+        }
+        assert!(runs < 25, "{runs}");
+        queue.push("lz", subject("c", 1), event("two"), None);
+        assert_eq!(queue.pop(now).unwrap().trigger, event("two"));
+    }
+
+    #[test]
+    fn a_subject_that_is_finalized_is_forgotten() {
+        let mut queue = Queue::new(Rhythms::default());
+        queue.push("lz", subject("c", 1), event("one"), Some(1));
+        let job = queue.pop(at(0)).unwrap();
+        let mut outcome = reported(Recheck::Never);
+        if let Outcome::Reported(reported) = &mut outcome {
+            reported.journey = Journey::Finalized;
+        }
+        queue.finish(at(0), &job.pair, &outcome, 0.5);
+        assert_eq!(queue.subject(&job.pair), None);
     }
 
     #[test]

@@ -69,6 +69,14 @@ pub enum Refusal {
         /// What it says.
         href: Value,
     },
+    /// A path that is another resource's.
+    #[error("`data.href` is not the path of `{id}`: {href}")]
+    HrefForeign {
+        /// `data.id`.
+        id: String,
+        /// What it says.
+        href: String,
+    },
 }
 
 impl Refusal {
@@ -89,6 +97,7 @@ impl Refusal {
             Self::KindInvalid { .. } => "KindInvalid",
             Self::GenerationInvalid(_) => "GenerationInvalid",
             Self::HrefInvalid { .. } => "HrefInvalid",
+            Self::HrefForeign { .. } => "HrefForeign",
         }
     }
 }
@@ -191,7 +200,14 @@ fn subject(data: &Value, kind_of_type: &str) -> Result<SubjectRef, Refusal> {
         None => None,
     };
     let href = match present(data, "href") {
-        Some(value) => href("data.href", value)?,
+        Some(value) => {
+            let path = href("data.href", value)?;
+            // The path of another resource would make us act on that one's word.
+            if path.rsplit('/').next() != Some(id.as_str()) {
+                return Err(Refusal::HrefForeign { id, href: path });
+            }
+            path
+        }
         None => derived(&kind, &id, owner.as_ref()),
     };
     Ok(SubjectRef {
@@ -411,6 +427,7 @@ mod tests {
             json!({"data": {"id": "c-1", "href": "clusters/c-1"}}),
             json!({"data": {"id": "c-1", "href": "/a/../b"}}),
             json!({"data": {"id": "c-1", "href": "//evil/x?y"}}),
+            json!({"data": {"id": "c-1", "href": "/api/hyperfleet/v1/clusters/c-2"}}),
             json!({"data": {"id": "c-1", "owner_references": {"kind": "Cluster"}}}),
             json!({"data": {"id": "c-1", "owner_references": {"id": "o-1"}}}),
         ] {
@@ -441,6 +458,7 @@ mod tests {
         HrefInvalid: `data.href` is not a path of the HyperFleet API: "clusters/c-1"
         HrefInvalid: `data.href` is not a path of the HyperFleet API: "/a/../b"
         HrefInvalid: `data.href` is not a path of the HyperFleet API: "//evil/x?y"
+        HrefForeign: `data.href` is not the path of `c-1`: /api/hyperfleet/v1/clusters/c-2
         IdInvalid: `data.owner_references.id` is not usable as an identifier: null
         KindInvalid: `data.owner_references.kind` is not a kind: null
         "#);

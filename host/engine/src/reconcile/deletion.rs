@@ -21,6 +21,8 @@ use super::{
 
 /// How soon deletion is looked at again when no watch tells.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
+/// Stands among what finished: the deletion's own work is over, and is not begun again.
+const OWN_WORK: &str = "deletion";
 
 /// Runs what the adapter declares for deletion, then removes everything.
 pub(super) async fn run(run: &mut Run) -> Result<Ending, Stop> {
@@ -35,7 +37,8 @@ pub(super) async fn run(run: &mut Run) -> Result<Ending, Stop> {
         .iter()
         .any(|step| step.during != During::Life);
     let mut kept = Vec::new();
-    if has_own_work && !was_finalized {
+    let is_over = was_finalized || run.finished().iter().any(|one| one == OWN_WORK);
+    if has_own_work && !is_over {
         let executed = match plan::execute(run).await {
             Ok(executed) => executed,
             Err(stop) => return Err(in_deletion(stop)),
@@ -68,7 +71,7 @@ pub(super) async fn run(run: &mut Run) -> Result<Ending, Stop> {
         let named = run.finished();
         let fresh: Vec<String> = own
             .iter()
-            .filter(|one| manifest::runs_once(&one.reference))
+            .filter(|one| executed.kept.is_empty() || manifest::runs_once(&one.reference))
             .map(|one| one.reference.to_string())
             .filter(|name| !named.contains(name))
             .collect();
@@ -76,10 +79,17 @@ pub(super) async fn run(run: &mut Run) -> Result<Ending, Stop> {
             let message = format!("Done: {}; the other objects are next", fresh.join(", "));
             let mut ending = deleting(message);
             ending.finished = fresh;
+            if executed.kept.is_empty() {
+                ending.finished.push(OWN_WORK.to_owned());
+            }
             ending.recheck = Recheck::In(Duration::from_millis(1));
             return Ok(ending);
         }
         kept = executed.kept;
+        if !kept.is_empty() {
+            // The work goes on: what it applied stays for now too.
+            kept.extend(executed.names);
+        }
     }
     remove(run, &kept).await
 }
@@ -156,6 +166,13 @@ fn in_deletion(stop: Stop) -> Stop {
 
 /// The subject does not exist any more: its objects go too. There is nobody to tell.
 pub(super) async fn vanished(io: Io, input: &Input) -> Outcome {
+    if input.subject.href.rsplit('/').next() != Some(input.subject.key.id.as_str()) {
+        return Outcome::Retry {
+            reason: Reason::FleetApiMisconfigured,
+            message: format!("{} is not the path of {}", input.subject.href, input.subject.key),
+            after: None,
+        };
+    }
     let ownership = Ownership {
         adapter: input.adapter.name.clone(),
         subject: input.subject.key.clone(),

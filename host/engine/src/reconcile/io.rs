@@ -171,8 +171,8 @@ impl Io {
         }
     }
 
-    pub(super) async fn act(&self, action: HttpAction) -> Result<(), FleetFault> {
-        match self.perform(Effect::Act(action)).await {
+    pub(super) async fn act(&self, plugin: String, action: HttpAction) -> Result<(), FleetFault> {
+        match self.perform(Effect::Act { plugin, action }).await {
             Answer::Acted(result) => result,
             _ => Err(no_answer("an action")),
         }

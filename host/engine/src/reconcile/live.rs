@@ -28,11 +28,15 @@ use super::{
 /// How soon a workload's pods are expected.
 const PODS_EXPECTED: Duration = Duration::from_secs(10);
 
+/// How soon a plugin may have itself asked again.
+const ASKED_AGAIN: Duration = Duration::from_secs(1);
+
 /// One reconcile with everything that its phases share.
 pub(super) struct Run {
     pub(super) io: Io,
     pub(super) adapter: Arc<Adapter>,
     pub(super) now: Timestamp,
+    pub(super) by_hand: bool,
     pub(super) facts: Facts,
     /// Our own row, if it is about the subject's current generation.
     pub(super) row: Option<AdapterStatus>,
@@ -94,6 +98,13 @@ pub(super) async fn reconcile(io: Io, input: Input) -> Outcome {
     let path = input.subject.href.clone();
     let subject = match io.fetch(&path).await {
         Ok(document) => match Subject::from_document(document, &path) {
+            Ok(subject) if subject.key != input.subject.key => {
+                return Outcome::Retry {
+                    reason: Reason::FleetApiMisconfigured,
+                    message: format!("GET {path} gave {}, not {}", subject.key, input.subject.key),
+                    after: None,
+                };
+            }
             Ok(subject) => subject,
             Err(problem) => {
                 return Outcome::Retry {
@@ -151,6 +162,7 @@ pub(super) async fn reconcile(io: Io, input: Input) -> Outcome {
         io,
         adapter: Arc::clone(&input.adapter),
         now: input.now,
+        by_hand: input.by_hand,
         row,
         observed: Vec::new(),
         found: Vec::new(),
@@ -218,7 +230,7 @@ async fn preconditions(run: &mut Run) -> Result<Option<Ending>, Stop> {
                 unmet: more,
                 recheck_after_ms,
             }) => {
-                let time = recheck_after_ms.map(|ms| Duration::from_millis(ms.into()));
+                let time = recheck_after_ms.map(|ms| Duration::from_millis(ms.into()).max(ASKED_AGAIN));
                 recheck = match recheck {
                     Recheck::Never => Recheck::Dependencies,
                     other => other,
@@ -306,10 +318,11 @@ async fn judge(run: &mut Run, plan: plan::Executed) -> Result<Ending, Stop> {
         .collect();
 
     // Work whose evidence is gone was done: our own row says so.
-    if !plan.remembered.is_empty() && current.iter().all(evidence::has_ended) {
+    if !plan.remembered.is_empty() && current.iter().all(|one| evidence::progress(one) == Progress::Done) {
         let message = format!("Done before: {}", plan.remembered.join(", "));
         let mut ending = Ending::new(Journey::Achieved { message }, plan.recheck);
-        ending.keeps_row = true;
+        // What the row says of a failure, or of a time out of order, is not true any more.
+        ending.keeps_row = run.has_succeeded();
         return Ok(ending);
     }
 
@@ -442,8 +455,17 @@ fn achieved(run: &mut Run, current: &[Observed], plan: &plan::Executed) -> Endin
     };
     let mut ending = Ending::new(Journey::Achieved { message }, plan.recheck);
     if let Some(cleanup) = run.adapter.cleanup {
-        let ends = current.iter().filter_map(evidence::completed_at);
-        let due = ends.map(|end| evidence::remaining(end, run.now, cleanup.after).unwrap_or(Duration::from_millis(1)));
+        let named = run.finished();
+        let due = current
+            .iter()
+            .filter(|one| manifest::runs_once(&one.reference) && evidence::progress(one) == Progress::Done)
+            .filter_map(
+                |one| match evidence::remaining(evidence::completed_at(one)?, run.now, cleanup.after) {
+                    // This reconcile could have deleted it and did not: looking again at once changes nothing.
+                    None if named.contains(&one.reference.to_string()) => None,
+                    rest => Some(rest.unwrap_or(Duration::from_millis(1))),
+                },
+            );
         ending.recheck = ending.recheck.or_in(due.min());
     }
     ending.finished = finished;
@@ -502,7 +524,7 @@ async fn postconditions(
                 message,
                 recheck_after_ms,
             }) => {
-                recheck = recheck.or_in(recheck_after_ms.map(|ms| Duration::from_millis(ms.into())));
+                recheck = recheck.or_in(recheck_after_ms.map(|ms| Duration::from_millis(ms.into()).max(ASKED_AGAIN)));
                 pending.push(message);
             }
             Said::Preconditions(_) | Said::Resources(_) | Said::Status(_) => {
@@ -781,14 +803,13 @@ async fn fleet_unreachable(
         message: message.clone(),
         after,
     };
-    if generation == 0 {
+    // A report replaces the row. Where the row is not known, what it remembers would be lost.
+    let row = row.or_else(|| input.memory.row.as_deref().cloned().map(Some));
+    let (false, Some(row)) = (generation == 0, row) else {
         return retry;
-    }
-    let row = row.map(|row| row.filter(|row| row.observed_generation == generation));
-    let after_success = match &row {
-        Some(row) => succeeded(row.as_ref()),
-        None => input.memory.available_at == Some(generation),
     };
+    let row = row.filter(|row| row.observed_generation == generation);
+    let after_success = succeeded(row.as_ref());
     let journey = Journey::Unreachable {
         reason,
         message,
@@ -796,7 +817,7 @@ async fn fleet_unreachable(
     };
     let mut conditions = journey.conditions();
     let mut data = Value::Object(Map::new());
-    if let Some(Some(row)) = row {
+    if let Some(row) = row {
         conditions.extend(
             row.conditions
                 .into_iter()

@@ -47,6 +47,8 @@ pub struct Input {
     pub subject: SubjectRef,
     /// Why it runs.
     pub trigger: Trigger,
+    /// Whether somebody asked for it by hand: a run that failed is made again.
+    pub by_hand: bool,
     /// When it begins.
     pub now: Timestamp,
     /// What this process remembers of the pair; a hint, never needed for a right answer
@@ -55,12 +57,14 @@ pub struct Input {
 }
 
 /// What a process remembers of an adapter and a subject between reconciles.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Memory {
     /// The latest generation that was read.
     pub generation: Generation,
     /// The generation at which Available=True was last reported.
     pub available_at: Option<Generation>,
+    /// Our row as it was last stored, for when it cannot be read.
+    pub row: Option<Box<crate::contract::AdapterStatus>>,
 }
 
 /// What to do next.
@@ -73,7 +77,7 @@ pub enum Step {
 }
 
 /// How a reconcile ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
     /// The report was accepted.
     Reported(Reported),
@@ -91,7 +95,7 @@ pub enum Outcome {
 }
 
 /// A reconcile whose report was accepted.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Reported {
     /// What was reported.
     pub journey: Journey,

@@ -162,7 +162,11 @@ async fn operate(run: &mut Run, executed: &mut Executed, operations: Vec<(String
                     ..target
                 };
                 executed.mentioned.push(target.clone());
+                let generation = run.facts.subject.generation;
                 let effect = match run.observed.iter().find(|one| manifest::is_same(one, &target)).cloned() {
+                    Some(newer) if newer.generation > generation => {
+                        OperationEffect::Skipped("a newer generation owns it".to_owned())
+                    }
                     Some(observed) => delete(run, &observed, propagation).await?,
                     None => OperationEffect::Absent,
                 };
@@ -249,7 +253,9 @@ async fn apply(run: &mut Run, checked: &Checked) -> Result<Applied, Stop> {
                 });
             }
             Some(one) if one.deleting => return Ok(Applied::Waits(format!("{} must be gone first", one.reference))),
-            Some(one) if one.generation == generation && one.manifest_hash == checked.hash => {
+            Some(one)
+                if one.generation == generation && one.manifest_hash == checked.hash && !is_made_again(run, &one) =>
+            {
                 return Ok(Applied::Is(if recreated {
                     OperationEffect::Recreated
                 } else {
@@ -321,6 +327,13 @@ async fn apply(run: &mut Run, checked: &Checked) -> Result<Applied, Stop> {
         message: format!("{} keeps changing while it is applied", checked.reference),
         after: Some(Duration::from_secs(1)),
     })
+}
+
+/// Whether a run failed that somebody wants again by hand.
+fn is_made_again(run: &Run, observed: &Observed) -> bool {
+    run.by_hand
+        && manifest::runs_once(&observed.reference)
+        && matches!(evidence::progress(observed), evidence::Progress::Failed(_))
 }
 
 /// Whether a run that is missing was done at this generation: never again then.

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::{
-    contract::{Condition, Draft, HttpAction, Object, Phase, PluginFault, Question, Said, Truth},
+    contract::{AdapterStatus, Condition, Draft, HttpAction, Object, Phase, PluginFault, Question, Said, Truth},
     effect::{FleetFault, Reported as Stored},
     reason::Reason,
     report::{self, Journey, Metadata, Report},
@@ -45,7 +45,7 @@ impl Run {
                 .filter(|one| !self.finished().contains(one))
                 .cloned(),
         );
-        if !finished.is_empty() && ending.journey != Journey::Finalized {
+        if !finished.is_empty() {
             memory.insert("finished".to_owned(), json!(finished));
         }
         if !self.since.is_empty() {
@@ -66,6 +66,13 @@ impl Run {
             conditions,
             data: Value::Object(data),
             metadata: self.metadata(),
+        };
+        let stored = AdapterStatus {
+            adapter: report.adapter.clone(),
+            observed_generation: generation,
+            conditions: report.conditions.clone(),
+            data: report.data.clone(),
+            last_report_time: String::new(),
         };
         let path = self.facts.subject.href.clone();
         match self.io.report(&path, report).await {
@@ -100,8 +107,8 @@ impl Run {
             }
         }
         let mut recheck = ending.recheck;
-        for action in actions {
-            if self.io.act(action).await.is_err() {
+        for (plugin, action) in actions {
+            if self.io.act(plugin, action).await.is_err() {
                 recheck = Recheck::Trouble { at_least: None };
                 break;
             }
@@ -114,6 +121,7 @@ impl Run {
             memory: Memory {
                 generation,
                 available_at,
+                row: Some(Box::new(stored)),
             },
         })
     }
@@ -148,7 +156,7 @@ impl Run {
     async fn draft(
         &mut self,
         ending: &Ending,
-        actions: &mut Vec<HttpAction>,
+        actions: &mut Vec<(String, HttpAction)>,
     ) -> Result<(Vec<Condition>, Map<String, Value>), Stop> {
         let mut conditions = ending.journey.conditions();
         if let Journey::WorkFailed { reason, message } = &ending.journey {
@@ -181,7 +189,7 @@ impl Run {
             let problem = match self.io.ask(&step.plugin, question).await {
                 Ok(answer) => match answer.said {
                     Said::Status(answer) => {
-                        actions.extend(answer.actions);
+                        actions.extend(answer.actions.into_iter().map(|one| (step.plugin.clone(), one)));
                         match answer.report {
                             Some(wanted) => report::merge(&mut conditions, &mut data, wanted).err(),
                             None => None,

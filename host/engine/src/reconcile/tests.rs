@@ -12,6 +12,7 @@
 )]
 
 mod deleting;
+mod hard_moments;
 mod journeys;
 mod objects;
 mod plugins;

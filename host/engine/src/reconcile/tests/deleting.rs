@@ -111,7 +111,6 @@ fn a_destroy_job_runs_first_and_once() {
     fetch    clusters/c-1
     statuses clusters/c-1
     observe
-    ask      lz resources
     delete   Job work/validate-c-1 foreground
     delete   Job work/destroy-c-1 foreground
     observe

@@ -144,7 +144,7 @@ fn actions_come_after_the_report_and_end_with_the_first_that_fails() {
             })
         });
     world.hook = Box::new(|effect| match effect {
-        Effect::Act(_) => {
+        Effect::Act { .. } => {
             let message = "no".to_owned();
             Some(Answer::Acted(Err(crate::effect::FleetFault::Rejected {
                 status: 500,

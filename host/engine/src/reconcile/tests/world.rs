@@ -35,6 +35,7 @@ pub(super) struct World {
     pub(super) memory: Memory,
     /// Whether a delete leaves the object with a deletion timestamp.
     pub(super) lingers: bool,
+    pub(super) by_hand: bool,
     pub(super) plugin: Asker,
     /// Answers instead of the world.
     pub(super) hook: Hook,
@@ -163,6 +164,7 @@ impl World {
             reports: Vec::new(),
             memory: Memory::default(),
             lingers: false,
+            by_hand: false,
             plugin: Box::new(|_, question| {
                 Ok(PhaseAnswer {
                     said: match question {
@@ -305,6 +307,7 @@ impl World {
                 owner,
             },
             trigger,
+            by_hand: self.by_hand,
             now: self.now,
             memory: self.memory.clone(),
         };
@@ -382,7 +385,7 @@ impl World {
                 rows.push(stored);
                 Answer::Reported(Ok(Reported::Stored))
             }
-            Effect::Act(_) => Answer::Acted(Ok(())),
+            Effect::Act { .. } => Answer::Acted(Ok(())),
         }
     }
 
@@ -471,7 +474,7 @@ fn line(effect: &Effect) -> String {
                 rows.join(" ")
             )
         }
-        Effect::Act(action) => format!("act      {} {}", action.method, action.url),
+        Effect::Act { action, .. } => format!("act      {} {}", action.method, action.url),
     }
 }
 
