@@ -147,3 +147,75 @@ async fn send(action: &HttpAction, world: &World) -> Result<(u16, String), Fleet
         Err(HttpRefusal::TooLarge) => Err(refused("the answer is too large".to_owned())),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail by panicking")]
+
+    use std::{path::Path, sync::Arc};
+
+    use super::*;
+    use crate::{
+        config::{document, host::HostLimits},
+        fleet, simulate, web,
+    };
+
+    const DOCUMENT: &str = "
+apiVersion: berth.hyperfleet.io/v1alpha1
+kind: Adapter
+metadata: {name: two}
+spec:
+  subjects: [Cluster]
+  namespace: work
+  permits: [{apiVersion: batch/v1, kind: Job}]
+  plugins:
+    poor: {source: 'file:poor.wasm'}
+    rich:
+      source: 'file:rich.wasm'
+      grants: {actions: [{methods: [DELETE], url: '/api/hyperfleet/v1/clusters/*'}]}
+  preconditions: [{plugin: poor}]
+  status: {plugin: rich}
+";
+
+    async fn act_as(plugin: &str) -> Result<(), FleetFault> {
+        let caps = HostLimits::default_caps();
+        let loaded = document::parse(Path::new("two.yaml"), DOCUMENT, &caps)
+            .strict()
+            .unwrap();
+        let adapter = &loaded[0].adapter;
+        let clock = Arc::new(fleet::SystemClock::new());
+        let simulation = simulate::fleet::Simulation::new(simulate::fleet::FleetState::new(&["two"], &[]), clock);
+        let created = simulation.with(|state, now| {
+            let spec = serde_json::json!({});
+            state.create(now, simulate::fleet::Kind::Cluster, None, "victim", &spec)
+        });
+        let href = created.expect("the API creates it")["href"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        let settings = fleet::Settings::new("http://127.0.0.1:1".parse().unwrap());
+        let world = World {
+            fleet: Arc::new(simulate::fleet::InMemory::new(&simulation, &settings).unwrap()),
+            cluster: Arc::new(simulate::cluster::Kubernetes::new(simulate::cluster::SystemClock)),
+            web: Arc::new(web::Client::new().unwrap()),
+        };
+        let action = HttpAction {
+            name: "remove".into(),
+            method: "DELETE".into(),
+            url: href,
+            headers: Vec::new(),
+            body: None,
+        };
+        act(adapter, Some(&Substitutions::default()), plugin, &action, &world).await
+    }
+
+    #[tokio::test]
+    async fn an_action_needs_a_grant_of_the_plugin_that_asked_for_it() {
+        assert_eq!(act_as("rich").await, Ok(()));
+        let refused = act_as("poor").await;
+        assert!(
+            matches!(refused, Err(FleetFault::Rejected { status: 403, .. })),
+            "{refused:?}"
+        );
+    }
+}
