@@ -15,8 +15,8 @@ use super::{
     Input, Outcome, Recheck,
     evidence::{self, Progress},
     io::Io,
-    live::{Ending, Run, Stop},
     plan,
+    run::{Ending, Run, Stop},
 };
 
 /// How soon deletion is looked at again when no watch tells.

@@ -15,7 +15,9 @@ mod evidence;
 mod io;
 mod live;
 mod plan;
+mod run;
 mod say;
+mod start;
 
 use std::{
     future::Future,
@@ -149,7 +151,7 @@ impl Reconcile {
     #[must_use]
     pub fn new(input: Input) -> Self {
         let io = Io::default();
-        let work = Box::pin(live::reconcile(io.clone(), input));
+        let work = Box::pin(start::reconcile(io.clone(), input));
         Self { io, work }
     }
 

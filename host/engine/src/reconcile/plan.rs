@@ -15,7 +15,7 @@ use crate::{
 
 use super::{
     Recheck, evidence,
-    live::{Ending, Run, Stop, creation_failed},
+    run::{Ending, Run, Stop, creation_failed},
 };
 
 /// How often a plugin may say `more`.

@@ -11,7 +11,7 @@ use crate::{
 
 use super::{
     Input, Memory, Outcome, Recheck, Reported, deletion, evidence,
-    live::{Ending, Run, Stop},
+    run::{Ending, Run, Stop},
 };
 
 impl Run {

@@ -1,0 +1,212 @@
+//! Where a reconcile begins: the subject, its statuses, its owner, and what is told where the
+//! HyperFleet API does not answer.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde_json::{Map, Value, json};
+
+use crate::{
+    contract::{AdapterStatus, Facts, Owner},
+    effect::FleetFault,
+    reason::Reason,
+    report::{Journey, Report},
+    subject::{Generation, Subject},
+};
+
+use super::{
+    Input, Memory, Outcome, Recheck, Reported, deletion,
+    io::Io,
+    live::live,
+    run::{Run, Stop, microseconds, succeeded},
+};
+
+/// Runs one reconcile to its end.
+pub(super) async fn reconcile(io: Io, input: Input) -> Outcome {
+    let path = input.subject.href.clone();
+    let subject = match io.fetch(&path).await {
+        Ok(document) => match Subject::from_document(document, &path) {
+            Ok(subject) if subject.key != input.subject.key => {
+                return Outcome::Retry {
+                    reason: Reason::FleetApiMisconfigured,
+                    message: format!("GET {path} gave {}, not {}", subject.key, input.subject.key),
+                    after: None,
+                };
+            }
+            Ok(subject) => subject,
+            Err(problem) => {
+                return Outcome::Retry {
+                    reason: Reason::FleetApiMisconfigured,
+                    message: format!("GET {path}: {problem}"),
+                    after: None,
+                };
+            }
+        },
+        Err(FleetFault::Gone) => return deletion::vanished(io, &input).await,
+        Err(fault) => {
+            let row = io
+                .statuses(&path)
+                .await
+                .ok()
+                .map(|rows| own_row(&rows, &input.adapter.name));
+            let generation = input.subject.generation.max(input.memory.generation);
+            return fleet_unreachable(io, &input, &path, generation, row, &fault).await;
+        }
+    };
+    let statuses = match io.statuses(&subject.href).await {
+        Ok(statuses) => statuses,
+        Err(FleetFault::Gone) => return deletion::vanished(io, &input).await,
+        Err(fault) => return fleet_unreachable(io, &input, &path, subject.generation, None, &fault).await,
+    };
+    let owner = match owner(&io, &subject).await {
+        Ok(owner) => owner,
+        Err(fault) => {
+            let row = Some(own_row(&statuses, &input.adapter.name));
+            return fleet_unreachable(io, &input, &path, subject.generation, row, &fault).await;
+        }
+    };
+    let row = own_row(&statuses, &input.adapter.name).filter(|row| row.observed_generation == subject.generation);
+    let since = row
+        .as_ref()
+        .and_then(|row| row.data.pointer("/berth/since")?.as_object())
+        .map(|since| {
+            since
+                .iter()
+                .filter_map(|(key, time)| Some((key.clone(), time.as_str()?.to_owned())))
+                .collect()
+        })
+        .unwrap_or_default();
+    let deleting = subject.deleting;
+    let mut run = Run {
+        facts: Facts {
+            adapter: input.adapter.name.clone(),
+            trigger: input.trigger.clone(),
+            subject,
+            owner,
+            statuses,
+            carry: Value::Null,
+            now: microseconds(input.now),
+        },
+        io,
+        adapter: Arc::clone(&input.adapter),
+        now: input.now,
+        by_hand: input.by_hand,
+        row,
+        observed: Vec::new(),
+        found: Vec::new(),
+        operations: Vec::new(),
+        carries: BTreeMap::new(),
+        since,
+        grace_ends: None,
+    };
+    let ending = if deleting {
+        deletion::run(&mut run).await
+    } else {
+        live(&mut run).await
+    };
+    match ending {
+        Ok(ending) => run.tell(ending, &input).await,
+        Err(Stop::Ends(ending)) => run.tell(*ending, &input).await,
+        Err(Stop::Retry { reason, message, after }) => Outcome::Retry { reason, message, after },
+    }
+}
+
+fn own_row(rows: &[AdapterStatus], adapter: &str) -> Option<AdapterStatus> {
+    rows.iter().find(|row| row.adapter == adapter).cloned()
+}
+
+async fn owner(io: &Io, subject: &Subject) -> Result<Option<Owner>, FleetFault> {
+    let Some(reference) = subject.owner.clone() else {
+        return Ok(None);
+    };
+    if reference.href.is_empty() {
+        return Ok(Some(Owner {
+            reference,
+            document: Value::Null,
+            statuses: Vec::new(),
+        }));
+    }
+    let document = match io.fetch(&reference.href).await {
+        Ok(document) => document,
+        Err(FleetFault::Gone) => {
+            return Ok(Some(Owner {
+                reference,
+                document: Value::Null,
+                statuses: Vec::new(),
+            }));
+        }
+        Err(fault) => return Err(fault),
+    };
+    let statuses = match io.statuses(&reference.href).await {
+        Ok(statuses) => statuses,
+        Err(FleetFault::Gone) => Vec::new(),
+        Err(fault) => return Err(fault),
+    };
+    Ok(Some(Owner {
+        reference,
+        document,
+        statuses,
+    }))
+}
+
+/// A6 of the HyperFleet API: told if a PUT still works, else kept.
+async fn fleet_unreachable(
+    io: Io,
+    input: &Input,
+    path: &str,
+    generation: Generation,
+    row: Option<Option<AdapterStatus>>,
+    fault: &FleetFault,
+) -> Outcome {
+    let (reason, after) = match fault {
+        FleetFault::Unreachable { retry_after, .. } => (Reason::FleetApiUnreachable, *retry_after),
+        FleetFault::Misconfigured { .. } => (Reason::FleetApiMisconfigured, None),
+        FleetFault::Gone | FleetFault::Rejected { .. } => (Reason::FleetApiUnreachable, None),
+    };
+    let message = fault.to_string();
+    let retry = Outcome::Retry {
+        reason,
+        message: message.clone(),
+        after,
+    };
+    // A report replaces the row. Where the row is not known, what it remembers would be lost.
+    let row = row.or_else(|| input.memory.row.as_deref().cloned().map(Some));
+    let (false, Some(row)) = (generation == 0, row) else {
+        return retry;
+    };
+    let row = row.filter(|row| row.observed_generation == generation);
+    let after_success = succeeded(row.as_ref());
+    let journey = Journey::Unreachable {
+        reason,
+        message,
+        after_success,
+    };
+    let mut conditions = journey.conditions();
+    let mut data = Value::Object(Map::new());
+    if let Some(row) = row {
+        conditions.extend(
+            row.conditions
+                .into_iter()
+                .filter(|kept| !matches!(kept.kind.as_str(), "Applied" | "Available" | "Health" | "Finalized")),
+        );
+        data = if row.data.is_object() { row.data } else { json!({}) };
+    }
+    let report = Report {
+        adapter: input.adapter.name.clone(),
+        observed_generation: generation,
+        conditions,
+        data,
+        metadata: crate::report::Metadata::default(),
+    };
+    match io.report(path, report).await {
+        Ok(crate::effect::Reported::Stored) => Outcome::Reported(Reported {
+            journey,
+            recheck: Recheck::Trouble { at_least: after },
+            await_namespace: None,
+            memory: Memory {
+                generation,
+                ..input.memory.clone()
+            },
+        }),
+        Ok(crate::effect::Reported::Discarded) | Err(_) => retry,
+    }
+}
