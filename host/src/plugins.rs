@@ -29,6 +29,7 @@ use crate::{
     dispatch::Live,
     driver,
     telemetry::Metrics,
+    web::chain,
     world::{Identity, Plugins, World},
 };
 
@@ -196,17 +197,6 @@ fn exported(plugin: &Plugin) -> String {
     } else {
         names.join(", ")
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 struct Asked {

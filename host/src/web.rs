@@ -75,7 +75,8 @@ impl Web for Client {
     }
 }
 
-fn chain(error: &dyn std::error::Error) -> String {
+/// An error with all its causes, in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
