@@ -31,6 +31,8 @@ pub(super) struct Kind {
     /// The name in paths.
     pub(super) plural: String,
     pub(super) namespaced: bool,
+    /// Whether somebody else says in a status how it is.
+    pub(super) has_status: bool,
 }
 
 impl Kind {
@@ -134,6 +136,13 @@ impl Kinds {
         }
     }
 
+    /// Whether a kind is known to have no status.
+    pub(super) fn is_statusless(&self, api_version: &str, kind: &str) -> bool {
+        lock(&self.known)
+            .find(api_version, kind)
+            .is_some_and(|kind| !kind.has_status)
+    }
+
     /// Forgets a group and version: the API server no longer answers as it said.
     pub(super) fn forget(&self, api_version: &str) {
         let mut known = lock(&self.known);
@@ -195,6 +204,7 @@ impl Known {
                         kind: kind.to_owned(),
                         plural: resource["resource"].as_str()?.to_owned(),
                         namespaced: resource["scope"] == "Namespaced",
+                        has_status: list(resource, "subresources").any(|one| one["subresource"] == "status"),
                     };
                     Some((kind.to_owned(), Arc::new(entry)))
                 });
@@ -251,6 +261,7 @@ mod tests {
             kind: "Job".to_owned(),
             plural: "jobs".to_owned(),
             namespaced: true,
+            has_status: true,
         };
         assert_eq!(
             known.kinds,
@@ -283,6 +294,7 @@ mod tests {
             kind: "ConfigMap".to_owned(),
             plural: "configmaps".to_owned(),
             namespaced: true,
+            has_status: true,
         };
         assert_eq!(
             kind.object(Some("a"), "../secrets/x?y"),
