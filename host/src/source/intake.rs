@@ -155,6 +155,18 @@ impl Intake {
         settle
     }
 
+    /// The broker says that it will not deliver a message any more, which nobody answered.
+    pub fn given_up(&self, id: &str, attempts: u32) {
+        let reason = "DeliveriesExhausted";
+        self.sink.set_aside(reason);
+        tracing::warn!(
+            message_id = id,
+            attempts,
+            reason,
+            "the broker gave a message up that was never answered; did its work end the host?"
+        );
+    }
+
     async fn hand_on(&self, event: Event, attempt: Option<u32>) -> Settle {
         let until = tokio::time::Instant::now() + self.policy.hold;
         loop {

@@ -18,6 +18,8 @@
 mod decode;
 pub mod http;
 mod intake;
+pub mod nats;
+pub mod pubsub;
 mod settle;
 
 use std::{error::Error, sync::Arc, time::Duration};
