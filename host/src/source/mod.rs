@@ -18,6 +18,7 @@
 mod decode;
 pub mod http;
 mod intake;
+pub mod rabbitmq;
 mod settle;
 
 use std::{error::Error, sync::Arc, time::Duration};
