@@ -20,6 +20,7 @@ pub mod http;
 mod intake;
 pub mod nats;
 pub mod pubsub;
+pub mod rabbitmq;
 mod settle;
 
 use std::{error::Error, sync::Arc, time::Duration};

@@ -11,17 +11,23 @@ mod advisory;
 mod connection;
 mod consumer;
 
-use std::{error::Error, num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    error::Error,
+    num::{NonZeroU32, NonZeroUsize},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use async_nats::jetstream::{self, AckKind, consumer::PullConsumer, message::Acker};
 use async_trait::async_trait;
 use futures::StreamExt as _;
 use tokio::{sync::Semaphore, task::JoinSet};
 use tokio_util::sync::CancellationToken;
-use url::Url;
 
 use self::connection::Connection;
-use super::{Intake, Message, Settle, Source};
+pub use super::rabbitmq::Location;
+use super::{Intake, Message, Policy, Settle, Source};
 
 /// How long the server keeps a request for messages open. A host that stops waits for it, so
 /// that no message is sent to somebody who no longer listens.
@@ -34,28 +40,30 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// What is received, and from where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// The server, such as `nats://nats:4222` or `tls://nats:4222`; without credentials.
-    pub url: Url,
+    /// The servers: `nats://` or `tls://` addresses, with commas. A user and password, or a token
+    /// in place of the user, may stand in them.
+    pub address: Location,
     /// The stream.
     pub stream: String,
     /// The durable consumer. Hosts that name the same one share its messages.
     pub consumer: String,
-    /// What of the stream is received; none for all of it. Needed to create a stream.
+    /// What of the stream a consumer that is created receives; none for all of it. A stream
+    /// that is created holds this.
     pub subject: Option<String>,
     /// Whether a stream and a consumer that are missing are created. Existing ones are used as
     /// they are.
     pub create: bool,
     /// A credentials file, as `nsc` writes it.
     pub credentials_file: Option<PathBuf>,
-    /// A file with a token, for servers that want one.
-    pub token_file: Option<PathBuf>,
     /// A file with the certificates, in PEM, of the only authorities that are trusted; none for
     /// those of the system.
     pub ca_file: Option<PathBuf>,
+    /// The files with the client's certificate and key, in PEM.
+    pub identity_files: Option<(PathBuf, PathBuf)>,
     /// The most messages that are worked on at once.
     pub max_in_flight: NonZeroUsize,
-    /// How often a consumer that is created delivers a message at most; none for no bound.
-    pub max_deliver: Option<u32>,
+    /// How often a message is delivered at most: then it is set aside. None for no bound.
+    pub max_deliver: Option<NonZeroU32>,
     /// How long a consumer that is created waits for a sign of life before it delivers a
     /// message again.
     pub ack_wait: Duration,
@@ -63,21 +71,32 @@ pub struct Settings {
 
 impl Settings {
     /// Settings for an existing stream and consumer: no credentials, the system's authorities,
-    /// 256 messages in flight.
+    /// 64 messages in flight.
     #[must_use]
-    pub fn new(url: Url, stream: String, consumer: String) -> Self {
+    pub fn new(address: Location, stream: String, consumer: String) -> Self {
         Self {
-            url,
+            address,
             stream,
             consumer,
             subject: None,
             create: false,
             credentials_file: None,
-            token_file: None,
             ca_file: None,
-            max_in_flight: NonZeroUsize::new(256).unwrap_or(NonZeroUsize::MIN),
+            identity_files: None,
+            max_in_flight: NonZeroUsize::new(64).unwrap_or(NonZeroUsize::MIN),
             max_deliver: None,
             ack_wait: Duration::from_secs(30),
+        }
+    }
+
+    /// How messages are treated. `max_bytes` is the largest event.
+    #[must_use]
+    pub fn policy(&self, max_bytes: usize) -> Policy {
+        Policy {
+            max_bytes,
+            max_attempts: self.max_deliver,
+            // The server delays.
+            hold: Duration::ZERO,
         }
     }
 }
@@ -95,10 +114,13 @@ pub enum Fault {
         /// What is wrong with it. Nothing of its content.
         problem: String,
     },
+    /// The address is none of NATS.
+    #[error("the address of NATS cannot be used: {0}")]
+    Address(String),
     /// No connection could be made.
-    #[error("cannot connect to NATS at `{address}`")]
+    #[error("cannot connect to NATS at {address}")]
     Connect {
-        /// Host and port.
+        /// Hosts and ports.
         address: String,
         /// Why.
         #[source]

@@ -86,7 +86,7 @@ fn new_consumer(settings: &Settings) -> Option<pull::Config> {
         ack_policy: AckPolicy::Explicit,
         ack_wait: settings.ack_wait,
         filter_subject: settings.subject.clone().unwrap_or_default(),
-        max_deliver: settings.max_deliver.map_or(-1, i64::from),
+        max_deliver: settings.max_deliver.map_or(-1, |most| i64::from(most.get())),
         max_ack_pending: MAX_PENDING,
         ..pull::Config::default()
     })
@@ -121,9 +121,10 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
     use super::*;
+    use crate::{source::nats::Location, world::Secret};
 
     fn settings() -> Settings {
-        Settings::new("nats://nats".parse().unwrap(), "EVENTS".to_owned(), "berth".to_owned())
+        Settings::new(Location::Text(Secret::new("nats://nats".to_owned())), "EVENTS".to_owned(), "berth".to_owned())
     }
 
     #[test]
