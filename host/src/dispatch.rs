@@ -179,6 +179,10 @@ impl Sink for Dispatcher {
     fn refused(&self, reason: &'static str) {
         tracing::info!(reason, "an event was refused");
     }
+
+    fn set_aside(&self, reason: &'static str) {
+        tracing::warn!(reason, "a message was set aside");
+    }
 }
 
 struct State {

@@ -245,6 +245,11 @@ impl Sink for Counted {
         self.metrics.event_refused("http", reason);
         tracing::info!(reason, "an event was refused");
     }
+
+    fn set_aside(&self, reason: &'static str) {
+        self.metrics.event_refused("http", reason);
+        self.metrics.event_settled(EventResult::SetAside);
+    }
 }
 
 /// Counts and logs reconciles.

@@ -27,9 +27,12 @@ fn told(text: Option<&str>, variables: &[(&str, &str)], flags: Flags<'_>) -> Str
         file,
         variables: &variables,
         flags,
+        broker: None,
     }) {
         Ok((_, shown)) => shown
             .into_iter()
+            // Brokers are many keys; those that nobody set are left out.
+            .filter(|shown| !shown.key.starts_with("sources.") || shown.origin != Origin::Default)
             .map(|shown| {
                 format!(
                     "{} = {} ({})",
