@@ -119,7 +119,7 @@ pub(super) fn read(
             let outstanding = theirs
                 .get(OUTSTANDING)
                 .filter(|(text, _)| text.parse().is_ok_and(|count: u32| count > 0));
-            put("sources.pubsub.maxOutstanding", outstanding);
+            put("sources.pubsub.maxInFlight", outstanding);
         }
     }
     Ok(ours)
