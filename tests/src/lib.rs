@@ -4,4 +4,6 @@ pub mod bench;
 pub mod cluster_contract;
 pub mod control_plane;
 pub mod fleet_contract;
+pub mod rabbitmq;
+pub mod simulated_stage;
 pub mod stage;

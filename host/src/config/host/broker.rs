@@ -199,3 +199,17 @@ impl Theirs<'_> {
         }
     }
 }
+
+/// All keys of ours that one of theirs means, for a test.
+#[cfg(test)]
+pub(super) fn meanings() -> impl Iterator<Item = &'static str> {
+    RABBITMQ.iter().chain(&PUBSUB).map(|(_, own)| *own).chain([
+        "sources.rabbitmq.prefetch",
+        "sources.rabbitmq.topic",
+        "sources.rabbitmq.subscription",
+        "sources.pubsub.topic",
+        "sources.pubsub.subscription",
+        "sources.pubsub.ackDeadline",
+        "sources.pubsub.maxInFlight",
+    ])
+}
