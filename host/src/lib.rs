@@ -7,6 +7,7 @@ pub mod demo;
 pub mod dispatch;
 pub mod driver;
 pub mod fleet;
+pub mod live;
 pub mod plugins;
 pub mod serve;
 pub mod simulate;
