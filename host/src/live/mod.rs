@@ -15,8 +15,10 @@
 //! clearly that they are not meant any more, by removing the document.
 
 mod board;
+mod check;
 mod folder;
 mod plan;
+pub mod purge;
 mod settings;
 mod sources;
 
@@ -38,6 +40,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use self::{
     board::Board,
+    check::check,
     settings::{Configuration, Read},
 };
 use self::{
