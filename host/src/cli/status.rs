@@ -107,6 +107,10 @@ mod tests {
             plugin("lz", Some(&digest), None),
             plugin("dns", None, Some("no signature is by a key that counts\nmore")),
         ];
-        insta::assert_snapshot!(lines(&plugins), @"");
+        insta::assert_snapshot!(lines(&plugins), @r"
+        ADAPTER       PLUGIN  WANTED                        LIVE                 SINCE                 SIGNED BY  NOT NEWER BECAUSE
+        landing-zone  lz      oci://registry.example/lz:1   sha256:0123456789ab  2026-01-01T00:00:00Z  platform   -
+        landing-zone  dns     oci://registry.example/dns:1  -                    -                     -          no signature is by a key that counts
+        ");
     }
 }

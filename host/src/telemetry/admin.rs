@@ -311,7 +311,12 @@ mod tests {
             ask(get("/plugins")).await,
             ask(refresh).await,
         ];
-        insta::assert_snapshot!(told.join("\n"), @r#""#);
+        insta::assert_snapshot!(told.join("\n"), @r#"
+        200 {"adapters":[{"name":"lz","state":"outdated","file":"lz.yaml","live":"1","since":null,"wanted":"2","problems":["lz.yaml:1:1: it is wrong"],"subjects":["Cluster"],"namespace":"work","serviceAccount":null,"kinds":[],"plugins":[{"adapter":"lz","plugin":"declarative","source":"embedded","live":"sha256:1","since":"2026-01-01T00:00:00Z","signedBy":["platform"],"newer":null,"why":null},{"adapter":"lz","plugin":"lz","source":"oci://r.example/lz:1","live":"sha256:1","since":"2026-01-01T00:00:00Z","signedBy":["platform"],"newer":null,"why":null}]}],"problems":["x.yaml: not YAML"]}
+        404 {"detail":"there is no adapter `dns`","reason":"AdapterUnknown","status":404,"title":"Not Found","type":"about:blank"}
+        200 {"plugins":[{"adapter":"lz","plugin":"lz","source":"oci://r.example/lz:1","live":"sha256:1","since":"2026-01-01T00:00:00Z","signedBy":["platform"],"newer":null,"why":null}]}
+        200 {"plugins":[{"adapter":"lz","plugin":"lz","source":"oci://r.example/lz:1","live":"sha256:1","since":"2026-01-01T00:00:00Z","signedBy":["platform"],"newer":null,"why":null}]}
+        "#);
         let one = ask(get("/adapters/lz")).await;
         assert!(one.starts_with(r#"200 {"name":"lz","state":"outdated""#), "{one}");
     }

@@ -575,23 +575,32 @@ mod tests {
         // Series of one metric come in any order.
         values.sort_unstable();
         insta::assert_snapshot!(values.join("\n"), @r#"
+        berth_adapter_state{adapter="lz",state="live"} 1
+        berth_adapter_state{adapter="lz",state="refused"} 1
+        berth_adapter_state{adapter="lz",state="wanted"} 1
         berth_adapters_live 2
         berth_build_info{version="1.2.3",wasmtime="48"} 1
         berth_documents_refused 1
         berth_events_received_total{source="http"} 1
         berth_events_refused_total{source="http",reason="TypeUnknown"} 1
         berth_events_settled_total{result="done"} 1
+        berth_last_reload_success{what="documents"} 0
         berth_last_report_timestamp_seconds{adapter="lz"} 1.5
         berth_plugin_call_duration_seconds_count{adapter="lz",plugin="lz",phase="status"} 2
         berth_plugin_call_duration_seconds_sum{adapter="lz",plugin="lz",phase="status"} 0.002
         berth_plugin_calls_total{adapter="lz",plugin="lz",phase="status",reason="PluginTrapped"} 1
         berth_plugin_calls_total{adapter="lz",plugin="lz",phase="status",reason="ok"} 1
+        berth_plugin_current{adapter="lz",plugin="lz"} 0
         berth_plugin_fuel_total{adapter="lz",plugin="lz",phase="status"} 7001
+        berth_plugin_live{adapter="lz",plugin="lz",source="oci://registry.example/lz:1",digest="sha256:1"} 1
         berth_queue_depth 3
         berth_reconcile_duration_seconds_count{adapter="lz",journey="A2"} 1
         berth_reconcile_duration_seconds_sum{adapter="lz",journey="A2"} 0.02
+        berth_reloads_total{what="documents",result="refused"} 1
+        berth_reloads_total{what="documents",result="success"} 1
         berth_reports_total{adapter="lz",result="failed"} 1
         berth_reports_total{adapter="lz",result="stored"} 1
+        berth_restart_needed_settings 2
         berth_trouble_total{adapter="lz",journey="A4",reason="QuotaExceeded"} 1
         berth_watch_bytes 5
         berth_watch_objects{kind="Job"} 4

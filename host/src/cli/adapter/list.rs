@@ -195,7 +195,15 @@ mod tests {
                 "x.yaml: contains no document".to_owned(),
             ],
         };
-        insta::assert_snapshot!(lines(&adapters), @"");
+        insta::assert_snapshot!(lines(&adapters), @r"
+        NAME          STATE     SINCE                 FILE
+        dns           live      2026-01-01T00:00:00Z  adapters/dns.yaml
+        landing-zone  outdated  2026-01-01T00:00:00Z  adapters/landing-zone.yaml
+
+        lz.yaml: not YAML
+
+        x.yaml: contains no document
+        ");
     }
 
     #[test]
@@ -205,6 +213,22 @@ mod tests {
             Standing::Outdated,
             &["adapters/lz.yaml:3:1: it is wrong\n  hint: mend it"],
         );
-        insta::assert_snapshot!(details(&one), @"");
+        insta::assert_snapshot!(details(&one), @r"
+        name       lz
+        state      outdated
+        since      2026-01-01T00:00:00Z
+        file       adapters/lz.yaml
+        live       0123456789ab
+        wanted     -
+        subjects   Cluster, NodePool
+        namespace  work
+        account    -
+        kind       batch/v1 Job in work
+        plugin     lz oci://registry.example/lz:1 sha256:1
+                   not newer: the registry does not answer
+
+        adapters/lz.yaml:3:1: it is wrong
+          hint: mend it
+        ");
     }
 }
