@@ -8,7 +8,7 @@ use super::stage::{Stage, document, guest, with_guest};
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bad_change_leaves_what_was_live_and_a_good_one_takes_over() {
     let stage = Stage::set(&[("a.yaml", &document("a", "one"))]).await;
-    let cluster = stage.cluster("c");
+    let cluster = stage.cluster("east-1");
     assert_eq!(stage.publish(&cluster).await, 204);
     stage.reports(&cluster, "a", "one").await;
 
@@ -18,7 +18,10 @@ async fn a_bad_change_leaves_what_was_live_and_a_good_one_takes_over() {
             "a.yaml:6:3: spec.subjekts",
         ),
         ("a: [".to_owned(), "a.yaml:1:4"),
-        (document("a", "two").replace(".subject.id", ".subjekt.id"), "a.yaml:14:"),
+        (
+            document("a", "two").replace(".subject.id", ".subjekt.id"),
+            "a.yaml:15:26: spec.resources[0].manifest.metadata.name",
+        ),
         (String::new(), "a.yaml: contains no document"),
     ] {
         stage.write("a.yaml", &bad);
@@ -75,7 +78,7 @@ async fn a_configmap_that_is_exchanged_goes_live_as_a_whole() {
     }
     stage.comes_to("a", Standing::Live).await;
     stage.comes_to("b", Standing::Live).await;
-    let cluster = stage.cluster("c");
+    let cluster = stage.cluster("east-1");
     assert_eq!(stage.publish(&cluster).await, 204);
     publish("two");
     stage.reports(&cluster, "a", "two").await;
@@ -88,7 +91,7 @@ async fn a_document_that_goes_leaves_its_objects_and_finds_them_again_when_it_co
     let documents = [("a.yaml", document("a", "one")), ("b.yaml", document("b", "one"))];
     let documents: Vec<(&str, &str)> = documents.iter().map(|(name, text)| (*name, text.as_str())).collect();
     let stage = Stage::set(&documents).await;
-    let cluster = stage.cluster("c");
+    let cluster = stage.cluster("east-1");
     assert_eq!(stage.publish(&cluster).await, 204);
     stage.reports(&cluster, "a", "one").await;
     let object = Reference {
@@ -121,7 +124,7 @@ async fn a_document_that_goes_leaves_its_objects_and_finds_them_again_when_it_co
 #[tokio::test(flavor = "multi_thread")]
 async fn events_wait_while_no_adapter_of_their_kind_is_live_yet() {
     let stage = Stage::set(&[]).await;
-    let cluster = stage.cluster("c");
+    let cluster = stage.cluster("east-1");
     assert_eq!(stage.publish(&cluster).await, 503, "there is no adapter at all");
     let nodepools = document("pools", "one").replace("[Cluster]", "[NodePool]");
     stage.write("pools.yaml", nodepools);
@@ -146,7 +149,7 @@ async fn a_name_that_is_given_twice_is_refused_and_the_first_stays() {
     stage.write("copy.yaml", document("a", "two"));
     let state = stage.comes_to("a", Standing::Outdated).await;
     assert!(state.problems.iter().any(|one| one.contains("copy.yaml")), "{state:?}");
-    let cluster = stage.cluster("c");
+    let cluster = stage.cluster("east-1");
     assert_eq!(stage.publish(&cluster).await, 204);
     stage.reports(&cluster, "a", "one").await;
     stage.remove("copy.yaml");
@@ -164,7 +167,7 @@ async fn a_plugin_file_that_is_damaged_or_traps_does_not_take_over() {
         None,
     )
     .await;
-    let cluster = stage.cluster("c");
+    let cluster = stage.cluster("east-1");
     for bad in [
         good[..good.len() / 2].to_vec(),
         b"none".to_vec(),

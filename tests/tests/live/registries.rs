@@ -80,7 +80,7 @@ async fn a_tag_that_moves_to_something_good_is_followed_and_to_something_bad_is_
     let plugin = state.plugins.iter().find(|one| one.plugin == "guest").unwrap();
     assert_eq!(plugin.live.as_deref(), Some("sha256:1"));
     assert_eq!(plugin.signed_by, ["platform"]);
-    let cluster = stage.cluster("c");
+    let cluster = stage.cluster("east-1");
     assert_eq!(stage.publish(&cluster).await, 204);
 
     // By itself, as time goes by.

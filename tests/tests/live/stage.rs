@@ -2,7 +2,7 @@
 
 use std::{
     os::unix::fs::symlink,
-    sync::Arc,
+    sync::{Arc, LazyLock},
     time::{Duration, Instant},
 };
 
@@ -11,6 +11,7 @@ use berth::{
     dispatch::{Deaf, Listener},
     fleet::{self, SystemClock},
     live::Following,
+    plugins::DECLARATIVE,
     serve::{Beginning, Host, Parts},
     simulate::{
         cluster::{Kubernetes, Rule, SystemClock as ClusterClock},
@@ -25,9 +26,13 @@ use berth::{
     world::{Artifacts, World},
 };
 use berth_engine::adapter::Limits;
+use berth_runtime::Plugin;
 use berth_tests::stage::{Row, client, quick, sandbox};
 use jiff::Timestamp;
 use serde_json::{Value, json};
+
+/// Keeps the plugin of all documents compiled.
+static COMPILED: LazyLock<Arc<Plugin>> = LazyLock::new(|| sandbox().load(DECLARATIVE).unwrap());
 
 /// How long any one condition is waited for.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(45);
@@ -119,6 +124,9 @@ impl Stage {
         listener: Arc<dyn Listener>,
         artifacts: Option<Arc<dyn Artifacts>>,
     ) -> Self {
+        tokio::task::spawn_blocking(|| LazyLock::force(&COMPILED))
+            .await
+            .unwrap();
         let folder = tempfile::tempdir().unwrap();
         for (name, text) in documents {
             std::fs::write(folder.path().join(name), text).unwrap();
