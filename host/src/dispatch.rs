@@ -7,9 +7,16 @@
 //! # Guarantees
 //! - An event is settled once every adapter that it concerns has reported.
 //! - When the host stops, running reconciles end and waiting events are given back.
+//! - A reconcile sees one document with its plugins, from its begin to its end.
+//! - Nothing is kept of an adapter that was removed.
+//!
+//! An adapter that is removed leaves its events to the others: what only it was still to
+//! report on is done, since nobody is left whom it concerns. To give such an event back would
+//! not help, as it would be acknowledged at its next delivery; and where the adapter lives on
+//! in another host, that host gets its own copy. A document that is refused is not removed.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -40,6 +47,9 @@ use crate::{
     source::{Settled, Sink},
     world::{Change, Plugins, World},
 };
+
+/// When an event comes again whose adapter is not live yet.
+const NOT_YET: Duration = Duration::from_secs(5);
 
 /// An adapter that is live: its document and its plugins, swapped as one.
 #[derive(Clone)]
@@ -90,7 +100,11 @@ pub struct Dispatcher {
 enum Command {
     Event(Box<Event>, Scope, oneshot::Sender<Settled>),
     Change(Change),
-    Adapters(Vec<Live>),
+    Adapters {
+        live: Vec<Live>,
+        awaited: BTreeSet<String>,
+    },
+    Concurrency(usize),
     Retry {
         adapter: String,
         subject: SubjectKey,
@@ -131,8 +145,16 @@ impl Dispatcher {
 
     /// Replaces the live adapters. Reconciles under way end with what they began with; those
     /// of a new or changed document run again for every subject known.
-    pub fn set_adapters(&self, adapters: Vec<Live>) {
-        self.send(Command::Adapters(adapters));
+    ///
+    /// `awaited` are kinds of subjects of which an adapter is wanted that is not live yet: their
+    /// events are given back rather than acknowledged while no other adapter takes them.
+    pub fn set_adapters(&self, live: Vec<Live>, awaited: BTreeSet<String>) {
+        self.send(Command::Adapters { live, awaited });
+    }
+
+    /// Changes how many reconciles run at a time. Those under way go on.
+    pub fn set_concurrency(&self, concurrency: usize) {
+        self.send(Command::Concurrency(concurrency));
     }
 
     /// Takes an event for the adapters of `scope`, and answers when it is settled.
@@ -198,6 +220,8 @@ struct State {
     settings: Settings,
     queue: Queue<u64>,
     adapters: BTreeMap<String, Live>,
+    /// Kinds of subjects whose adapter is not live yet.
+    awaited: BTreeSet<String>,
     pending: HashMap<u64, Pending>,
     fetches: Fetches,
     next_ticket: u64,
@@ -212,6 +236,7 @@ async fn run(settings: Settings, mut commands: mpsc::UnboundedReceiver<Command>,
         settings,
         queue,
         adapters: BTreeMap::new(),
+        awaited: BTreeSet::new(),
         pending: HashMap::new(),
         fetches: Fetches::default(),
         next_ticket: 0,
@@ -271,19 +296,8 @@ impl State {
                     tracing::debug!(adapter = change.adapter, object = %change.object, "an object of no adapter here changed");
                 }
             }
-            Command::Adapters(adapters) => {
-                let before = std::mem::take(&mut self.adapters);
-                for live in adapters {
-                    let name = live.adapter.name.clone();
-                    let same = before
-                        .get(&name)
-                        .is_some_and(|old| Arc::ptr_eq(&old.plugins, &live.plugins));
-                    self.adapters.insert(name.clone(), live);
-                    if !same {
-                        self.queue.rouse(&name, None);
-                    }
-                }
-            }
+            Command::Adapters { live, awaited } => self.take_adapters(live, awaited),
+            Command::Concurrency(concurrency) => self.settings.concurrency = concurrency,
             Command::Retry {
                 adapter,
                 subject,
@@ -301,6 +315,33 @@ impl State {
         }
     }
 
+    fn take_adapters(&mut self, adapters: Vec<Live>, awaited: BTreeSet<String>) {
+        let mut before = std::mem::take(&mut self.adapters);
+        self.awaited = awaited;
+        for live in adapters {
+            let name = live.adapter.name.clone();
+            let same = before
+                .remove(&name)
+                .is_some_and(|old| Arc::ptr_eq(&old.plugins, &live.plugins));
+            self.adapters.insert(name.clone(), live);
+            if !same {
+                self.queue.rouse(&name, None);
+            }
+        }
+        for removed in before.into_keys() {
+            let tickets = self.queue.forget(&removed);
+            if !tickets.is_empty() {
+                let events = tickets.len();
+                tracing::info!(
+                    adapter = removed,
+                    events,
+                    "events waited for an adapter that was removed; they are left to the other adapters"
+                );
+            }
+            self.settle(tickets, None);
+        }
+    }
+
     fn take_event(&mut self, event: Event, scope: &Scope, answer: oneshot::Sender<Settled>) {
         let concerned: Vec<String> = self
             .adapters
@@ -308,6 +349,12 @@ impl State {
             .filter(|live| live.adapter.subjects.contains(&event.subject.key.kind) && scope.includes(&live.adapter))
             .map(|live| live.adapter.name.clone())
             .collect();
+        let kind = &event.subject.key.kind;
+        if concerned.is_empty() && (self.adapters.is_empty() || self.awaited.contains(kind)) {
+            tracing::info!(event = event.id, subject = %event.subject.key, "the adapter of this kind is not live yet");
+            let _ = answer.send(Settled::Retry { after: NOT_YET });
+            return;
+        }
         if concerned.is_empty() {
             tracing::info!(event = event.id, subject = %event.subject.key, "no adapter takes care of this kind");
             let _ = answer.send(Settled::Done);
@@ -335,7 +382,7 @@ impl State {
             let now = (self.settings.clock)();
             let Some(job) = self.queue.pop(now) else { break };
             let Some(live) = self.adapters.get(&job.pair.adapter).cloned() else {
-                // The adapter was removed while this waited.
+                // What is known of an adapter goes with it, so this does not happen.
                 let ended = self.queue.finish(now, &job.pair, &Outcome::Gone, 0.5);
                 self.settle_ended(ended);
                 continue;

@@ -9,6 +9,7 @@ pub mod driver;
 pub mod fleet;
 pub mod intake;
 pub mod lease;
+pub mod live;
 pub mod plugins;
 pub mod serve;
 pub mod shared_fetch;

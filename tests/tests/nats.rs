@@ -1,9 +1,5 @@
 //! Events from a real NATS server.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a failed unwrap fails the test"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failed unwrap fails the test")]
 
 use std::{num::NonZeroU32, num::NonZeroUsize, sync::Arc, time::Duration};
 
@@ -177,7 +173,10 @@ async fn nothing_is_lost_when_the_server_dies_and_comes_back() {
     let mut subjects = sink.subjects();
     subjects.sort();
     subjects.dedup();
-    let expected: Vec<_> = (0..10).map(|number| format!("c{number}")).chain(["late".to_owned()]).collect();
+    let expected: Vec<_> = (0..10)
+        .map(|number| format!("c{number}"))
+        .chain(["late".to_owned()])
+        .collect();
     assert_eq!(subjects, expected);
     assert_eq!(sink.aside(), [""; 0]);
 }

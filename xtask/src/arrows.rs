@@ -13,13 +13,14 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 /// Files and folders of `host/src` that put rooms together.
-const JOINERS: [&str; 10] = [
+const JOINERS: [&str; 11] = [
     "cli",
     "demo",
     "dispatch",
     "driver",
     "intake",
     "lib",
+    "live",
     "main",
     "plugins",
     "serve",

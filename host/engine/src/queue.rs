@@ -111,6 +111,8 @@ struct Entry<T> {
     /// Whether what waits is a change that waits for its time, since there were so many.
     held: bool,
     by_hand: bool,
+    /// Whether its adapter was removed while it ran.
+    forgotten: bool,
 }
 
 /// So many changes in a row are run at once. More are most likely our own doing: a plan that is
@@ -171,7 +173,10 @@ impl<T> Queue<T> {
             ended: Timestamp::MIN,
             held: false,
             by_hand: false,
+            forgotten: false,
         });
+        // Whose adapter is back is known again.
+        entry.forgotten = false;
         if subject.generation >= entry.subject.generation {
             let owner = subject.owner.clone().or(entry.subject.owner.take());
             entry.subject = SubjectRef { owner, ..subject };
@@ -277,7 +282,7 @@ impl<T> Queue<T> {
             self.timers.entry(due).or_default().push(pair.clone());
         } else if entry.waiting.is_some() {
             self.make_ready(pair);
-        } else if is_gone {
+        } else if is_gone || entry.forgotten {
             self.entries.remove(pair);
         } else if let Some(wait) = wait {
             let due = now.checked_add(jiff::SignedDuration::try_from(wait).unwrap_or(jiff::SignedDuration::MAX));
@@ -309,6 +314,31 @@ impl<T> Queue<T> {
         for (pair, subject) in pairs {
             self.push(&pair.adapter, subject, Trigger::Timer, None);
         }
+    }
+
+    /// Forgets all that is known of an adapter: it was removed. Gives back the tickets of what
+    /// waits; what runs ends as it began, and is forgotten then.
+    pub fn forget(&mut self, adapter: &str) -> Vec<T> {
+        let mut tickets = Vec::new();
+        let (ready, timers) = (&mut self.ready, &mut self.timers);
+        ready.remove(adapter);
+        self.turns.retain(|turn| turn != adapter);
+        self.entries.retain(|pair, entry| {
+            if pair.adapter != adapter {
+                return true;
+            }
+            if let Some(due) = entry.due.take() {
+                forget_timer(timers, due, pair);
+            }
+            entry.waiting = None;
+            entry.held = false;
+            entry.by_hand = false;
+            entry.forgotten = true;
+            entry.memory = Memory::default();
+            tickets.append(&mut entry.tickets);
+            entry.running.is_some()
+        });
+        tickets
     }
 
     /// Runs a pair by hand. False if nothing is known of it.
@@ -597,6 +627,49 @@ mod tests {
             Settled::Done(vec![1])
         );
         assert_eq!(queue.subject(&job.pair), None);
+    }
+
+    #[test]
+    fn nothing_is_kept_of_an_adapter_that_was_removed() {
+        let mut queue = Queue::new(Rhythms::default());
+        queue.push("lz", subject("runs", 1), event("one"), Some(1));
+        queue.push("lz", subject("due", 1), event("two"), Some(2));
+        let running = queue.pop(at(0)).unwrap();
+        let timed = queue.pop(at(0)).unwrap();
+        let later = reported(Recheck::In(Duration::from_secs(5)));
+        queue.finish(at(0), &timed.pair, &later, 0.5);
+        queue.push("lz", subject("waits", 1), event("three"), Some(3));
+        queue.push("lz", running.subject.clone(), event("four"), Some(4));
+        queue.push("dns", subject("waits", 1), event("three"), Some(5));
+
+        let mut given_back = queue.forget("lz");
+        given_back.sort_unstable();
+        assert_eq!(given_back, [3, 4]);
+        assert_eq!(queue.next_due(), None);
+        assert_eq!(
+            queue.finish(at(1), &running.pair, &later, 0.5),
+            Settled::Done(vec![1]),
+            "what ran ends as it began"
+        );
+        assert_eq!(queue.next_due(), None);
+        assert_eq!(queue.entries.len(), 1);
+        assert_eq!(queue.pop(at(100)).unwrap().pair.adapter, "dns");
+        assert_eq!(queue.pop(at(100)), None);
+    }
+
+    #[test]
+    fn an_adapter_that_comes_back_while_its_old_run_ends_is_remembered() {
+        let mut queue = Queue::new(Rhythms::default());
+        queue.push("lz", subject("c", 1), event("one"), Some(1));
+        let running = queue.pop(at(0)).unwrap();
+        queue.forget("lz");
+        queue.push("lz", subject("c", 2), event("two"), Some(2));
+        let later = reported(Recheck::In(Duration::from_secs(5)));
+        queue.finish(at(0), &running.pair, &later, 0.5);
+        let again = queue.pop(at(0)).unwrap();
+        assert_eq!(again.subject.generation, 2);
+        assert_eq!(queue.finish(at(0), &again.pair, &later, 0.5), Settled::Done(vec![2]));
+        assert_eq!(queue.next_due(), Some(at(5)));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! terminal; an error is printed once, with its causes and what to do about it.
 
 mod adapter;
+mod admin;
 mod completion;
 mod config;
 mod demo;
@@ -13,6 +14,7 @@ mod reasons;
 mod retry;
 mod serve;
 mod settings;
+mod status;
 
 use std::process::ExitCode;
 
@@ -29,6 +31,7 @@ Examples:
   berth demo                                    See every journey, without a cluster
   berth serve --config berth.yaml               Take care of clusters and nodepools
   berth adapter check adapters/                 Check the documents of a folder
+  berth adapter list                            See what is live in a running host, and what is not
   berth config show --config berth.yaml         Show every setting and where it comes from
   berth retry Cluster/0198 --adapter dns        Run one adapter again for one cluster
 

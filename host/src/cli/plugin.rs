@@ -16,6 +16,8 @@ use super::{Failure, print};
 pub(super) enum PluginCommand {
     /// Makes a plugin of a core WebAssembly module and prints its digest.
     Build(BuildArgs),
+    /// Shows the plugins of a running host: what is wanted, what is live, why nothing newer is.
+    Status(super::status::StatusArgs),
 }
 
 const AFTER_HELP: &str = "\
@@ -46,6 +48,7 @@ pub(super) struct BuildArgs {
 pub(super) fn run(command: PluginCommand) -> Result<ExitCode, Failure> {
     match command {
         PluginCommand::Build(args) => build(&args),
+        PluginCommand::Status(args) => super::status::run(&args),
     }
 }
 

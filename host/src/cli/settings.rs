@@ -59,11 +59,7 @@ impl SettingsArgs {
             .filter(|(name, _)| name.starts_with("BERTH_") || is_broker_variable(name))
             .collect();
         let flags = self.flags();
-        let file = match &self.config {
-            Some(file) => Some(file.as_path()),
-            None => Some(Path::new(DEFAULT_FILE)).filter(|file| file.exists()),
-        };
-        let text = match file {
+        let text = match self.file() {
             Some(file) => {
                 let text = std::fs::read_to_string(file)
                     .with_context(|| format!("cannot read the configuration `{}`", file.display()))?;
@@ -79,6 +75,14 @@ impl SettingsArgs {
             flags: &flags,
             broker: broker.as_ref().map(|(file, text)| (file.as_path(), text.as_str())),
         })?)
+    }
+
+    /// The configuration file, if there is one.
+    pub(super) fn file(&self) -> Option<&Path> {
+        match &self.config {
+            Some(file) => Some(file.as_path()),
+            None => Some(Path::new(DEFAULT_FILE)).filter(|file| file.exists()),
+        }
     }
 
     fn flags(&self) -> Vec<(&'static str, &'static str, String)> {

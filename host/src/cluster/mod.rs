@@ -33,6 +33,7 @@ use berth_engine::{
     contract::{Propagation, Query, Reference, Selector},
     diagnose::diagnose,
     effect::{Apply, ClusterCause, ClusterFault, Delete, Deleted, Expect, KindScope, Observed, Ownership},
+    manifest::LABEL_ADAPTER,
     subject::{SubjectKey, SubjectRef},
 };
 use http::Method;
@@ -374,6 +375,28 @@ impl Cluster for Kubernetes {
                 self.watch_refusals(namespace);
             }
         }
+    }
+
+    async fn owned(&self, adapter: &str, kinds: &[KindScope]) -> Result<Vec<Observed>, ClusterFault> {
+        let shared = &self.shared;
+        let selector = format!("{LABEL_ADAPTER}={adapter}");
+        let mut found: Vec<Observed> = Vec::new();
+        for scope in kinds {
+            let refused = |refusal: Refusal| refusal.about_kind(&scope.kind);
+            let kind = shared
+                .kinds
+                .find(&shared.wire, &scope.api_version, &scope.kind, Doubt::Ask)
+                .await
+                .map_err(refused)?;
+            let Some(kind) = kind else { continue };
+            let (items, _) = watch::list(&shared.wire, &kind, scope.namespace.as_deref(), &selector)
+                .await
+                .map_err(refused)?;
+            found.extend(items.into_iter().filter(|item| is_ours(item)).map(observed));
+        }
+        let mut seen = std::collections::HashSet::new();
+        found.retain(|one| seen.insert(one.uid.clone()));
+        Ok(found)
     }
 
     async fn await_namespace(&self, namespace: &str, adapter: &str, subject: &SubjectRef) {

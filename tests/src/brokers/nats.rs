@@ -161,7 +161,9 @@ fn starts(log: &Path) -> usize {
 fn binary() -> PathBuf {
     let tools = match std::env::var_os("BERTH_TOOLS") {
         Some(folder) => PathBuf::from(folder),
-        None => std::env::home_dir().expect("a home directory").join(".cache/berth/tools"),
+        None => std::env::home_dir()
+            .expect("a home directory")
+            .join(".cache/berth/tools"),
     };
     let binary = tools.join("nats-v2.12.4/nats-server");
     assert!(

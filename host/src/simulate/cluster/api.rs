@@ -277,6 +277,21 @@ impl Model {
         found
     }
 
+    /// What an adapter owns for all subjects, without a diagnosis.
+    pub(super) fn owned(&self, adapter: &str, kinds: &[KindScope]) -> Vec<Observed> {
+        let mut found: Vec<Observed> = Vec::new();
+        for document in kinds.iter().flat_map(|scope| self.listed(scope)) {
+            let ours = has_label(document, LABEL_ADAPTER, adapter) && !document::is_controlled(document);
+            if ours && !found.iter().any(|other| other.uid == document::uid(document)) {
+                found.push(Observed {
+                    diagnosis: None,
+                    ..self.observed(document)
+                });
+            }
+        }
+        found
+    }
+
     fn listed<'a>(&'a self, scope: &'a KindScope) -> impl Iterator<Item = &'a Value> {
         let group = super::kinds::group(&scope.api_version);
         let known = self.kinds.get(&scope.api_version, &scope.kind);

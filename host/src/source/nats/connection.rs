@@ -33,12 +33,10 @@ impl Connection {
             Location::Text(text) => Address::parse(text.reveal())?,
             Location::File(file) => Address::parse(read("address", file).await?.trim())?,
         };
-        let options = options(settings, &address)
-            .await?
-            .event_callback(move |event| {
-                let (told, intake) = (Arc::clone(&told), Arc::clone(&intake));
-                async move { hear(&event, &told, &intake) }
-            });
+        let options = options(settings, &address).await?.event_callback(move |event| {
+            let (told, intake) = (Arc::clone(&told), Arc::clone(&intake));
+            async move { hear(&event, &told, &intake) }
+        });
         let client = options
             .connect(address.servers.as_slice())
             .await
@@ -181,7 +179,9 @@ fn decoded(text: &str) -> Result<String, Fault> {
             continue;
         }
         let digits = [bytes.next(), bytes.next()].map(|digit| digit.and_then(|digit| char::from(digit).to_digit(16)));
-        let [Some(high), Some(low)] = digits else { return Err(unreadable()) };
+        let [Some(high), Some(low)] = digits else {
+            return Err(unreadable());
+        };
         plain.push(u8::try_from(high * 16 + low).map_err(|_| unreadable())?);
     }
     String::from_utf8(plain).map_err(|_| unreadable())
@@ -225,14 +225,24 @@ mod tests {
         assert!(parsed.tls, "one of them wants it");
         assert!(parsed.login == Some(Login::User("me".to_owned(), "p@ss".to_owned())));
         let parsed = Address::parse("nats://s3cret@[::1]").ok().unwrap();
-        assert_eq!((parsed.servers, parsed.tls), (vec!["nats://[::1]:4222".to_owned()], false));
+        assert_eq!(
+            (parsed.servers, parsed.tls),
+            (vec!["nats://[::1]:4222".to_owned()], false)
+        );
         assert!(parsed.login == Some(Login::Token("s3cret".to_owned())));
     }
 
     #[test]
     fn an_address_that_is_none_is_refused_without_repeating_it() {
-        for wrong in ["http://me:hunter2@nats", "me:hunter2@nats", "nats://me:hunter2%zz@nats", "nats://one,,hunter2"] {
-            let Err(refused) = Address::parse(wrong) else { panic!("{wrong} is taken") };
+        for wrong in [
+            "http://me:hunter2@nats",
+            "me:hunter2@nats",
+            "nats://me:hunter2%zz@nats",
+            "nats://one,,hunter2",
+        ] {
+            let Err(refused) = Address::parse(wrong) else {
+                panic!("{wrong} is taken")
+            };
             assert!(!refused.to_string().contains("hunter2"), "{refused}");
         }
     }
