@@ -76,6 +76,9 @@ pub struct Deaf;
 
 impl Listener for Deaf {}
 
+/// Whether watches and timers of a subject are this host's to work on.
+pub type Owns = Arc<dyn Fn(&SubjectKey) -> bool + Send + Sync>;
+
 /// What a dispatcher needs.
 pub struct Settings {
     /// The two APIs.
@@ -88,6 +91,9 @@ pub struct Settings {
     pub concurrency: usize,
     /// How fast retries come.
     pub rhythms: Rhythms,
+    /// What is left to other hosts; none where there are no others. Events are never left: who
+    /// received one settles it.
+    pub owns: Option<Owns>,
 }
 
 /// A handle to the running dispatcher; clones share it.
@@ -289,7 +295,9 @@ impl State {
         match command {
             Command::Event(event, scope, answer) => self.take_event(*event, &scope, answer),
             Command::Change(change) => {
-                if self.adapters.contains_key(&change.adapter) {
+                if !self.owns(&change.subject.key) {
+                    tracing::debug!(subject = %change.subject.key, "a change is left to the host whose subject it is");
+                } else if self.adapters.contains_key(&change.adapter) {
                     self.queue
                         .push(&change.adapter, change.subject, Trigger::Change(change.object), None);
                 } else {
@@ -313,6 +321,10 @@ impl State {
             }
             Command::Stop => {}
         }
+    }
+
+    fn owns(&self, subject: &SubjectKey) -> bool {
+        self.settings.owns.as_ref().is_none_or(|owns| owns(subject))
     }
 
     fn take_adapters(&mut self, adapters: Vec<Live>, awaited: BTreeSet<String>) {
@@ -387,6 +399,13 @@ impl State {
                 self.settle_ended(ended);
                 continue;
             };
+            if job.trigger == Trigger::Timer && !job.by_hand && !self.owns(&job.pair.subject) {
+                // Its host has timers of its own, since it sees the objects; what waits here is given back.
+                let (Ended::Done(tickets) | Ended::Retry(tickets, _)) =
+                    self.queue.finish(now, &job.pair, &Outcome::Gone, 0.5);
+                self.settle(tickets, Some(Duration::from_secs(1)));
+                continue;
+            }
             let was_available = job.memory.available_at.is_some_and(|at| at >= job.subject.generation);
             let input = Input {
                 adapter: Arc::clone(&live.adapter),

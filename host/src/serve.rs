@@ -28,6 +28,7 @@ use tokio::{
     sync::{mpsc, oneshot, watch},
     task::JoinHandle,
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     cluster,
@@ -38,6 +39,7 @@ use crate::{
     dispatch::{self, Dispatcher, Listener},
     fleet,
     intake::{Counted, Scope, Sources},
+    lease,
     live::{self, Board, Configuration, Following, Keeper, Refreshed},
     plugins::Loader,
     source,
@@ -97,6 +99,8 @@ pub struct Parts {
     pub concurrency: usize,
     /// How fast retries come.
     pub rhythms: Rhythms,
+    /// What is left to other hosts; none where there are no others.
+    pub owns: Option<dispatch::Owns>,
     /// Who else is told how reconciles go.
     pub listener: Arc<dyn Listener>,
 }
@@ -135,6 +139,7 @@ impl Host {
             listener: Arc::new(told),
             concurrency: parts.concurrency,
             rhythms: parts.rhythms,
+            owns: parts.owns,
         });
         let mut tasks = Vec::new();
         if let Some(mut changes) = parts.world.cluster.changes() {
@@ -463,6 +468,11 @@ pub async fn run(settings: config::host::Settings, configuration: Configuration)
         cluster: Arc::clone(&cluster) as Arc<dyn crate::world::Cluster>,
         web: Arc::new(web),
     };
+    let leases = CancellationToken::new();
+    let sharing = settings
+        .leases
+        .as_ref()
+        .map(|leases_of| share(&cluster, leases_of, leases.clone()));
     let parts = Parts {
         world,
         runtime,
@@ -470,6 +480,10 @@ pub async fn run(settings: config::host::Settings, configuration: Configuration)
         clock: Arc::new(Timestamp::now),
         concurrency: settings.limits.concurrency.get(),
         rhythms: Rhythms::default(),
+        owns: sharing.as_ref().map(|sharing| {
+            let shards = Arc::clone(&sharing.shards);
+            Arc::new(move |subject: &SubjectKey| shards.owns(subject)) as dispatch::Owns
+        }),
         listener: Arc::new(dispatch::Deaf),
     };
     let beginning = Beginning {
@@ -504,6 +518,10 @@ pub async fn run(settings: config::host::Settings, configuration: Configuration)
     tracing::info!("berth stops");
     gauge.abort();
     host.stop().await;
+    leases.cancel();
+    if let Some(sharing) = sharing {
+        sharing.end().await;
+    }
     // Both end by the stop, as what they served is done. A caller that sends nothing more does not keep the host.
     if tokio::time::timeout(GOODBYE, futures::future::join(source, admin))
         .await
@@ -527,6 +545,49 @@ pub fn runtime(cache: Option<&std::path::Path>) -> Result<Arc<Runtime>> {
         ..berth_runtime::Settings::default()
     };
     Ok(Arc::new(Runtime::new(&settings).context("cannot prepare the sandbox")?))
+}
+
+/// The share of the work that is this host's.
+struct Sharing {
+    shards: Arc<lease::Shards>,
+    /// Renews leases.
+    holding: JoinHandle<()>,
+    /// Has all objects looked at when a shard was taken.
+    recalling: JoinHandle<()>,
+}
+
+impl Sharing {
+    /// Waits until everything was given back, but not for an API that does not answer.
+    async fn end(self) {
+        self.recalling.abort();
+        drop(tokio::time::timeout(GOODBYE, self.holding).await);
+    }
+}
+
+fn share(cluster: &Arc<cluster::Kubernetes>, settings: &config::host::Leases, stop: CancellationToken) -> Sharing {
+    let settings = lease::Settings {
+        namespace: settings.namespace.clone(),
+        group: settings.group.clone(),
+        host: settings.host.clone(),
+    };
+    tracing::info!(
+        host = settings.host,
+        group = settings.group,
+        "watches and timers are shared with other hosts"
+    );
+    let (shards, holding) = lease::share(cluster.client(), settings, stop);
+    let mut taken = shards.taken();
+    let cluster = Arc::clone(cluster);
+    let recalling = tokio::spawn(async move {
+        while taken.changed().await.is_ok() {
+            cluster.recall();
+        }
+    });
+    Sharing {
+        shards,
+        holding,
+        recalling,
+    }
 }
 
 /// How often the size of the watches is measured.

@@ -123,6 +123,7 @@ impl SimulatedStage {
             clock: Arc::new(Timestamp::now),
             concurrency: 8,
             rhythms: quick(),
+            owns: None,
             listener: Arc::new(Deaf),
         };
         let (host, problems) = Host::start(parts, &documents).await;

@@ -227,6 +227,7 @@ impl Stage {
             clock: Arc::new(Timestamp::now),
             concurrency: 8,
             rhythms: quick(),
+            owns: None,
             listener: Arc::new(Deaf),
         };
         let documents = self.documents.lock().unwrap().clone();

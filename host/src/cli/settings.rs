@@ -56,7 +56,7 @@ impl SettingsArgs {
                     value.to_string_lossy().into_owned(),
                 )
             })
-            .filter(|(name, _)| name.starts_with("BERTH_") || is_broker_variable(name))
+            .filter(|(name, _)| name.starts_with("BERTH_") || name == "HOSTNAME" || is_broker_variable(name))
             .collect();
         let flags = self.flags();
         let text = match self.file() {

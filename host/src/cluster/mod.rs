@@ -169,6 +169,22 @@ impl Kubernetes {
         Ok(Arc::new(kubernetes))
     }
 
+    /// The host's own client.
+    #[must_use]
+    pub fn client(&self) -> kube::Client {
+        self.shared.wire.host_client()
+    }
+
+    /// Tells of all objects that are held, as if each had just changed.
+    pub fn recall(&self) {
+        for scope in read(&self.shared.scopes).iter() {
+            let documents: Vec<Value> = lock(&scope.store).all().map(Kept::document).collect();
+            for change in documents.iter().filter_map(change) {
+                self.changes.send(change);
+            }
+        }
+    }
+
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         lock(&self.tasks).spawn(task);
     }

@@ -153,6 +153,11 @@ impl Wire {
         }
     }
 
+    /// The host's own client.
+    pub(super) fn host_client(&self) -> kube::Client {
+        self.client.clone()
+    }
+
     /// The client that makes calls as `identity`.
     fn client(&self, identity: Option<&Identity>) -> Result<kube::Client, Refusal> {
         let Some((identity, user)) = identity.and_then(|identity| Some((identity, user(identity)?))) else {

@@ -152,6 +152,7 @@ impl Stage {
             clock: Arc::new(Timestamp::now),
             concurrency: 8,
             rhythms: quick(),
+            owns: None,
             listener,
         };
         let caps = caps();

@@ -187,6 +187,17 @@ pub const KEYS: &[Key] = &[
         Some("0.0.0.0:9090"),
         "where health, readiness and metrics are served",
     ),
+    key(
+        "leases.namespace",
+        None,
+        "namespace of the Leases by which hosts share watches and timers; without it a host works on all",
+    ),
+    key("leases.group", Some("berth"), "hosts of one group share work"),
+    key(
+        "leases.host",
+        None,
+        "this host's name, which no other host has; by default HOSTNAME, as in a pod",
+    ),
     key("limits.concurrency", Some("64"), "reconciles that run at once"),
     key("limits.eventSize", Some("1MiB"), "size of the largest event"),
     key(

@@ -12,7 +12,7 @@ use std::{
 use berth_engine::adapter::Limits;
 use url::Url;
 
-use super::{Fleet, HostLimits, Http, KEYS, Key, Kubernetes, Log, LogFormat, Settings, broker, sources};
+use super::{Fleet, HostLimits, Http, KEYS, Key, Kubernetes, Leases, Log, LogFormat, Settings, broker, sources};
 use crate::config::{
     problem::{Problem, Problems},
     reader::{Item, Notes},
@@ -96,6 +96,7 @@ pub fn load(written: &Written<'_>) -> Result<(Settings, Vec<Shown>), Problems> {
         let found = flag
             .or_else(|| from_variables.get(key.path).cloned())
             .or_else(|| from_file.get(key.path).cloned())
+            .or_else(|| elsewhere(key.path, written.variables))
             .or_else(|| from_broker.get(key.path).cloned())
             .or_else(|| key.default.map(|value| (value.to_owned(), Origin::Default)));
         let (value, origin) = found.map_or((None, Origin::Default), |(value, origin)| (Some(value), origin));
@@ -117,6 +118,15 @@ pub fn load(written: &Written<'_>) -> Result<(Settings, Vec<Shown>), Problems> {
         Some(settings) if values.problems.is_empty() => Ok((settings, values.shown)),
         Some(_) | None => Err(Problems(values.problems)),
     }
+}
+
+/// What the environment says of a key by another name: a pod's name is its `HOSTNAME`.
+fn elsewhere(key: &str, variables: &[(String, String)]) -> Option<(String, Origin)> {
+    const NAME: &str = "HOSTNAME";
+    let (_, value) = variables
+        .iter()
+        .find(|(name, _)| key == "leases.host" && name == NAME)?;
+    Some((value.clone(), Origin::Variable(NAME.to_owned())))
 }
 
 /// Variables that are no settings: the configuration file's own path, and what builds and
@@ -311,6 +321,18 @@ impl Values {
         }
     }
 
+    fn leases(&mut self) -> Option<Leases> {
+        let namespace = self.read("leases.namespace", name)?;
+        let group = self.read("leases.group", name);
+        let host = self.read("leases.host", name);
+        let host = self.required("leases.host", host);
+        Some(Leases {
+            namespace,
+            group: group?,
+            host: host?,
+        })
+    }
+
     fn settings(&mut self) -> Option<Settings> {
         // Everything is read before anything is given up, so that all problems are told.
         let url = self.read("fleet.url", url);
@@ -344,6 +366,7 @@ impl Values {
             )),
         });
         let sources = self.sources();
+        let leases = self.leases();
         let token_file = self.path("fleet.tokenFile");
         if let Some(url) = &url
             && url.scheme() == "http"
@@ -375,6 +398,7 @@ impl Values {
             },
             sources,
             admin: admin?,
+            leases,
             limits: HostLimits {
                 plugins: Limits {
                     fuel: fuel?,
@@ -393,6 +417,21 @@ impl Values {
                 level: self.text("log.level")?,
             },
         })
+    }
+}
+
+/// A name as a part of the names of Kubernetes objects.
+fn name(text: &str) -> Result<String, Unreadable> {
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'.';
+    let edges = [text.bytes().next(), text.bytes().last()];
+    let alphanumeric = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric());
+    if text.len() <= 63 && text.bytes().all(allowed) && edges.into_iter().all(alphanumeric) {
+        Ok(text.to_owned())
+    } else {
+        Err(unreadable(
+            format!("`{text}` is not a name"),
+            "write lower-case letters, digits, `-` and `.`, at most 63",
+        ))
     }
 }
 

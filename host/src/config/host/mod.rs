@@ -35,6 +35,8 @@ pub struct Settings {
     pub sources: Sources,
     /// Where health, metrics and administration are served.
     pub admin: SocketAddr,
+    /// How work is shared with other hosts; none to work on everything.
+    pub leases: Option<Leases>,
     /// What may be used at most.
     pub limits: HostLimits,
     /// Where compiled plugins are kept; none to keep them in memory only.
@@ -72,6 +74,17 @@ pub struct Http {
     pub listen: SocketAddr,
     /// The file with the bearer token that senders must present; none to accept everybody.
     pub token_file: Option<PathBuf>,
+}
+
+/// How watches and timers are shared with other hosts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leases {
+    /// Where the Leases are.
+    pub namespace: String,
+    /// Which hosts share: those of one group.
+    pub group: String,
+    /// This host's name, which no other host has.
+    pub host: String,
 }
 
 /// What may be used at most.
