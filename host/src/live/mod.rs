@@ -110,6 +110,8 @@ pub(crate) struct Keeper {
     digests: BTreeMap<String, String>,
     adapters: BTreeMap<String, Held>,
     removed: VecDeque<AdapterState>,
+    /// Whose standing the metrics tell.
+    shown: BTreeSet<String>,
     /// What the dispatcher was told that it waits for.
     awaiting: BTreeSet<String>,
     /// Whether the host takes events: what becomes live from now on may have missed some.
@@ -152,6 +154,7 @@ impl Keeper {
             digests: BTreeMap::new(),
             adapters: BTreeMap::new(),
             removed: VecDeque::new(),
+            shown: BTreeSet::new(),
             awaiting: BTreeSet::new(),
             started: false,
         }
@@ -235,12 +238,20 @@ impl Keeper {
     }
 
     async fn look(&mut self, following: &Following, seen: &mut Option<Fingerprint>) {
-        let Some(new) = folder::changed(seen.as_ref(), || folder::folder(&following.folder)).await else {
+        let (path, caps) = (following.folder.clone(), following.caps);
+        let look = move || folder::folder(&path);
+        let Some(new) = folder::changed(seen.as_ref(), look.clone()).await else {
             return;
         };
-        let is_first = seen.replace(new).is_none();
+        let path = following.folder.clone();
+        let read = move || (document::load_folder(&path, &caps), look());
+        // What was read half before a change and half after it is read again at the next look.
+        let Some((loading, after)) = folder::apart(read).await.filter(|(_, after)| *after == new) else {
+            return;
+        };
+        let is_first = seen.replace(after).is_none();
         let before: BTreeSet<String> = self.loading.problems.iter().map(Problem::to_string).collect();
-        self.read(document::load_folder(&following.folder, &following.caps));
+        self.read(loading);
         for problem in &self.loading.problems {
             if !before.contains(&problem.to_string()) {
                 let kept = problem.adapter.as_ref().is_some_and(|name| self.is_live(name));
@@ -512,7 +523,6 @@ impl Keeper {
 
     fn remove(&mut self, name: &str, now: Timestamp) {
         let Some(held) = self.adapters.remove(name) else { return };
-        self.tools.metrics.adapter_removed(name);
         let Some(running) = held.running else { return };
         tracing::warn!(
             adapter = name,
@@ -568,8 +578,12 @@ impl Keeper {
     }
 
     /// Tells how everything stands: the board and the metrics.
-    fn show(&self, fetching: &BTreeSet<String>) {
+    fn show(&mut self, fetching: &BTreeSet<String>) {
         let states = board::states(self, fetching);
+        let names = states.iter().map(|state| state.name.clone()).collect();
+        for gone in std::mem::replace(&mut self.shown, names).difference(&self.shown) {
+            self.tools.metrics.adapter_removed(gone);
+        }
         let problems = self.problems();
         let metrics = &self.tools.metrics;
         metrics.documents_read(self.live().len(), problems.len());

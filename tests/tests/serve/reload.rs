@@ -181,7 +181,7 @@ fn a_check_loads_plugins_and_tries_them() {
     let (code, _, told) = check(&["--plugins"]);
     assert_eq!(code, Some(64), "{told}");
     assert!(
-        told.contains("adapter.yaml:11:") && told.contains("failed in `preconditions`"),
+        told.contains("adapter.yaml:10:20: spec.plugins.guest") && told.contains("failed in `preconditions`"),
         "{told}"
     );
     std::fs::write(
@@ -192,4 +192,95 @@ fn a_check_loads_plugins_and_tries_them() {
     let (code, stdout, told) = check(&["--plugins"]);
     assert_eq!(code, Some(0), "{told}");
     assert!(stdout.starts_with("validation: ok"), "{stdout}");
+}
+
+/// A folder with a configuration whose APIs do not answer, and these documents.
+fn alone(documents: &[(&str, &str)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("adapters")).unwrap();
+    for (name, text) in documents {
+        std::fs::write(folder.path().join("adapters").join(name), text).unwrap();
+    }
+    let named = |name: &str, key: &str, value: Value| json!([{"name": name, key: value}]);
+    let kubeconfig = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "none",
+        "clusters": named("none", "cluster", json!({"server": "http://127.0.0.1:1"})),
+        "users": named("none", "user", json!({})),
+        "contexts": named("none", "context", json!({"cluster": "none", "user": "none"})),
+    });
+    std::fs::write(folder.path().join("kubeconfig"), kubeconfig.to_string()).unwrap();
+    let settings = json!({
+        "fleet": {"url": "http://127.0.0.1:1"},
+        "kubernetes": {"kubeconfig": "kubeconfig"},
+        "adapters": "adapters",
+        "sources": {"http": {"listen": "127.0.0.1:0"}},
+        "admin": {"listen": "127.0.0.1:0"},
+        "log": {"format": "json"},
+    });
+    std::fs::write(folder.path().join("berth.yaml"), settings.to_string()).unwrap();
+    folder
+}
+
+#[test]
+fn a_host_whose_documents_are_all_wrong_ends_at_once() {
+    let missing = adapter("work").replace(
+        "  resources:\n",
+        "  plugins: {guest: {source: 'file:none.wasm'}}\n  preconditions: [{plugin: guest}]\n  resources:\n",
+    );
+    for (wrong, told) in [
+        ("a: [", "not YAML"),
+        (missing.as_str(), "spec.plugins.guest.source: cannot read"),
+    ] {
+        let folder = alone(&[("wrong.yaml", wrong)]);
+        let (code, _, stderr) = run(&["serve", "--config", folder.path().join("berth.yaml").to_str().unwrap()]);
+        assert_eq!(code, Some(64), "{stderr}");
+        assert!(
+            stderr.contains(told) && stderr.contains("no adapter is live"),
+            "{stderr}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_without_documents_waits_for_them_and_is_not_ready() {
+    use std::io::BufRead as _;
+
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let folder = alone(&[]);
+    let process = berth(&["serve", "--config", folder.path().join("berth.yaml").to_str().unwrap()])
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut process = Killed(process);
+    let mut lines = std::io::BufReader::new(process.0.stderr.take().unwrap())
+        .lines()
+        .map_while(Result::ok);
+    let ready: Value = lines
+        .by_ref()
+        .map(|line| serde_json::from_str::<Value>(&line).unwrap())
+        .find(|line| line["message"] == "berth is ready")
+        .unwrap();
+    let http = berth_tests::stage::client();
+    let url = format!("http://{}/readyz", ready["admin"].as_str().unwrap());
+    let is_ready = async || http.get(&url).send().await.unwrap().status().as_u16();
+    assert_eq!(is_ready().await, 503);
+    std::fs::write(folder.path().join("adapters/validation.yaml"), adapter("work")).unwrap();
+    let live = lines.any(|line| line.contains("an adapter is live"));
+    assert!(live);
+    let deadline = std::time::Instant::now() + crate::PATIENCE;
+    while is_ready().await != 200 {
+        assert!(std::time::Instant::now() < deadline, "it does not become ready");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
+/// Ended with the test.
+struct Killed(std::process::Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        // It may have ended.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
 }
