@@ -42,6 +42,8 @@ use tracing::{Instrument as _, Span};
 
 use crate::{
     driver,
+    intake::Scope,
+    shared_fetch::{Fetches, Shared},
     source::{Settled, Sink},
     world::{Change, Plugins, World},
 };
@@ -96,7 +98,7 @@ pub struct Dispatcher {
 }
 
 enum Command {
-    Event(Box<Event>, oneshot::Sender<Settled>),
+    Event(Box<Event>, Scope, oneshot::Sender<Settled>),
     Change(Change),
     Adapters {
         live: Vec<Live>,
@@ -116,6 +118,8 @@ struct Pending {
     left: usize,
     retry: Option<Duration>,
     answer: oneshot::Sender<Settled>,
+    /// Kept so that its adapters share one GET.
+    _fetch: Arc<Shared>,
 }
 
 struct Finished {
@@ -151,6 +155,15 @@ impl Dispatcher {
     /// Changes how many reconciles run at a time. Those under way go on.
     pub fn set_concurrency(&self, concurrency: usize) {
         self.send(Command::Concurrency(concurrency));
+    }
+
+    /// Takes an event for the adapters of `scope`, and answers when it is settled.
+    pub async fn accept_for(&self, event: Event, scope: Scope) -> Settled {
+        let (answer, settled) = oneshot::channel();
+        self.send(Command::Event(Box::new(event), scope, answer));
+        settled.await.unwrap_or(Settled::Retry {
+            after: Duration::from_secs(1),
+        })
     }
 
     /// Takes in a change of an object.
@@ -191,15 +204,15 @@ impl Dispatcher {
 #[async_trait]
 impl Sink for Dispatcher {
     async fn accept(&self, event: Event) -> Settled {
-        let (answer, settled) = oneshot::channel();
-        self.send(Command::Event(Box::new(event), answer));
-        settled.await.unwrap_or(Settled::Retry {
-            after: Duration::from_secs(1),
-        })
+        self.accept_for(event, Scope::Everyone).await
     }
 
     fn refused(&self, reason: &'static str) {
         tracing::info!(reason, "an event was refused");
+    }
+
+    fn set_aside(&self, reason: &'static str) {
+        tracing::warn!(reason, "a message was set aside");
     }
 }
 
@@ -210,6 +223,7 @@ struct State {
     /// Kinds of subjects whose adapter is not live yet.
     awaited: BTreeSet<String>,
     pending: HashMap<u64, Pending>,
+    fetches: Fetches,
     next_ticket: u64,
     running: JoinSet<Finished>,
     /// Whose reconcile a task is, for the day that one panics.
@@ -224,6 +238,7 @@ async fn run(settings: Settings, mut commands: mpsc::UnboundedReceiver<Command>,
         adapters: BTreeMap::new(),
         awaited: BTreeSet::new(),
         pending: HashMap::new(),
+        fetches: Fetches::default(),
         next_ticket: 0,
         running: JoinSet::new(),
         tasks: HashMap::new(),
@@ -272,7 +287,7 @@ fn span(pair: &Pair, trigger: &Trigger) -> Span {
 impl State {
     fn obey(&mut self, command: Command) {
         match command {
-            Command::Event(event, answer) => self.take_event(*event, answer),
+            Command::Event(event, scope, answer) => self.take_event(*event, &scope, answer),
             Command::Change(change) => {
                 if self.adapters.contains_key(&change.adapter) {
                     self.queue
@@ -327,11 +342,11 @@ impl State {
         }
     }
 
-    fn take_event(&mut self, event: Event, answer: oneshot::Sender<Settled>) {
+    fn take_event(&mut self, event: Event, scope: &Scope, answer: oneshot::Sender<Settled>) {
         let concerned: Vec<String> = self
             .adapters
             .values()
-            .filter(|live| live.adapter.subjects.contains(&event.subject.key.kind))
+            .filter(|live| live.adapter.subjects.contains(&event.subject.key.kind) && scope.includes(&live.adapter))
             .map(|live| live.adapter.name.clone())
             .collect();
         let kind = &event.subject.key.kind;
@@ -353,6 +368,7 @@ impl State {
                 left: concerned.len(),
                 retry: None,
                 answer,
+                _fetch: self.fetches.begin(&event),
             },
         );
         for adapter in concerned {
@@ -380,7 +396,7 @@ impl State {
                 now,
                 memory: job.memory,
             };
-            let world = self.settings.world.clone();
+            let world = self.fetches.world(&self.settings.world, &input.trigger);
             let listener = Arc::clone(&self.settings.listener);
             let pair = job.pair.clone();
             let span = span(&pair, &input.trigger);

@@ -4,7 +4,7 @@ use std::{
     net::SocketAddr,
     process::ExitCode,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -19,7 +19,7 @@ use berth_engine::{
     queue::{Pair, Rhythms},
     reconcile::Outcome,
     report::Journey,
-    subject::{Event, SubjectKey, SubjectRef},
+    subject::{SubjectKey, SubjectRef},
 };
 use berth_runtime::{CacheSettings, Runtime};
 use jiff::Timestamp;
@@ -37,11 +37,12 @@ use crate::{
     },
     dispatch::{self, Dispatcher, Listener},
     fleet,
+    intake::{Counted, Scope, Sources},
     live::{self, Board, Configuration, Following, Keeper, Refreshed},
     plugins::Loader,
-    source::{self, Settled, Sink},
+    source,
     telemetry::{
-        EventResult, Metrics, ReportResult, Trouble,
+        Metrics, ReportResult, Trouble,
         admin::{self, Check, Retried, Retry},
     },
     web,
@@ -61,6 +62,8 @@ pub struct Host {
     ending: AtomicBool,
     /// Ends the servers.
     stopping: watch::Sender<bool>,
+    /// The brokers; none until they are started.
+    sources: OnceLock<Arc<Sources>>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
     board: Arc<Board>,
     /// Until the host follows files.
@@ -165,6 +168,7 @@ impl Host {
             board,
             keeper: Mutex::new(Some(keeper)),
             refreshing: Mutex::default(),
+            sources: OnceLock::new(),
         };
         (Arc::new(host), problems)
     }
@@ -220,8 +224,34 @@ impl Host {
         let sink = Counted {
             dispatcher: self.dispatcher.clone(),
             metrics: Arc::clone(&self.metrics),
+            source: "http",
+            scope: Scope::Everyone,
         };
         source::http::router(Arc::new(sink), settings)
+    }
+
+    /// Begins to receive from brokers, once, and follows what live documents subscribe to.
+    /// `max_bytes` is the largest event.
+    pub fn receive(&self, settings: &config::host::Sources, max_bytes: usize) {
+        let mut live = self.board.follow_live();
+        let sources = self.sources.get_or_init(|| {
+            let (dispatcher, metrics) = (self.dispatcher.clone(), Arc::clone(&self.metrics));
+            let adapters = live.borrow_and_update().clone();
+            Arc::new(Sources::start(
+                settings.clone(),
+                max_bytes,
+                &adapters,
+                dispatcher,
+                metrics,
+            ))
+        });
+        let sources = Arc::clone(sources);
+        lock(&self.tasks).push(tokio::spawn(async move {
+            while live.changed().await.is_ok() {
+                let adapters = live.borrow_and_update().clone();
+                sources.follow(&adapters);
+            }
+        }));
     }
 
     /// The router of the administration endpoint.
@@ -232,7 +262,13 @@ impl Host {
     /// Stops taking events, lets what runs end, and ends the servers.
     pub async fn stop(&self) {
         self.ending.store(true, Ordering::Relaxed);
+        if let Some(sources) = self.sources.get() {
+            sources.begin_stop();
+        }
         self.dispatcher.stop(PATIENCE).await;
+        if let Some(sources) = self.sources.get() {
+            sources.stopped(GOODBYE).await;
+        }
         self.stopping.send_replace(true);
         for task in lock(&self.tasks).iter() {
             task.abort();
@@ -258,6 +294,10 @@ impl admin::Host for Host {
             Check {
                 name: "running",
                 trouble: stopping,
+            },
+            Check {
+                name: "sources",
+                trouble: self.sources.get().and_then(|sources| sources.trouble()),
             },
         ]
     }
@@ -300,33 +340,6 @@ impl admin::Host for Host {
 /// What the locks protect is whole at every moment, so a panic elsewhere changes nothing.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Counts events on their way.
-struct Counted {
-    dispatcher: Dispatcher,
-    metrics: Arc<Metrics>,
-}
-
-#[async_trait]
-impl Sink for Counted {
-    async fn accept(&self, event: Event) -> Settled {
-        self.metrics.event_received("http");
-        let (event_id, subject) = (event.id.clone(), event.subject.key.clone());
-        let settled = self.dispatcher.accept(event).await;
-        let result = match settled {
-            Settled::Done => EventResult::Done,
-            Settled::Retry { .. } => EventResult::Retry,
-        };
-        self.metrics.event_settled(result);
-        tracing::info!(event = event_id, %subject, ?result, "an event was settled");
-        settled
-    }
-
-    fn refused(&self, reason: &'static str) {
-        self.metrics.event_refused("http", reason);
-        tracing::info!(reason, "an event was refused");
-    }
 }
 
 /// Counts and logs reconciles.
@@ -485,6 +498,7 @@ pub async fn run(settings: config::host::Settings, configuration: Configuration)
         configuration: Some(configuration),
         poll: live::POLL,
     });
+    host.receive(&settings.sources, settings.limits.event_size);
     let gauge = tokio::spawn(gauge_watches(cluster, metrics));
     stop_signal().await.context("cannot wait for signals")?;
     tracing::info!("berth stops");

@@ -160,3 +160,27 @@ pub trait Plugins: Send + Sync {
     /// Asks the plugin of this name in the adapter's document.
     async fn ask(&self, plugin: &str, question: &Question) -> Result<PhaseAnswer, PluginFault>;
 }
+
+/// A text that may hold a credential. Never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Keeps it from being shown.
+    #[must_use]
+    pub fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The text, for whoever uses it.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret")
+    }
+}

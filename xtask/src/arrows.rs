@@ -13,8 +13,18 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 /// Files and folders of `host/src` that put rooms together.
-const JOINERS: [&str; 9] = [
-    "cli", "demo", "dispatch", "driver", "lib", "live", "main", "plugins", "serve",
+const JOINERS: [&str; 11] = [
+    "cli",
+    "demo",
+    "dispatch",
+    "driver",
+    "intake",
+    "lib",
+    "live",
+    "main",
+    "plugins",
+    "serve",
+    "shared_fetch",
 ];
 
 /// What every room may use.

@@ -53,7 +53,7 @@ enum Task {
     },
     /// Check format, lints, documentation, licences, the contract and the architecture.
     Check,
-    /// Build the test tools: etcd, the Kubernetes control plane and a fake kubelet.
+    /// Build the test tools: etcd, the Kubernetes control plane, a fake kubelet and a NATS server.
     Tools,
     /// Build the reference plugin in Python and Go, for the contract test.
     Plugins,

@@ -38,7 +38,7 @@ struct Binary {
     package: &'static str,
 }
 
-const TOOLS: [Tool; 3] = [
+const TOOLS: [Tool; 4] = [
     Tool {
         name: "etcd",
         version: "v3.6.7",
@@ -78,12 +78,21 @@ const TOOLS: [Tool; 3] = [
         }],
         linker_flags: "-s -w",
     },
+    Tool {
+        name: "nats",
+        version: "v2.12.4",
+        binaries: &[Binary {
+            name: "nats-server",
+            package: "github.com/nats-io/nats-server/v2",
+        }],
+        linker_flags: "-s -w",
+    },
 ];
 
 /// Builds the tools that are missing; answers with their folder.
 ///
 /// # Errors
-/// When Go is missing or too old, and when a tool cannot be built.
+/// When Go is missing or too old, when a tool cannot be built, and when the Pub/Sub emulator is missing.
 pub(crate) fn run() -> Result<PathBuf> {
     let root = workspace::root()?;
     let folder = match std::env::var_os(VARIABLE).filter(|value| !value.is_empty()) {
@@ -94,6 +103,7 @@ pub(crate) fn run() -> Result<PathBuf> {
         build(&root, &folder, tool)
             .with_context(|| format!("the tests need {} {}, which cannot be built", tool.name, tool.version))?;
     }
+    xtask::emulator::find()?;
     Ok(folder)
 }
 

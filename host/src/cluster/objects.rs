@@ -106,6 +106,7 @@ pub(super) fn observed(document: Value) -> Observed {
         uid: text(&metadata["uid"]),
         resource_version: text(&metadata["resourceVersion"]),
         deleting: metadata["deletionTimestamp"].is_string(),
+        statusless: false,
         diagnosis: None,
         document,
     }
@@ -324,6 +325,7 @@ mod tests {
             kind: "Secret".to_owned(),
             plural: "secrets".to_owned(),
             namespaced: true,
+            has_status: true,
         };
         let document = json!({"metadata": {
             "name": "s", "managedFields": [1], "annotations": {LAST_APPLIED: "{\"data\":1}", "a": "b"},

@@ -7,17 +7,20 @@ use std::{
 
 use berth_engine::{adapter::Adapter, manifest};
 use jiff::Timestamp;
+use tokio::sync::watch;
 
 use super::{Keeper, Running, file_of, short, sources};
 use crate::telemetry::admin::{AdapterState, PluginState, Scope, Standing};
 
 /// What was last told. The keeper writes, whoever asks reads.
 #[derive(Debug, Default)]
-pub struct Board(Mutex<Told>);
+pub struct Board {
+    live: watch::Sender<Vec<Arc<Adapter>>>,
+    told: Mutex<Told>,
+}
 
 #[derive(Debug, Default)]
 struct Told {
-    live: Vec<Arc<Adapter>>,
     adapters: Vec<AdapterState>,
     /// Problems of files that name no adapter.
     unnamed: Vec<String>,
@@ -26,13 +29,19 @@ struct Told {
 
 impl Board {
     fn told(&self) -> MutexGuard<'_, Told> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The adapters that are live.
     #[must_use]
     pub fn live(&self) -> Vec<Arc<Adapter>> {
-        self.told().live.clone()
+        self.live.borrow().clone()
+    }
+
+    /// The adapters that are live, whenever that changes.
+    #[must_use]
+    pub fn follow_live(&self) -> watch::Receiver<Vec<Arc<Adapter>>> {
+        self.live.subscribe()
     }
 
     /// All adapters, removed ones last.
@@ -54,7 +63,7 @@ impl Board {
     }
 
     pub(super) fn set_live(&self, live: Vec<Arc<Adapter>>) {
-        self.told().live = live;
+        self.live.send_replace(live);
     }
 
     pub(super) fn show(

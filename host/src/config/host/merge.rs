@@ -12,7 +12,7 @@ use std::{
 use berth_engine::adapter::Limits;
 use url::Url;
 
-use super::{Fleet, HostLimits, Http, KEYS, Key, Kubernetes, Log, LogFormat, Settings};
+use super::{Fleet, HostLimits, Http, KEYS, Key, Kubernetes, Log, LogFormat, Settings, broker, sources};
 use crate::config::{
     problem::{Problem, Problems},
     reader::{Item, Notes},
@@ -26,8 +26,11 @@ use crate::config::{
 pub struct Written<'a> {
     /// The file's path and text; none if there is no file.
     pub file: Option<(&'a Path, &'a str)>,
-    /// The environment. Names that do not begin with `BERTH_` are ignored.
+    /// The environment. Names that neither begin with `BERTH_` nor are HyperFleet's for brokers
+    /// are ignored.
     pub variables: &'a [(String, String)],
+    /// HyperFleet's `broker.yaml`: its path and text; none if there is no file.
+    pub broker: Option<(&'a Path, &'a str)>,
     /// Flags: a key's path, the flag, and its value.
     pub flags: &'a [(&'static str, &'static str, String)],
 }
@@ -85,12 +88,15 @@ pub fn load(written: &Written<'_>) -> Result<(Settings, Vec<Shown>), Problems> {
     };
     let from_file = values.read_file(written.file);
     let from_variables = values.read_variables(written.variables);
+    let from_broker = values.read_broker(written);
+    values.refuse_credentials(&from_file);
     for key in KEYS {
         let flag = written.flags.iter().find(|(path, _, _)| *path == key.path);
         let flag = flag.map(|(_, flag, value)| (value.clone(), Origin::Flag(flag)));
         let found = flag
             .or_else(|| from_variables.get(key.path).cloned())
             .or_else(|| from_file.get(key.path).cloned())
+            .or_else(|| from_broker.get(key.path).cloned())
             .or_else(|| key.default.map(|value| (value.to_owned(), Origin::Default)));
         let (value, origin) = found.map_or((None, Origin::Default), |(value, origin)| (Some(value), origin));
         values.shown.push(Shown {
@@ -100,6 +106,13 @@ pub fn load(written: &Written<'_>) -> Result<(Settings, Vec<Shown>), Problems> {
         });
     }
     let settings = values.settings();
+    for shown in values
+        .shown
+        .iter_mut()
+        .filter(|shown| WITH_CREDENTIAL.contains(&shown.key))
+    {
+        shown.value = shown.value.as_deref().map(sources::masked);
+    }
     match settings {
         Some(settings) if values.problems.is_empty() => Ok((settings, values.shown)),
         Some(_) | None => Err(Problems(values.problems)),
@@ -117,9 +130,12 @@ const FOREIGN: [&str; 6] = [
     "BERTH_UPDATE",
 ];
 
+/// Settings that may hold a credential, though not in our file. They are shown without it.
+const WITH_CREDENTIAL: [&str; 1] = ["sources.rabbitmq.url"];
+
 type Found = BTreeMap<&'static str, (String, Origin)>;
 
-struct Values {
+pub(super) struct Values {
     shown: Vec<Shown>,
     problems: Vec<Problem>,
 }
@@ -182,6 +198,37 @@ impl Values {
         found
     }
 
+    fn read_broker(&mut self, written: &Written<'_>) -> Found {
+        match broker::read(written.broker, written.variables) {
+            Ok(found) => found,
+            Err(malformed) => {
+                let file = written.broker.map(|(file, _)| file).unwrap_or(Path::new("broker.yaml"));
+                self.problem(file, malformed.at, "", format!("not YAML: {}", malformed.message), None);
+                Found::new()
+            }
+        }
+    }
+
+    /// A configuration file is often in a ConfigMap, where no password belongs.
+    fn refuse_credentials(&mut self, from_file: &Found) {
+        for key in WITH_CREDENTIAL {
+            if let Some((text, Origin::File { file, line, column })) = from_file.get(key)
+                && sources::has_credential(text)
+            {
+                let (line, column) = (*line, *column);
+                let hint = format!("name a file that holds it in `{key}File`, or set it as a variable");
+                let message = "contains a credential".to_owned();
+                self.problem(file, Position { line, column }, key, message, Some(hint));
+            }
+        }
+    }
+
+    /// Whether anything below `prefix` was written.
+    pub(super) fn is_told(&self, prefix: &str) -> bool {
+        let told = |shown: &&Shown| shown.key.starts_with(prefix) && shown.origin != Origin::Default;
+        self.shown.iter().any(|shown| told(&shown))
+    }
+
     fn problem(&mut self, file: &Path, at: Position, path: &str, message: String, hint: Option<String>) {
         let (file, path) = (file.to_owned(), path.to_owned());
         self.problems.push(Problem {
@@ -196,7 +243,7 @@ impl Values {
     }
 
     /// Notes a problem with a value where it was written.
-    fn wrong(&mut self, key: &str, message: String, hint: Option<String>) {
+    pub(super) fn wrong(&mut self, key: &str, message: String, hint: Option<String>) {
         let origin = self
             .shown
             .iter()
@@ -218,11 +265,11 @@ impl Values {
         }
     }
 
-    fn text(&self, key: &str) -> Option<String> {
+    pub(super) fn text(&self, key: &str) -> Option<String> {
         self.shown.iter().find(|shown| shown.key == key)?.value.clone()
     }
 
-    fn read<T>(&mut self, key: &str, read: impl Fn(&str) -> Result<T, Unreadable>) -> Option<T> {
+    pub(super) fn read<T>(&mut self, key: &str, read: impl Fn(&str) -> Result<T, Unreadable>) -> Option<T> {
         let text = self.text(key)?;
         match read(&text) {
             Ok(value) => Some(value),
@@ -233,7 +280,7 @@ impl Values {
         }
     }
 
-    fn required<T>(&mut self, key: &'static str, value: Option<T>) -> Option<T> {
+    pub(super) fn required<T>(&mut self, key: &'static str, value: Option<T>) -> Option<T> {
         // Whatever is wrong with the file or with this key has been told already.
         let told = self
             .problems
@@ -255,7 +302,7 @@ impl Values {
     }
 
     /// A path in the file is relative to the file.
-    fn path(&self, key: &str) -> Option<PathBuf> {
+    pub(super) fn path(&self, key: &str) -> Option<PathBuf> {
         let shown = self.shown.iter().find(|shown| shown.key == key)?;
         let path = PathBuf::from(shown.value.as_deref()?);
         match &shown.origin {
@@ -296,6 +343,7 @@ impl Values {
                 "write `text` or `json`",
             )),
         });
+        let sources = self.sources();
         let token_file = self.path("fleet.tokenFile");
         if let Some(url) = &url
             && url.scheme() == "http"
@@ -325,6 +373,7 @@ impl Values {
                 listen: listen?,
                 token_file: self.path("sources.http.tokenFile"),
             },
+            sources,
             admin: admin?,
             limits: HostLimits {
                 plugins: Limits {
@@ -387,9 +436,8 @@ fn section(item: &Item<'_>, found: &mut Found, file: &Path) {
 fn scalar(item: &Item<'_>) -> Option<String> {
     match &item.node.content {
         Content::Number(number) => Some(number.to_string()),
-        Content::Text(_) | Content::Null | Content::Bool(_) | Content::List(_) | Content::Map(_) => {
-            item.text().map(str::to_owned)
-        }
+        Content::Bool(value) => Some(value.to_string()),
+        Content::Text(_) | Content::Null | Content::List(_) | Content::Map(_) => item.text().map(str::to_owned),
     }
 }
 
@@ -403,7 +451,7 @@ fn is_service_link(name: &str) -> bool {
             .is_some_and(|(_, rest)| rest.starts_with(|letter: char| letter.is_ascii_digit()))
 }
 
-fn unreadable(message: String, hint: &str) -> Unreadable {
+pub(super) fn unreadable(message: String, hint: &str) -> Unreadable {
     Unreadable {
         message,
         hint: hint.to_owned(),
@@ -458,7 +506,7 @@ fn positive<T: PartialEq + Default>(text: &str, value: T) -> Result<T, Unreadabl
     Ok(value)
 }
 
-fn positive_duration(text: &str) -> Result<Duration, Unreadable> {
+pub(super) fn positive_duration(text: &str) -> Result<Duration, Unreadable> {
     positive(text, units::duration(text)?)
 }
 
@@ -466,7 +514,7 @@ fn positive_size(text: &str) -> Result<usize, Unreadable> {
     positive(text, units::size(text)?)
 }
 
-fn positive_count(text: &str) -> Result<NonZeroUsize, Unreadable> {
+pub(super) fn positive_count(text: &str) -> Result<NonZeroUsize, Unreadable> {
     let count = units::count(text)?;
     usize::try_from(count)
         .ok()

@@ -5,16 +5,20 @@
 //! passed in. Secrets stay in files that only their users open; what is known here of a
 //! secret is the path of its file.
 
+mod broker;
 mod keys;
 mod merge;
+mod sources;
 
 use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use berth_engine::adapter::Limits;
 use url::Url;
 
+pub use broker::is_variable as is_broker_variable;
 pub use keys::{KEYS, Key};
 pub use merge::{Origin, Shown, Written, load};
+pub use sources::{Nats, Place, PubSub, RabbitMq, Sources, Tls};
 
 /// What the host runs with.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,6 +31,8 @@ pub struct Settings {
     pub adapters: PathBuf,
     /// The source of events over HTTP.
     pub http: Http,
+    /// The brokers that events come from.
+    pub sources: Sources,
     /// Where health, metrics and administration are served.
     pub admin: SocketAddr,
     /// What may be used at most.

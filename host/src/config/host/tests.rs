@@ -4,6 +4,8 @@ use std::path::Path;
 
 use super::*;
 
+mod sources;
+
 const FILE: &str = "fleet:
   url: https://fleet.example.com
   tokenFile: secrets/token
@@ -27,9 +29,12 @@ fn told(text: Option<&str>, variables: &[(&str, &str)], flags: Flags<'_>) -> Str
         file,
         variables: &variables,
         flags,
+        broker: None,
     }) {
         Ok((_, shown)) => shown
             .into_iter()
+            // Brokers are many keys; those that nobody set are left out.
+            .filter(|shown| !shown.key.starts_with("sources.") || shown.origin != Origin::Default)
             .map(|shown| {
                 format!(
                     "{} = {} ({})",
