@@ -408,7 +408,7 @@ impl Cluster for Kubernetes {
             let (items, _) = watch::list(&shared.wire, &kind, scope.namespace.as_deref(), &selector)
                 .await
                 .map_err(refused)?;
-            found.extend(items.into_iter().filter(|item| is_ours(item)).map(observed));
+            found.extend(items.into_iter().filter(is_ours).map(observed));
         }
         let mut seen = std::collections::HashSet::new();
         found.retain(|one| seen.insert(one.uid.clone()));

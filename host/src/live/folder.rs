@@ -71,20 +71,28 @@ fn add(hash: &mut Sha256, path: &Path) {
 
 /// Whether what `look` sees differs from `before`. If so, waits until two looks in a row see
 /// the same, and answers with that.
-pub(super) async fn changed(before: Option<&Fingerprint>, look: impl Fn() -> Fingerprint) -> Option<Fingerprint> {
-    let mut seen = look();
+pub(super) async fn changed(
+    before: Option<&Fingerprint>,
+    look: impl Fn() -> Fingerprint + Clone + Send + 'static,
+) -> Option<Fingerprint> {
+    let mut seen = apart(look.clone()).await?;
     if before == Some(&seen) {
         return None;
     }
     for _ in 0..LOOKS {
         tokio::time::sleep(SETTLES).await;
-        let again = look();
+        let again = apart(look.clone()).await?;
         if again == seen {
             break;
         }
         seen = again;
     }
     (before != Some(&seen)).then_some(seen)
+}
+
+/// Runs what may wait for a disk or a network where it keeps nobody waiting. None: it panicked.
+pub(super) async fn apart<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    tokio::task::spawn_blocking(act).await.ok()
 }
 
 /// What tells that a large file may have changed, without reading it: any write changes one of these.

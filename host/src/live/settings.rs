@@ -83,7 +83,7 @@ impl Watched {
     /// Reads the file if it changed.
     pub(super) async fn look(&mut self) -> Option<News> {
         let file = self.configuration.file.clone()?;
-        self.seen = Some(folder::changed(self.seen.as_ref(), || folder::file(&file)).await?);
+        self.seen = Some(folder::changed(self.seen.as_ref(), move || folder::file(&file)).await?);
         Some(match (self.configuration.read)() {
             Ok((settings, shown)) => {
                 let differences = compare(&self.configuration.shown, &shown);

@@ -244,14 +244,14 @@ impl Entry {
 
     async fn look_at_file(&mut self, path: &Path, loader: &Loader) {
         let told = |error: std::io::Error| format!("cannot read `{}`: {error}", path.display());
-        let mut seen = folder::stamp(path);
+        let mut seen = stamp(path).await;
         if matches!(&seen, Ok(stamp) if self.stamp == Some(*stamp)) {
             return;
         }
         // A first look finds what was there before; a later one may find it half written.
         while self.stamp.is_some() {
             tokio::time::sleep(SETTLES).await;
-            let again = folder::stamp(path);
+            let again = stamp(path).await;
             let rests = matches!((&seen, &again), (Ok(one), Ok(other)) if one == other) || again.is_err();
             seen = again;
             if rests {
@@ -277,6 +277,12 @@ impl Entry {
         self.take(compiled.map(|plugin| (digest(&plugin), plugin)), Vec::new());
         self.stamp = Some(stamp);
     }
+}
+
+async fn stamp(path: &Path) -> std::io::Result<Stamp> {
+    let owned = path.to_owned();
+    let stamped = folder::apart(move || folder::stamp(&owned)).await;
+    stamped.unwrap_or_else(|| Err(std::io::Error::other("it cannot be looked at")))
 }
 
 fn read(path: &Path) -> std::io::Result<Vec<u8>> {

@@ -1,5 +1,7 @@
 //! Documents come, change, break and go.
 
+use std::time::Duration;
+
 use berth::telemetry::admin::Standing;
 use berth_engine::contract::Reference;
 
@@ -182,4 +184,24 @@ async fn a_plugin_file_that_is_damaged_or_traps_does_not_take_over() {
         stage.write("guest.wasm", &good);
         stage.comes_to("a", Standing::Live).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_under_way_ends_as_it_began_and_one_that_waits_for_a_removed_adapter_is_left_to_the_others() {
+    let stage = Stage::set(&[("a.yaml", &document("a", "one"))]).await;
+    let cluster = stage.cluster("east-1");
+    stage.slow_down(Duration::from_secs(4));
+    let begun = tokio::spawn(stage.publish(&cluster));
+    stage.is_asked().await;
+    let waiting = tokio::spawn(stage.publish(&cluster));
+    stage.remove("a.yaml");
+    stage.comes_to("a", Standing::Removed).await;
+    assert_eq!(waiting.await.unwrap(), 204);
+    assert_eq!(
+        stage.row(&cluster, "a").map(|row| row.tell()),
+        None,
+        "the first is still under way"
+    );
+    assert_eq!(begun.await.unwrap(), 204);
+    stage.reports(&cluster, "a", "one").await;
 }

@@ -15,7 +15,7 @@ use berth::{
     serve::{Beginning, Host, Parts},
     simulate::{
         cluster::{Kubernetes, Rule, SystemClock as ClusterClock},
-        fleet::{FleetState, InMemory, Kind, Simulation},
+        fleet::{Fault, FleetState, InMemory, Kind, Simulation},
     },
     source,
     telemetry::{
@@ -270,6 +270,21 @@ impl Stage {
             }
             let told = row.map(|row| row.tell());
             assert!(Instant::now() < end, "{adapter} does not report {version}: {told:?}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Lets the next answer of the HyperFleet API take its time.
+    pub(crate) fn slow_down(&self, time: Duration) {
+        self.simulation.take_requests();
+        self.simulation.inject(&Fault::Slow(time), 1);
+    }
+
+    /// Waits until the HyperFleet API was asked something since then.
+    pub(crate) async fn is_asked(&self) {
+        let end = Instant::now() + PATIENCE;
+        while self.simulation.take_requests().is_empty() {
+            assert!(Instant::now() < end, "nothing is asked");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
