@@ -8,6 +8,7 @@ pub mod dispatch;
 pub mod driver;
 pub mod fleet;
 pub mod plugins;
+pub mod registry;
 pub mod serve;
 pub mod simulate;
 pub mod source;
