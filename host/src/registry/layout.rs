@@ -503,4 +503,46 @@ fn annotations(component: &Component) -> BTreeMap<String, String> {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+    use crate::registry::component::tests::sample;
+
+    #[test]
+    fn the_same_component_gives_the_same_artifact() {
+        let packed = pack(&sample("one")).unwrap();
+        assert_eq!(packed, pack(&sample("one")).unwrap());
+        assert_ne!(packed.digest, pack(&sample("two")).unwrap().digest);
+        // Pinned: a new version of berth must not change the digests of what was pushed before.
+        insta::assert_snapshot!(String::from_utf8(packed.config).unwrap());
+        insta::assert_snapshot!(String::from_utf8(packed.manifest).unwrap());
+    }
+
+    #[test]
+    fn what_was_packed_is_read() {
+        let bytes = sample("one");
+        let packed = pack(&bytes).unwrap();
+        let layout = Layout::read(MANIFEST, &packed.manifest, 1 << 20).unwrap();
+        assert_eq!(layout.annotations["org.opencontainers.image.title"], "landing-zone");
+        assert_eq!(layout.annotations["org.opencontainers.image.version"], "1.4.0");
+        assert_eq!(layout.annotations[WIT_PACKAGE], "hyperfleet:adapter@0.1.0");
+        assert_eq!(layout.annotations[WIT_WORLDS], "preconditions-plugin,uses-log");
+        let declared = layout.declared(&packed.config).unwrap();
+        layout.component(&declared, &bytes).unwrap();
+    }
+
+    #[test]
+    fn the_older_layer_type_is_read_with_any_config_that_goes_with_it() {
+        let bytes = sample("one");
+        for config in LEGACY_CONFIGS {
+            let manifest = serde_json::json!({
+                "schemaVersion": 2,
+                "config": describe(config, b"{}"),
+                "layers": [describe(LEGACY_LAYER, &bytes)],
+                "annotations": null,
+            });
+            let layout = Layout::read(MANIFEST, manifest.to_string().as_bytes(), 1 << 20).unwrap();
+            let declared = layout.declared(b"").unwrap();
+            layout.component(&declared, &bytes).unwrap();
+        }
+    }
+}

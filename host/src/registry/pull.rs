@@ -250,28 +250,21 @@ pub(super) async fn pull(
         config,
         attachments,
     };
-    let named = reference.clone();
-    tokio::task::spawn_blocking(move || check(&named, &entry, &layer, max).map(|_| (entry, layer)))
+    tokio::task::spawn_blocking(move || check_parts(&entry, &layer, max).map(|()| (entry, layer)))
         .await
         .map_err(|source| Error::Aborted {
             reference: Box::new(reference.clone()),
             source,
         })?
+        .map_err(laid)
 }
 
-/// Checks manifest, config and layer against each other; answers with the layout.
+/// Checks manifest, config and layer against each other, and what was declared with the component.
 ///
 /// # Errors
 /// When they are not those of one plugin.
-pub(super) fn check(reference: &Reference, entry: &Entry, layer: &[u8], max: u64) -> Result<Layout, Error> {
-    let laid = |source| Error::Layout {
-        reference: Box::new(reference.clone()),
-        source,
-    };
-    let layout = Layout::read(MANIFEST, &entry.manifest, max).map_err(laid)?;
-    let declared = layout
-        .declared(entry.config.as_deref().unwrap_or_default())
-        .map_err(laid)?;
-    layout.component(&declared, layer).map_err(laid)?;
-    Ok(layout)
+pub(super) fn check_parts(entry: &Entry, layer: &[u8], max: u64) -> Result<(), LayoutError> {
+    let layout = Layout::read(MANIFEST, &entry.manifest, max)?;
+    let declared = layout.declared(entry.config.as_deref().unwrap_or_default())?;
+    layout.component(&declared, layer).map(drop)
 }
