@@ -24,7 +24,7 @@ use crate::{
 pub(crate) const VARIABLE: &str = "BERTH_TOOLS";
 
 /// The oldest Go that the tools' modules accept.
-const OLDEST_GO: (u32, u32) = (1, 24);
+const OLDEST_GO: (u32, u32) = (1, 26);
 
 /// What has a version and a Go module of its own.
 struct Tool {
