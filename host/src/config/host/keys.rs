@@ -75,7 +75,7 @@ pub const KEYS: &[Key] = &[
     key(
         "registries.allow",
         None,
-        "list of registries and repositories that plugins are loaded from, such as `registry.example.com/partners`; by default none",
+        "list of where plugins are loaded from, `HOST/PATH`, `HOST/PATH/*`, `HOST/*` or `*`; by default nowhere",
     ),
     key(
         "registries.verify",
@@ -127,6 +127,11 @@ pub const KEYS: &[Key] = &[
         "registries.perRegistry",
         None,
         "mapping of `HOST[:PORT]` to `caFile`, `clientCertificate`, `clientKey`, `dockerConfig` and `tokenServers`",
+    ),
+    key(
+        "registries.cache",
+        None,
+        "folder for verified plugins, which survive an outage of their registry there",
     ),
     key("registries.maxSize", Some("64MiB"), "size of the largest plugin"),
     key("registries.refresh", Some("5m"), "how often tags are resolved again"),

@@ -19,7 +19,7 @@ use crate::config::{
 /// Where plugins are loaded from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Registries {
-    /// Registries, and what begins names of repositories, that plugins may come from; none for none at all.
+    /// Where plugins may come from: `HOST/PATH`, `HOST/PATH/*`, `HOST/*` or `*`; none for nowhere.
     pub allow: Vec<String>,
     /// Whether signatures are demanded.
     pub enforce: bool,
@@ -41,6 +41,8 @@ pub struct Registries {
     pub mirrors: BTreeMap<String, Vec<String>>,
     /// What differs, by registry.
     pub per_registry: BTreeMap<String, Registry>,
+    /// Where verified plugins are kept; none for nowhere.
+    pub cache: Option<PathBuf>,
     /// The size of the largest plugin, in bytes.
     pub max_size: usize,
     /// How often tags are resolved again.
@@ -122,7 +124,7 @@ pub(super) fn as_written(item: &Item<'_>) -> Option<String> {
 impl Values {
     pub(super) fn registries(&mut self) -> Option<Registries> {
         // Everything is read before anything is given up, so that all problems are told.
-        let allow = self.texts("registries.allow", |text| prefix(text));
+        let allow = self.texts("registries.allow", allowed);
         let keys = self.texts("registries.keys", |_| Ok(()));
         let folder = self.folder("registries.keys");
         let keys: Option<Vec<PathBuf>> = keys.map(|keys| keys.into_iter().map(|key| folder.join(key)).collect());
@@ -144,7 +146,7 @@ impl Values {
             None => None,
         };
         let proxy = self.proxy();
-        let insecure = self.texts("registries.insecure", |text| host(text));
+        let insecure = self.texts("registries.insecure", host);
         let mirrors = self.mirrors();
         let per_registry = self.per_registry();
         let max_size = self.read("registries.maxSize", positive_size);
@@ -163,6 +165,7 @@ impl Values {
             insecure: insecure?.into_iter().collect(),
             mirrors: mirrors?,
             per_registry: per_registry?,
+            cache: self.path("registries.cache"),
             max_size: max_size?,
             refresh: refresh?,
             timeout: timeout?,
@@ -355,6 +358,19 @@ fn host(text: &str) -> Result<(), Unreadable> {
     Err(unreadable(
         format!("`{text}` is no registry"),
         "write `HOST` or `HOST:PORT` in lower case, without `https://`",
+    ))
+}
+
+/// `HOST[:PORT]/PATH`, with `/*` for all below, or `*`.
+fn allowed(text: &str) -> Result<(), Unreadable> {
+    let below = text.strip_suffix("/*");
+    let named = below.is_some() || text.contains('/');
+    if text == "*" || (named && prefix(below.unwrap_or(text)).is_ok()) {
+        return Ok(());
+    }
+    Err(unreadable(
+        format!("`{text}` lists no repositories"),
+        "write `HOST/PATH`, `HOST/PATH/*` or `HOST/*` in lower case, without `https://` and tag",
     ))
 }
 

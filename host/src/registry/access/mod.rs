@@ -10,6 +10,7 @@
 //!   the registry that it stands in for.
 
 mod clients;
+pub mod doctor;
 mod helper;
 mod keyring;
 mod mirrors;
@@ -36,6 +37,7 @@ pub use mirrors::Mirrors;
 pub use secret::{Credentials, Secret};
 
 use super::{
+    Connect,
     remote::{Cause, Fault, Remote, Repository},
     session::{Place, Retries, Session},
 };
@@ -301,10 +303,10 @@ impl Access {
     }
 }
 
-/// An error with all its causes, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    std::iter::successors(error.source(), |cause| cause.source())
-        .fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+impl Connect for Access {
+    fn remote(&self, registry: &str) -> Result<Arc<dyn Remote>, Fault> {
+        self.open(registry)
+    }
 }
 
 /// Not more of a text than a message can hold, and no control characters.

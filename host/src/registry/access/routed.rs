@@ -46,7 +46,7 @@ impl Routed {
                     tracing::debug!(%repository, mirror = %candidate, "the mirror does not have it");
                 }
                 Err(fault) => {
-                    let fault = super::chain(&fault);
+                    let fault = crate::registry::chain(&fault);
                     tracing::warn!(%repository, mirror = %candidate, fault, "a mirror cannot be used");
                 }
             }

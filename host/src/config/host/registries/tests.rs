@@ -29,7 +29,7 @@ fn nothing_is_allowed_or_trusted_by_default() {
 #[test]
 fn everything_that_can_be_said_is_understood() {
     let text = "registries:
-  allow: [registry.example.com/partners, 'localhost:5000']
+  allow: [registry.example.com/partners/*, 'localhost:5000/lz']
   keys: [keys/a.pub, /b.pub]
   policy: 2
   dockerConfig: [pull/.dockerconfigjson]
@@ -40,6 +40,7 @@ fn everything_that_can_be_said_is_understood() {
   mirrors: {registry.example.com: ['mirror.internal:5000/copies']}
   perRegistry:
     registry.example.com: {caFile: r.pem, clientCertificate: c.pem, clientKey: k.pem, tokenServers: [login.example.org]}
+  cache: /var/cache/berth/plugins
   maxSize: 1MiB
   refresh: 30s
   timeout: 10s
@@ -54,7 +55,7 @@ fn everything_that_can_be_said_is_understood() {
     assert_eq!(
         read(text, &[]).unwrap(),
         Registries {
-            allow: vec!["registry.example.com/partners".to_owned(), "localhost:5000".to_owned()],
+            allow: vec!["registry.example.com/partners/*".to_owned(), "localhost:5000/lz".to_owned()],
             enforce: true,
             verify_is_off: false,
             keys: vec![path("keys/a.pub"), path("/b.pub")],
@@ -72,6 +73,7 @@ fn everything_that_can_be_said_is_understood() {
                 vec!["mirror.internal:5000/copies".to_owned()]
             )]),
             per_registry: BTreeMap::from([("registry.example.com".to_owned(), registry)]),
+            cache: Some(path("/var/cache/berth/plugins")),
             max_size: 1 << 20,
             refresh: Duration::from_secs(30),
             timeout: Duration::from_secs(10),
@@ -82,14 +84,14 @@ fn everything_that_can_be_said_is_understood() {
 #[test]
 fn variables_hold_lists_with_commas_and_mappings_as_yaml() {
     let registries = read(
-        "registries: {allow: [a.io]}\n",
+        "registries: {allow: [a.io/x]}\n",
         &[
-            ("BERTH_REGISTRIES_ALLOW", "b.io/x, c.io"),
+            ("BERTH_REGISTRIES_ALLOW", "b.io/x, c.io/*"),
             ("BERTH_REGISTRIES_MIRRORS", "{b.io: [m.io]}"),
         ],
     )
     .unwrap();
-    assert_eq!(registries.allow, ["b.io/x", "c.io"]);
+    assert_eq!(registries.allow, ["b.io/x", "c.io/*"]);
     assert_eq!(registries.mirrors["b.io"], ["m.io"]);
 }
 
@@ -110,7 +112,7 @@ fn signatures_are_demanded_as_soon_as_there_is_a_key_and_not_silently_otherwise(
 #[test]
 fn what_is_wrong_is_told_all_at_once() {
     let text = "registries:
-  allow: ['https://a.io', 7, 'a.io/*']
+  allow: ['https://a.io', 7, 'a.io']
   verify: enforce
   policy: none
   proxy: http://user:hunter2@proxy.example.com
@@ -125,10 +127,10 @@ fn what_is_wrong_is_told_all_at_once() {
     /etc/berth/berth.yaml:2:27: registries.allow[1]: expected a text, found a number
       hint: put it into quotes: `"7"`
     /etc/berth/berth.yaml:6:13: registries.insecure: expected a list, found a mapping
-    /etc/berth/berth.yaml:2:10: registries.allow: `https://a.io` begins no repository's name
-      hint: write `HOST`, `HOST:PORT` or `HOST/PATH` in lower case, without `https://`, tag and `*`
-    /etc/berth/berth.yaml:2:10: registries.allow: `a.io/*` begins no repository's name
-      hint: write `HOST`, `HOST:PORT` or `HOST/PATH` in lower case, without `https://`, tag and `*`
+    /etc/berth/berth.yaml:2:10: registries.allow: `https://a.io` lists no repositories
+      hint: write `HOST/PATH`, `HOST/PATH/*` or `HOST/*` in lower case, without `https://` and tag
+    /etc/berth/berth.yaml:2:10: registries.allow: `a.io` lists no repositories
+      hint: write `HOST/PATH`, `HOST/PATH/*` or `HOST/*` in lower case, without `https://` and tag
     /etc/berth/berth.yaml:3:11: registries.verify: needs keys
       hint: name the public keys in `registries.keys`
     /etc/berth/berth.yaml:4:11: registries.policy: `none` is no policy
