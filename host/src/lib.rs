@@ -1,5 +1,6 @@
 //! Runs HyperFleet adapters whose decisions are WebAssembly components.
 
+pub mod artifacts;
 pub mod cli;
 pub mod cluster;
 pub mod config;

@@ -14,6 +14,7 @@
 //! resolve, allow-list, signatures, manifest, config, layer, comparison with the component. Compiling, trying out and
 //! swapping are the joiner's.
 
+pub mod access;
 mod allow;
 pub mod archive;
 pub mod component;
@@ -22,6 +23,7 @@ mod pull;
 mod push;
 mod reference;
 pub mod remote;
+pub mod session;
 pub mod signature;
 pub mod store;
 

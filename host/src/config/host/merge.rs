@@ -12,6 +12,7 @@ use std::{
 use berth_engine::adapter::Limits;
 use url::Url;
 
+use super::registries::{self, Registries};
 use super::{Fleet, HostLimits, Http, KEYS, Key, Kubernetes, Log, LogFormat, Settings};
 use crate::config::{
     problem::{Problem, Problems},
@@ -79,6 +80,29 @@ pub struct Shown {
 /// # Errors
 /// All unknown keys and variables, and all values that cannot be used.
 pub fn load(written: &Written<'_>) -> Result<(Settings, Vec<Shown>), Problems> {
+    let mut values = gather(written);
+    let settings = values.settings();
+    match settings {
+        Some(settings) if values.problems.is_empty() => Ok((settings, values.shown)),
+        Some(_) | None => Err(Problems(values.problems)),
+    }
+}
+
+/// Merges what was written, and checks what is about registries only: commands that work
+/// with registries need nothing else.
+///
+/// # Errors
+/// All unknown keys and variables, and all values about registries that cannot be used.
+pub fn load_registries(written: &Written<'_>) -> Result<Registries, Problems> {
+    let mut values = gather(written);
+    let registries = values.registries();
+    match registries {
+        Some(registries) if values.problems.is_empty() => Ok(registries),
+        Some(_) | None => Err(Problems(values.problems)),
+    }
+}
+
+fn gather(written: &Written<'_>) -> Values {
     let mut values = Values {
         shown: Vec::new(),
         problems: Vec::new(),
@@ -99,11 +123,7 @@ pub fn load(written: &Written<'_>) -> Result<(Settings, Vec<Shown>), Problems> {
             origin,
         });
     }
-    let settings = values.settings();
-    match settings {
-        Some(settings) if values.problems.is_empty() => Ok((settings, values.shown)),
-        Some(_) | None => Err(Problems(values.problems)),
-    }
+    values
 }
 
 /// Variables that are no settings: the configuration file's own path, and what builds and
@@ -119,7 +139,7 @@ const FOREIGN: [&str; 6] = [
 
 type Found = BTreeMap<&'static str, (String, Origin)>;
 
-struct Values {
+pub(super) struct Values {
     shown: Vec<Shown>,
     problems: Vec<Problem>,
 }
@@ -196,7 +216,7 @@ impl Values {
     }
 
     /// Notes a problem with a value where it was written.
-    fn wrong(&mut self, key: &str, message: String, hint: Option<String>) {
+    pub(super) fn wrong(&mut self, key: &str, message: String, hint: Option<String>) {
         let origin = self
             .shown
             .iter()
@@ -218,11 +238,11 @@ impl Values {
         }
     }
 
-    fn text(&self, key: &str) -> Option<String> {
+    pub(super) fn text(&self, key: &str) -> Option<String> {
         self.shown.iter().find(|shown| shown.key == key)?.value.clone()
     }
 
-    fn read<T>(&mut self, key: &str, read: impl Fn(&str) -> Result<T, Unreadable>) -> Option<T> {
+    pub(super) fn read<T>(&mut self, key: &str, read: impl Fn(&str) -> Result<T, Unreadable>) -> Option<T> {
         let text = self.text(key)?;
         match read(&text) {
             Ok(value) => Some(value),
@@ -254,8 +274,17 @@ impl Values {
         value
     }
 
+    /// The folder that relative paths in a key's value begin in.
+    pub(super) fn folder(&self, key: &str) -> PathBuf {
+        let shown = self.shown.iter().find(|shown| shown.key == key);
+        match shown.map(|shown| &shown.origin) {
+            Some(Origin::File { file, .. }) => file.parent().unwrap_or(Path::new("")).to_owned(),
+            Some(Origin::Flag(_) | Origin::Variable(_) | Origin::Default) | None => PathBuf::new(),
+        }
+    }
+
     /// A path in the file is relative to the file.
-    fn path(&self, key: &str) -> Option<PathBuf> {
+    pub(super) fn path(&self, key: &str) -> Option<PathBuf> {
         let shown = self.shown.iter().find(|shown| shown.key == key)?;
         let path = PathBuf::from(shown.value.as_deref()?);
         match &shown.origin {
@@ -288,6 +317,7 @@ impl Values {
         let host_time = self.read("limits.plugins.hostTime", positive_duration);
         let output = self.read("limits.plugins.output", positive_size);
         let log_lines = self.read("limits.plugins.logLines", small_count);
+        let registries = self.registries();
         let format = self.read("log.format", |text| match text {
             "text" => Ok(LogFormat::Text),
             "json" => Ok(LogFormat::Json),
@@ -339,6 +369,7 @@ impl Values {
                 event_size: event_size?,
             },
             cache: self.path("cache"),
+            registries: registries?,
             log: Log {
                 format: format?,
                 level: self.text("log.level")?,
@@ -364,7 +395,11 @@ fn section(item: &Item<'_>, found: &mut Found, file: &Path) {
     for (_, item) in entries {
         match KEYS.iter().find(|key| key.path == item.path) {
             Some(key) => {
-                if let Some(text) = scalar(&item) {
+                let text = match registries::is_structured(key.path) {
+                    true => registries::as_written(&item),
+                    false => scalar(&item),
+                };
+                if let Some(text) = text {
                     let Position { line, column } = item.node.at;
                     found.insert(
                         key.path,
@@ -403,7 +438,7 @@ fn is_service_link(name: &str) -> bool {
             .is_some_and(|(_, rest)| rest.starts_with(|letter: char| letter.is_ascii_digit()))
 }
 
-fn unreadable(message: String, hint: &str) -> Unreadable {
+pub(super) fn unreadable(message: String, hint: &str) -> Unreadable {
     Unreadable {
         message,
         hint: hint.to_owned(),
@@ -458,11 +493,11 @@ fn positive<T: PartialEq + Default>(text: &str, value: T) -> Result<T, Unreadabl
     Ok(value)
 }
 
-fn positive_duration(text: &str) -> Result<Duration, Unreadable> {
+pub(super) fn positive_duration(text: &str) -> Result<Duration, Unreadable> {
     positive(text, units::duration(text)?)
 }
 
-fn positive_size(text: &str) -> Result<usize, Unreadable> {
+pub(super) fn positive_size(text: &str) -> Result<usize, Unreadable> {
     positive(text, units::size(text)?)
 }
 

@@ -7,6 +7,7 @@
 
 mod keys;
 mod merge;
+mod registries;
 
 use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
@@ -14,7 +15,8 @@ use berth_engine::adapter::Limits;
 use url::Url;
 
 pub use keys::{KEYS, Key};
-pub use merge::{Origin, Shown, Written, load};
+pub use merge::{Origin, Shown, Written, load, load_registries};
+pub use registries::{Policy, Proxy, Registries, Registry};
 
 /// What the host runs with.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,6 +35,8 @@ pub struct Settings {
     pub limits: HostLimits,
     /// Where compiled plugins are kept; none to keep them in memory only.
     pub cache: Option<PathBuf>,
+    /// Where plugins are loaded from.
+    pub registries: Registries,
     /// How logs look.
     pub log: Log,
 }
