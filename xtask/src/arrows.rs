@@ -13,7 +13,8 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 /// Files and folders of `host/src` that put rooms together.
-const JOINERS: [&str; 11] = [
+const JOINERS: [&str; 12] = [
+    "artifacts",
     "cli",
     "demo",
     "dispatch",

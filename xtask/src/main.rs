@@ -53,7 +53,7 @@ enum Task {
     },
     /// Check format, lints, documentation, licences, the contract and the architecture.
     Check,
-    /// Build the test tools: etcd, the Kubernetes control plane, a fake kubelet and a NATS server.
+    /// Build the test tools: a Kubernetes control plane, servers of brokers, a registry, cosign, promtool.
     Tools,
     /// Build the reference plugin in Python and Go, for the contract test.
     Plugins,
@@ -71,7 +71,9 @@ fn main() -> ExitCode {
         Task::Plugins => setup::run()
             .and_then(|ready| plugins::build(&ready))
             .map(|()| ExitCode::SUCCESS),
-        Task::Tools => tools::run().map(|_| ExitCode::SUCCESS),
+        Task::Tools => tools::run()
+            .and_then(|_| tools::run_cosign())
+            .map(|_| ExitCode::SUCCESS),
     };
     match outcome {
         Ok(code) => code,

@@ -231,6 +231,74 @@ pub const KEYS: &[Key] = &[
         None,
         "folder for compiled plugins; by default they are kept in memory",
     ),
+    key(
+        "registries.allow",
+        None,
+        "list of where plugins are loaded from, `HOST/PATH`, `HOST/PATH/*`, `HOST/*` or `*`; by default nowhere",
+    ),
+    key(
+        "registries.verify",
+        None,
+        "`enforce` or `off`: whether signatures are demanded; by default they are as soon as `registries.keys` is set",
+    ),
+    key(
+        "registries.keys",
+        None,
+        "list of files with public keys that plugins are signed with, PEM",
+    ),
+    key(
+        "registries.policy",
+        Some("any"),
+        "`any`, `all`, or a number: how many of the keys must have signed",
+    ),
+    key(
+        "registries.dockerConfig",
+        None,
+        "list of files with credentials: docker's `config.json`, or a mounted pull secret; by default docker's own, if there is one",
+    ),
+    key(
+        "registries.caFile",
+        None,
+        "file with certificates to trust in addition, for all registries",
+    ),
+    key("registries.proxy", None, "address of an HTTP proxy for all registries"),
+    key(
+        "registries.proxyExcept",
+        None,
+        "list of hosts, domains and networks that are reached without the proxy",
+    ),
+    key(
+        "registries.proxyCredentialsFile",
+        None,
+        "file with `USER:PASSWORD` for the proxy",
+    ),
+    key(
+        "registries.insecure",
+        None,
+        "list of registries that are spoken to without TLS, `HOST[:PORT]`; not even localhost is by itself",
+    ),
+    key(
+        "registries.mirrors",
+        None,
+        "mapping of what begins a name to the list of what stands in for it; mirrors are asked first",
+    ),
+    key(
+        "registries.perRegistry",
+        None,
+        "mapping of `HOST[:PORT]` to `caFile`, `clientCertificate`, `clientKey`, `dockerConfig` and `tokenServers`",
+    ),
+    key(
+        "registries.cache",
+        None,
+        "folder for verified plugins, which survive an outage of their registry there",
+    ),
+    key("registries.maxSize", Some("64MiB"), "size of the largest plugin"),
+    key("registries.refresh", Some("5m"), "how often tags are resolved again"),
+    key(
+        "registries.timeout",
+        Some("2m"),
+        "how long one question to a registry may take, with all retries",
+    ),
     key("log.format", Some("text"), "`text` or `json`"),
     key(
         "log.level",

@@ -12,7 +12,11 @@ use std::{
 use berth_engine::adapter::Limits;
 use url::Url;
 
-use super::{Fleet, HostLimits, Http, KEYS, Key, Kubernetes, Leases, Log, LogFormat, Settings, broker, sources};
+use super::{
+    Fleet, HostLimits, Http, KEYS, Key, Kubernetes, Leases, Log, LogFormat, Settings, broker,
+    registries::{self, Registries},
+    sources,
+};
 use crate::config::{
     problem::{Problem, Problems},
     reader::{Item, Notes},
@@ -82,6 +86,33 @@ pub struct Shown {
 /// # Errors
 /// All unknown keys and variables, and all values that cannot be used.
 pub fn load(written: &Written<'_>) -> Result<(Settings, Vec<Shown>), Problems> {
+    let mut values = gather(written);
+    let settings = values.settings();
+    let with_credential = values.shown.iter_mut().filter(|shown| WITH_CREDENTIAL.contains(&shown.key));
+    for shown in with_credential {
+        shown.value = shown.value.as_deref().map(sources::masked);
+    }
+    match settings {
+        Some(settings) if values.problems.is_empty() => Ok((settings, values.shown)),
+        Some(_) | None => Err(Problems(values.problems)),
+    }
+}
+
+/// Merges what was written, and checks what is about registries only: commands that work
+/// with registries need nothing else.
+///
+/// # Errors
+/// All unknown keys and variables, and all values about registries that cannot be used.
+pub fn load_registries(written: &Written<'_>) -> Result<Registries, Problems> {
+    let mut values = gather(written);
+    let registries = values.registries();
+    match registries {
+        Some(registries) if values.problems.is_empty() => Ok(registries),
+        Some(_) | None => Err(Problems(values.problems)),
+    }
+}
+
+fn gather(written: &Written<'_>) -> Values {
     let mut values = Values {
         shown: Vec::new(),
         problems: Vec::new(),
@@ -106,18 +137,7 @@ pub fn load(written: &Written<'_>) -> Result<(Settings, Vec<Shown>), Problems> {
             origin,
         });
     }
-    let settings = values.settings();
-    for shown in values
-        .shown
-        .iter_mut()
-        .filter(|shown| WITH_CREDENTIAL.contains(&shown.key))
-    {
-        shown.value = shown.value.as_deref().map(sources::masked);
-    }
-    match settings {
-        Some(settings) if values.problems.is_empty() => Ok((settings, values.shown)),
-        Some(_) | None => Err(Problems(values.problems)),
-    }
+    values
 }
 
 /// What the environment says of a key by another name: a pod's name is its `HOSTNAME`.
@@ -311,6 +331,15 @@ impl Values {
         value
     }
 
+    /// The folder that relative paths in a key's value begin in.
+    pub(super) fn folder(&self, key: &str) -> PathBuf {
+        let shown = self.shown.iter().find(|shown| shown.key == key);
+        match shown.map(|shown| &shown.origin) {
+            Some(Origin::File { file, .. }) => file.parent().unwrap_or(Path::new("")).to_owned(),
+            Some(Origin::Flag(_) | Origin::Variable(_) | Origin::Default) | None => PathBuf::new(),
+        }
+    }
+
     /// A path in the file is relative to the file.
     pub(super) fn path(&self, key: &str) -> Option<PathBuf> {
         let shown = self.shown.iter().find(|shown| shown.key == key)?;
@@ -357,6 +386,7 @@ impl Values {
         let host_time = self.read("limits.plugins.hostTime", positive_duration);
         let output = self.read("limits.plugins.output", positive_size);
         let log_lines = self.read("limits.plugins.logLines", small_count);
+        let registries = self.registries();
         let format = self.read("log.format", |text| match text {
             "text" => Ok(LogFormat::Text),
             "json" => Ok(LogFormat::Json),
@@ -412,6 +442,7 @@ impl Values {
                 event_size: event_size?,
             },
             cache: self.path("cache"),
+            registries: registries?,
             log: Log {
                 format: format?,
                 level: self.text("log.level")?,
@@ -452,7 +483,11 @@ fn section(item: &Item<'_>, found: &mut Found, file: &Path) {
     for (_, item) in entries {
         match KEYS.iter().find(|key| key.path == item.path) {
             Some(key) => {
-                if let Some(text) = scalar(&item) {
+                let text = match registries::is_structured(key.path) {
+                    true => registries::as_written(&item),
+                    false => scalar(&item),
+                };
+                if let Some(text) = text {
                     let Position { line, column } = item.node.at;
                     found.insert(
                         key.path,
@@ -549,7 +584,7 @@ pub(super) fn positive_duration(text: &str) -> Result<Duration, Unreadable> {
     positive(text, units::duration(text)?)
 }
 
-fn positive_size(text: &str) -> Result<usize, Unreadable> {
+pub(super) fn positive_size(text: &str) -> Result<usize, Unreadable> {
     positive(text, units::size(text)?)
 }
 

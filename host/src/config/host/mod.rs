@@ -8,6 +8,7 @@
 mod broker;
 mod keys;
 mod merge;
+mod registries;
 mod sources;
 
 use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
@@ -17,7 +18,8 @@ use url::Url;
 
 pub use broker::is_variable as is_broker_variable;
 pub use keys::{KEYS, Key};
-pub use merge::{Origin, Shown, Written, load};
+pub use merge::{Origin, Shown, Written, load, load_registries};
+pub use registries::{Policy, Proxy, Registries, Registry};
 pub use sources::{Nats, Place, PubSub, RabbitMq, Sources, Tls};
 
 /// What the host runs with.
@@ -41,6 +43,8 @@ pub struct Settings {
     pub limits: HostLimits,
     /// Where compiled plugins are kept; none to keep them in memory only.
     pub cache: Option<PathBuf>,
+    /// Where plugins are loaded from.
+    pub registries: Registries,
     /// How logs look.
     pub log: Log,
 }

@@ -77,6 +77,22 @@ fn a_flag_counts_before_a_variable_before_the_file_before_the_default() {
     limits.plugins.output = 8MiB (default)
     limits.plugins.logLines = 1000 (default)
     cache = - (default)
+    registries.allow = - (default)
+    registries.verify = - (default)
+    registries.keys = - (default)
+    registries.policy = any (default)
+    registries.dockerConfig = - (default)
+    registries.caFile = - (default)
+    registries.proxy = - (default)
+    registries.proxyExcept = - (default)
+    registries.proxyCredentialsFile = - (default)
+    registries.insecure = - (default)
+    registries.mirrors = - (default)
+    registries.perRegistry = - (default)
+    registries.cache = - (default)
+    registries.maxSize = 64MiB (default)
+    registries.refresh = 5m (default)
+    registries.timeout = 2m (default)
     log.format = text (default)
     log.level = info (default)
     ");
@@ -124,7 +140,7 @@ fn unknown_keys_and_variables_are_told() {
     /etc/berth/berth.yaml:11:7: log.levl: unknown key
       hint: did you mean `level`?
     /etc/berth/berth.yaml:12:1: other: unknown key
-      hint: known here: `fleet`, `kubernetes`, `adapters`, `sources`, `admin`, `limits`, `cache`, `log`
+      hint: known here: `fleet`, `kubernetes`, `adapters`, `sources`, `admin`, `limits`, `cache`, `registries`, `log`
     environment: BERTH_FLEET_TOKENFILE: unknown variable
       hint: did you mean `BERTH_FLEET_TOKEN_FILE`?
     environment: BERTH_SOMETHING: unknown variable
