@@ -8,6 +8,7 @@
 //! - What can never succeed is refused with a reason, so that its sender stops.
 //! - Nothing of an event is a secret, and no credential is ever logged.
 
+mod check;
 mod decode;
 pub mod http;
 
