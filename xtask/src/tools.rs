@@ -38,7 +38,7 @@ struct Binary {
     package: &'static str,
 }
 
-const TOOLS: [Tool; 3] = [
+const TOOLS: [Tool; 4] = [
     Tool {
         name: "etcd",
         version: "v3.6.7",
@@ -75,6 +75,15 @@ const TOOLS: [Tool; 3] = [
         binaries: &[Binary {
             name: "kwok",
             package: "sigs.k8s.io/kwok/cmd/kwok",
+        }],
+        linker_flags: "-s -w",
+    },
+    Tool {
+        name: "promtool",
+        version: "v0.308.1",
+        binaries: &[Binary {
+            name: "promtool",
+            package: "github.com/prometheus/prometheus/cmd/promtool",
         }],
         linker_flags: "-s -w",
     },
