@@ -39,7 +39,7 @@ struct Binary {
     package: &'static str,
 }
 
-const TOOLS: [Tool; 5] = [
+const TOOLS: [Tool; 6] = [
     Tool {
         name: "etcd",
         version: "v3.6.7",
@@ -94,6 +94,15 @@ const TOOLS: [Tool; 5] = [
         binaries: &[Binary {
             name: "registry",
             package: "github.com/distribution/distribution/v3/cmd/registry",
+        }],
+        linker_flags: "-s -w",
+    },
+    Tool {
+        name: "promtool",
+        version: "v0.308.1",
+        binaries: &[Binary {
+            name: "promtool",
+            package: "github.com/prometheus/prometheus/cmd/promtool",
         }],
         linker_flags: "-s -w",
     },

@@ -15,6 +15,7 @@
 //! - No more messages are pulled than the source's bound on work in flight.
 //! - Nothing of an event is a secret, and no credential is ever logged.
 
+mod check;
 mod decode;
 pub mod http;
 mod intake;

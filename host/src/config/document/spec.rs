@@ -11,7 +11,10 @@ use super::{
     names::{Name, api_version, name, name_or_any, namespace_pattern, object_name, pattern},
     plugins, steps,
 };
-use crate::config::reader::{Item, Mapping, Notes};
+use crate::config::{
+    check::Check,
+    reader::{Item, Mapping, Notes},
+};
 
 const SPEC: &[&str] = &[
     "subjects",
@@ -140,6 +143,7 @@ fn subjects(spec: &Mapping<'_>) -> Vec<String> {
     let Some(items) = item.list() else { return Vec::new() };
     if items.is_empty() {
         item.wrong(
+            Check::SubjectsGiven,
             "names no kind",
             Some("write `[Cluster]`, `[NodePool]` or both".to_owned()),
         );
@@ -150,7 +154,7 @@ fn subjects(spec: &Mapping<'_>) -> Vec<String> {
             continue;
         };
         if subjects.contains(&kind) {
-            item.wrong(format!("`{kind}` is named twice"), None);
+            item.wrong(Check::SubjectOnce, format!("`{kind}` is named twice"), None);
         }
         subjects.push(kind);
     }
@@ -174,7 +178,11 @@ fn dependencies(spec: &Mapping<'_>) -> Vec<Dependency> {
             of: of.flatten().unwrap_or_default(),
         };
         if dependencies.contains(&dependency) {
-            item.wrong(format!("`{}` is named twice", dependency.adapter), None);
+            item.wrong(
+                Check::DependencyOnce,
+                format!("`{}` is named twice", dependency.adapter),
+                None,
+            );
         }
         dependencies.push(dependency);
     }
@@ -194,6 +202,7 @@ fn permits(spec: &Mapping<'_>) -> Vec<Permit> {
     let Some(items) = item.list() else { return Vec::new() };
     if items.is_empty() {
         item.wrong(
+            Check::PermitsGiven,
             "permits nothing",
             Some("leave `permits` out for namespaced kinds in the adapter's namespace, or list kinds".to_owned()),
         );
@@ -232,6 +241,7 @@ fn permit(item: &Item<'_>) -> Option<Permit> {
     ];
     if permit.name.is_none() && !mapping.has("name") && cluster_scoped.contains(&permit.kind.as_str()) {
         item.wrong(
+            Check::PermitNamed,
             format!("`{}` is cluster-scoped: `name` is needed", permit.kind),
             Some("name it with a placeholder: `name: \"lz-{{ .subject.id }}\"`".to_owned()),
         );
@@ -258,6 +268,7 @@ fn unused(spec: &Mapping<'_>, declared: &[&str], phases: &steps::Phases) {
     for (key, item) in plugins.named_known() {
         if declared.contains(&key) && key != DECLARATIVE && !asked(key) {
             item.wrong(
+                Check::PluginAsked,
                 "no phase asks this plugin",
                 Some(format!("add `{{plugin: {key}}}` to a phase, or remove it")),
             );
