@@ -86,6 +86,8 @@ checks! {
     SubjectOnce
     /// A dependency is named once.
     DependencyOnce
+    /// A way that events come names a part of its own.
+    SubscriptionGiven
     /// A list of permits permits something.
     PermitsGiven
     /// A permit of a cluster-scoped kind names the object.

@@ -139,6 +139,7 @@ fn cases() -> Vec<(Check, Given)> {
         (Check::SubjectsGiven, one("subjects", "[]")),
         (Check::SubjectOnce, one("subjects", "[Cluster, Cluster]")),
         (Check::DependencyOnce, one("dependsOn", "[{adapter: v}, {adapter: v}]")),
+        (Check::SubscriptionGiven, one("events", "{rabbitmq: {}}")),
         (Check::PermitsGiven, one("permits", "[]")),
         (
             Check::PermitNamed,

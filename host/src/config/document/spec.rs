@@ -129,7 +129,7 @@ fn events(spec: &Mapping<'_>) -> BTreeMap<String, Subscription> {
         let [topic, subscription] = words.map(|word| mapping.get(word).and_then(|item| item.text()).map(str::to_owned));
         if topic.is_none() && subscription.is_none() {
             let hint = format!("write `{}`, `{}` or both", words[0], words[1]);
-            item.wrong("names no subscription", Some(hint));
+            item.wrong(Check::SubscriptionGiven, "names no subscription", Some(hint));
         }
         events.insert(source.to_owned(), Subscription { topic, subscription });
     }

@@ -88,7 +88,10 @@ pub struct Shown {
 pub fn load(written: &Written<'_>) -> Result<(Settings, Vec<Shown>), Problems> {
     let mut values = gather(written);
     let settings = values.settings();
-    let with_credential = values.shown.iter_mut().filter(|shown| WITH_CREDENTIAL.contains(&shown.key));
+    let with_credential = values
+        .shown
+        .iter_mut()
+        .filter(|shown| WITH_CREDENTIAL.contains(&shown.key));
     for shown in with_credential {
         shown.value = shown.value.as_deref().map(sources::masked);
     }

@@ -11,6 +11,7 @@ use url::Url;
 
 use super::merge::{Values, positive_duration, positive_size, unreadable};
 use crate::config::{
+    check::Check,
     reader::{Item, Notes},
     units::Unreadable,
     yaml::{self, Content},
@@ -110,11 +111,12 @@ pub(super) fn as_written(item: &Item<'_>) -> Option<String> {
         }
         Content::Map(_) if MAPPINGS.contains(&item.path.as_str()) => Some(item.json().to_string()),
         Content::Map(_) | Content::List(_) => {
-            let what = match MAPPINGS.contains(&item.path.as_str()) {
-                true => "a mapping",
-                false => "a list",
+            let (check, what) = if MAPPINGS.contains(&item.path.as_str()) {
+                (Check::Mapping, "a mapping")
+            } else {
+                (Check::List, "a list")
             };
-            item.wrong(format!("expected {what}, found {}", item.node.content.describe()), None);
+            item.wrong(check, format!("expected {what}, found {}", item.node.content.describe()), None);
             None
         }
         Content::Null | Content::Bool(_) | Content::Number(_) | Content::Text(_) => item.text().map(str::to_owned),
@@ -296,7 +298,7 @@ impl Values {
                     (Some(certificate), Some(key)) => Some((certificate, key)),
                     (None, None) => None,
                     (Some(_), None) | (None, Some(_)) => {
-                        item.wrong("`clientCertificate` and `clientKey` need each other", None);
+                        item.wrong(Check::KeyGiven, "`clientCertificate` and `clientKey` need each other", None);
                         None
                     }
                 };
@@ -331,7 +333,7 @@ impl Values {
 
 fn tell(item: &Item<'_>, read: Result<(), Unreadable>) {
     if let Err(Unreadable { message, hint }) = read {
-        item.wrong(message, Some(hint));
+        item.wrong(Check::Choice, message, Some(hint));
     }
 }
 
