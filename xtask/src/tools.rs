@@ -16,7 +16,7 @@ use crate::{
     cleanroom::{program, read, run as run_command},
     files,
     progress::{say, seconds},
-    workspace,
+    rabbitmq, workspace,
 };
 
 /// Names the folder of built tools, to this task and to the tests.
@@ -94,6 +94,7 @@ pub(crate) fn run() -> Result<PathBuf> {
         build(&root, &folder, tool)
             .with_context(|| format!("the tests need {} {}, which cannot be built", tool.name, tool.version))?;
     }
+    rabbitmq::ensure(&root)?;
     Ok(folder)
 }
 
