@@ -573,7 +573,8 @@ impl Drop for Process {
     }
 }
 
-fn sweeper(folder: &Path) -> Result<Child> {
+/// Removes a folder after this process has ended.
+pub(crate) fn sweeper(folder: &Path) -> Result<Child> {
     Command::new("sh")
         .args(["-c", r#"cat >/dev/null; sleep 1; rm -rf "$1""#, "sweeper"])
         .arg(folder)

@@ -12,7 +12,7 @@
 )]
 
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Stdio},
     sync::Mutex,
     time::{Duration, Instant},
@@ -30,6 +30,8 @@ use lapin::{
 };
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
+
+use crate::control_plane::sweeper;
 
 /// Where Debian's package `rabbitmq-server` has it.
 const PROGRAM: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
@@ -51,6 +53,8 @@ pub struct RabbitMq {
     node: String,
     broker: Mutex<Option<Process>>,
     _epmd: Process,
+    /// Removes the folder after this process, for a value that is shared is never dropped.
+    _sweeper: Child,
 }
 
 /// Files for TLS: the authority, the server's certificate and its key.
@@ -105,6 +109,7 @@ impl RabbitMq {
             &folder.path().join("epmd.log"),
         );
         let broker = Self {
+            _sweeper: sweeper(folder.path()).unwrap(),
             node: format!("berth-{port}@localhost"),
             folder,
             port,
@@ -137,7 +142,10 @@ impl RabbitMq {
             .env("RABBITMQ_LOG_BASE", path("log"))
             .env("RABBITMQ_LOGS", "-")
             // One scheduler busy-waits less than many on a machine that others use too.
-            .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "+S 2:2 +sbwt none");
+            .env(
+                "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS",
+                "+S 2:2 +sbwt none -kernel inet_dist_use_interface {127,0,0,1}",
+            );
         let log = path("broker.log");
         *self.broker.lock().unwrap() = Some(Process::spawn(&mut command, &log).unwrap());
         let end = Instant::now() + PATIENCE;
@@ -175,7 +183,8 @@ impl RabbitMq {
     /// # Errors
     /// When the broker does not accept it.
     pub async fn connect(&self) -> Result<Connection> {
-        let url = self.url();
+        // This client takes an empty path for a virtual host without a name.
+        let url = format!("{}%2f", self.url());
         let connecting = Connection::connect(&url, ConnectionProperties::default());
         tokio::time::timeout(Duration::from_secs(5), connecting)
             .await
@@ -295,21 +304,25 @@ impl Client {
 struct Process(Child);
 
 impl Process {
-    fn spawn(command: &mut Command, log: &PathBuf) -> Result<Self> {
+    fn spawn(command: &mut Command, log: &Path) -> Result<Self> {
         const WATCHDOG: &str = r#"
             exec 3<&0
             setsid "$@" </dev/null 3<&- &
             child=$!
-            { cat <&3 >/dev/null; kill -9 -- -$child; } 2>/dev/null &
+            { cat <&3 >/dev/null; kill -9 -$child; } 2>/dev/null &
             exec 3<&-
             wait $child
         "#;
-        let log = std::fs::OpenOptions::new().create(true).append(true).open(log)?;
+        let file = std::fs::OpenOptions::new().create(true).append(true).open(log)?;
         let mut shell = Command::new("sh");
         shell
             .args(["-c", WATCHDOG, "watchdog"])
             .arg(command.get_program())
             .args(command.get_args());
+        // A process that is killed may leave a dump where it runs.
+        if let Some(folder) = log.parent() {
+            shell.current_dir(folder);
+        }
         let cleared = command.get_envs().next().is_some();
         if cleared {
             shell.env_clear();
@@ -321,8 +334,8 @@ impl Process {
         }
         shell
             .stdin(Stdio::piped())
-            .stdout(log.try_clone()?)
-            .stderr(log)
+            .stdout(file.try_clone()?)
+            .stderr(file)
             .spawn()
             .map(Self)
             .with_context(|| format!("cannot start {}", command.get_program().display()))

@@ -30,12 +30,11 @@ use berth::{
     web,
     world::World,
 };
-use berth_runtime::{Runtime, Settings};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use crate::stage::{Row, Wanted, component, quick};
+use crate::stage::{Row, Wanted, compile, component, quick, sandbox};
 
 /// The namespace that adapters work in.
 pub const NAMESPACE: &str = "hyperfleet-adapters";
@@ -65,6 +64,7 @@ impl Drop for SimulatedStage {
 impl SimulatedStage {
     /// Starts a host for these documents, that receives from these sources.
     pub async fn set(documents: &[&str], sources: &Sources) -> Self {
+        compile().await;
         let millis = Duration::from_millis;
         let pace = Pace {
             control: millis(5),
@@ -118,7 +118,7 @@ impl SimulatedStage {
                 cluster: Arc::new(kubernetes.clone()),
                 web,
             },
-            runtime: Arc::new(Runtime::new(&Settings::default()).unwrap()),
+            runtime: sandbox(),
             metrics: Arc::clone(&metrics),
             clock: Arc::new(Timestamp::now),
             concurrency: 8,

@@ -103,6 +103,13 @@ static COMPILED: LazyLock<Vec<Arc<Plugin>>> = LazyLock::new(|| {
         .into()
 });
 
+/// Compiles those plugins, once.
+pub(crate) async fn compile() {
+    tokio::task::spawn_blocking(|| LazyLock::force(&COMPILED))
+        .await
+        .unwrap();
+}
+
 /// A control plane, for all tests or for one.
 #[derive(Debug)]
 pub enum Plane {
@@ -203,9 +210,7 @@ impl Stage {
     /// Starts a further host beside the one that events are published to. Answers with where
     /// it receives events.
     pub async fn another_host(&self) -> (Arc<Host>, SocketAddr) {
-        tokio::task::spawn_blocking(|| LazyLock::force(&COMPILED))
-            .await
-            .unwrap();
+        compile().await;
         let settings = fleet::Settings {
             timeout: Duration::from_secs(2),
             attempt_timeout: Duration::from_secs(1),

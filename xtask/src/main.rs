@@ -14,6 +14,7 @@ mod guests;
 mod licences;
 mod plugins;
 mod progress;
+mod rabbitmq;
 mod setup;
 mod test;
 mod tools;

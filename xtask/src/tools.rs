@@ -17,7 +17,7 @@ use crate::{
     cleanroom::{program, read, run as run_command},
     files,
     progress::{say, seconds},
-    workspace,
+    rabbitmq, workspace,
 };
 
 /// Names the folder of built tools, to this task and to the tests.
@@ -146,6 +146,7 @@ fn build_all(tools: &[Tool]) -> Result<PathBuf> {
         build(&root, &folder, tool)
             .with_context(|| format!("the tests need {} {}, which cannot be built", tool.name, tool.version))?;
     }
+    rabbitmq::ensure(&root)?;
     Ok(folder)
 }
 
