@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use berth_engine::adapter::Source;
 use jiff::Timestamp;
 
-use super::sources::{self, Sources, State};
+use super::sources::{Sources, State};
 use crate::{
     config::document::Loading, fleet, plugins::Loader, serve, simulate, telemetry::Metrics, web, world::World,
 };
@@ -21,19 +21,8 @@ pub async fn check(mut loading: Loading) -> Result<Loading> {
     let mut sources = Sources::new(None, super::REFRESH);
     for loaded in &mut loading.adapters {
         // Not fetched: what is checked here needs no network.
-        loaded.adapter.plugins.retain(|name, plugin| match &plugin.source {
-            Source::Oci(_) => {
-                let source = sources::name(&plugin.source);
-                tracing::info!(
-                    adapter = loaded.adapter.name,
-                    plugin = name,
-                    source,
-                    "is not fetched to be checked"
-                );
-                false
-            }
-            Source::Embedded | Source::File(_) => true,
-        });
+        let plugins = &mut loaded.adapter.plugins;
+        plugins.retain(|_, plugin| !matches!(plugin.source, Source::Oci(_)));
     }
     let plugins = loading.adapters.iter().flat_map(|one| one.adapter.plugins.values());
     sources.want(plugins.map(|plugin| &plugin.source));

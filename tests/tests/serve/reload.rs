@@ -192,6 +192,18 @@ fn a_check_loads_plugins_and_tries_them() {
     let (code, stdout, told) = check(&["--plugins"]);
     assert_eq!(code, Some(0), "{told}");
     assert!(stdout.starts_with("validation: ok"), "{stdout}");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(
+        &file,
+        text.replace("file:guest.wasm", "oci://registry.example.com/guest:1"),
+    )
+    .unwrap();
+    let (code, _, told) = check(&["--plugins"]);
+    assert_eq!(code, Some(0), "{told}");
+    assert!(
+        told.contains("the plugin `guest` is not fetched and not tried: oci://"),
+        "{told}"
+    );
 }
 
 /// A folder with a configuration whose APIs do not answer, and these documents.

@@ -1,8 +1,9 @@
 //! `berth adapter check`.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{io::Write as _, path::PathBuf, process::ExitCode};
 
 use anyhow::Context as _;
+use berth_engine::adapter::Source;
 use clap::Args;
 
 use super::{Failure, print};
@@ -50,8 +51,26 @@ pub(super) fn run(args: &CheckArgs) -> Result<ExitCode, Failure> {
     if !args.plugins {
         return report(loading);
     }
+    tell_untried(&loading);
     let runtime = tokio::runtime::Runtime::new().context("cannot start")?;
     report(runtime.block_on(live::check(loading))?)
+}
+
+/// Says which plugins were not tried, so that nobody takes them for checked.
+fn tell_untried(loading: &Loading) {
+    let mut text = String::new();
+    for loaded in &loading.adapters {
+        for (name, plugin) in &loaded.adapter.plugins {
+            if let Source::Oci(reference) = &plugin.source {
+                let adapter = &loaded.adapter.name;
+                text.push_str(&format!(
+                    "{adapter}: the plugin `{name}` is not fetched and not tried: oci://{reference}\n"
+                ));
+            }
+        }
+    }
+    // Where stderr is gone, there is nobody left to tell.
+    drop(anstream::stderr().lock().write_all(text.as_bytes()));
 }
 
 /// Tells which documents are good, or all that is wrong.
