@@ -239,6 +239,7 @@ impl Stage {
             clock: Arc::new(Timestamp::now),
             concurrency: 4,
             rhythms: quick(),
+            owns: None,
             listener: Arc::<Told>::clone(&told),
         };
         let caps = Limits {

@@ -116,7 +116,11 @@ pub(super) fn as_written(item: &Item<'_>) -> Option<String> {
             } else {
                 (Check::List, "a list")
             };
-            item.wrong(check, format!("expected {what}, found {}", item.node.content.describe()), None);
+            item.wrong(
+                check,
+                format!("expected {what}, found {}", item.node.content.describe()),
+                None,
+            );
             None
         }
         Content::Null | Content::Bool(_) | Content::Number(_) | Content::Text(_) => item.text().map(str::to_owned),
@@ -298,7 +302,11 @@ impl Values {
                     (Some(certificate), Some(key)) => Some((certificate, key)),
                     (None, None) => None,
                     (Some(_), None) | (None, Some(_)) => {
-                        item.wrong(Check::KeyGiven, "`clientCertificate` and `clientKey` need each other", None);
+                        item.wrong(
+                            Check::KeyGiven,
+                            "`clientCertificate` and `clientKey` need each other",
+                            None,
+                        );
                         None
                     }
                 };
