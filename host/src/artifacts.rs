@@ -16,10 +16,11 @@ use crate::{
 /// How registries are reached. Without files with credentials, docker's own is used, if there is one.
 #[must_use]
 pub fn access(settings: &Registries) -> Access {
-    let files = settings
-        .docker_config
-        .clone()
-        .unwrap_or_else(|| access::docker_config(|name| std::env::var_os(name)).into_iter().collect());
+    let files = settings.docker_config.clone().unwrap_or_else(|| {
+        access::docker_config(|name| std::env::var_os(name))
+            .into_iter()
+            .collect()
+    });
     let registries = settings.per_registry.iter().map(|(name, own)| {
         let (client_certificate, client_key) = own.identity_files.clone().unzip();
         let own = PerRegistry {

@@ -13,7 +13,17 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 /// Files and folders of `host/src` that put rooms together.
-const JOINERS: [&str; 9] = ["artifacts", "cli", "demo", "dispatch", "driver", "lib", "main", "plugins", "serve"];
+const JOINERS: [&str; 9] = [
+    "artifacts",
+    "cli",
+    "demo",
+    "dispatch",
+    "driver",
+    "lib",
+    "main",
+    "plugins",
+    "serve",
+];
 
 /// What every room may use.
 const SHARED: [&str; 1] = ["world"];

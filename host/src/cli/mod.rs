@@ -4,6 +4,7 @@
 //! terminal; an error is printed once, with its causes and what to do about it.
 
 mod adapter;
+mod artifact;
 mod completion;
 mod config;
 mod demo;
@@ -61,6 +62,9 @@ enum Command {
     /// Works with plugins.
     #[command(subcommand)]
     Plugin(plugin::PluginCommand),
+    /// Works with registries.
+    #[command(subcommand)]
+    Registry(artifact::RegistryCommand),
     /// Runs one adapter again for one subject.
     Retry(retry::RetryArgs),
     /// Prints the script that completes commands in a shell.
@@ -85,6 +89,7 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Config(command) => config::run(command),
         Command::Adapter(command) => adapter::run(command),
         Command::Plugin(command) => plugin::run(command),
+        Command::Registry(command) => artifact::registry(&command),
         Command::Retry(args) => retry::run(&args),
         Command::Completion(args) => completion::run(&args, &mut Cli::command()),
         Command::Reasons => print(&reasons::document()),

@@ -60,7 +60,11 @@ pub async fn examine(access: &Access, reference: &Reference, policy: &Policy, ma
     let mut steps = Vec::new();
     let failed = look(access, reference, policy, max, &mut steps).await.is_err();
     for name in &STEPS[steps.len()..] {
-        let finding = Finding::Skipped(if failed { "a step before it failed" } else { "not needed" });
+        let finding = Finding::Skipped(if failed {
+            "a step before it failed"
+        } else {
+            "not needed"
+        });
         steps.push(Step { name, finding });
     }
     steps
@@ -157,11 +161,19 @@ async fn connection(address: &Url, through: bool, steps: &mut Vec<Step>) -> Resu
         Ok(Ok(addresses)) => addresses.collect(),
         Ok(Err(error)) => {
             let problem = format!("the {what} `{name}` has no address: {error}");
-            return bad(steps, problem, "check its name, and the name servers of this machine or pod");
+            return bad(
+                steps,
+                problem,
+                "check its name, and the name servers of this machine or pod",
+            );
         }
         Err(_) => {
             let problem = format!("the name servers did not answer for `{name}` within {PATIENCE:?}");
-            return bad(steps, problem, "check the name servers, and the network policies on the way to them");
+            return bad(
+                steps,
+                problem,
+                "check the name servers, and the network policies on the way to them",
+            );
         }
     };
     let told: Vec<String> = addresses.iter().map(|address| address.ip().to_string()).collect();
@@ -207,17 +219,30 @@ async fn layout(
     let repository = &reference.repository;
     let read = async {
         let at = At::Digest(digest.clone());
-        let manifest = remote.manifest(repository, &at, MAX_MANIFEST).await.map_err(Wrong::Fault)?;
+        let manifest = remote
+            .manifest(repository, &at, MAX_MANIFEST)
+            .await
+            .map_err(Wrong::Fault)?;
         let layout = Layout::read(&manifest.media_type, &manifest.bytes, max).map_err(Wrong::layout)?;
         let config = match &layout.config {
-            Some(config) => remote.blob(repository, &config.digest, MAX_CONFIG).await.map_err(Wrong::Fault)?,
+            Some(config) => remote
+                .blob(repository, &config.digest, MAX_CONFIG)
+                .await
+                .map_err(Wrong::Fault)?,
             None => Vec::new(),
         };
         let declared = layout.declared(&config).map_err(Wrong::layout)?;
-        let layer = remote.blob(repository, &layout.layer.digest, max).await.map_err(Wrong::Fault)?;
+        let layer = remote
+            .blob(repository, &layout.layer.digest, max)
+            .await
+            .map_err(Wrong::Fault)?;
         let component = layout.component(&declared, &layer).map_err(Wrong::layout)?;
         let worlds: Vec<String> = component.worlds().into_iter().collect();
-        Ok(format!("a component of {} bytes for {}", layer.len(), worlds.join(", ")))
+        Ok(format!(
+            "a component of {} bytes for {}",
+            layer.len(),
+            worlds.join(", ")
+        ))
     };
     match read.await {
         Ok(told) => {
@@ -255,7 +280,9 @@ fn advice(fault: &Fault) -> &'static str {
         Fault::Unreachable { .. } => {
             "check that a registry is there; one without TLS must be listed in `registries.insecure`"
         }
-        Fault::TimedOut { .. } => "something takes the connection and does not answer: look at the registry's own health",
+        Fault::TimedOut { .. } => {
+            "something takes the connection and does not answer: look at the registry's own health"
+        }
         Fault::Tls { .. } => {
             "name the authority's certificate in `registries.caFile` or `registries.perRegistry`; one that asks for a client certificate needs `clientCertificate` and `clientKey`; one without TLS must be listed in `registries.insecure`"
         }
@@ -263,7 +290,9 @@ fn advice(fault: &Fault) -> &'static str {
         Fault::Refused { .. } => "the registry does not do what is asked for: look at what it says, and at its version",
         Fault::TooLarge { .. } => "raise `registries.maxSize` if the plugin is meant to be so large",
         Fault::Truncated { .. } => "a proxy or the registry cuts answers short: look at their time limits",
-        Fault::DigestMismatch { .. } => "do not use it: what comes is not what was asked for. Look for a proxy that changes it, or push again",
+        Fault::DigestMismatch { .. } => {
+            "do not use it: what comes is not what was asked for. Look for a proxy that changes it, or push again"
+        }
         Fault::RedirectLoop { .. } | Fault::BadRedirect { .. } => {
             "look at where the registry's storage redirects to; plain HTTP is followed to registries in `registries.insecure` only"
         }

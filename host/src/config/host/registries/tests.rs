@@ -55,7 +55,10 @@ fn everything_that_can_be_said_is_understood() {
     assert_eq!(
         read(text, &[]).unwrap(),
         Registries {
-            allow: vec!["registry.example.com/partners/*".to_owned(), "localhost:5000/lz".to_owned()],
+            allow: vec![
+                "registry.example.com/partners/*".to_owned(),
+                "localhost:5000/lz".to_owned()
+            ],
             enforce: true,
             verify_is_off: false,
             keys: vec![path("keys/a.pub"), path("/b.pub")],
