@@ -10,6 +10,7 @@ use super::{
 };
 
 mod bad;
+mod wire;
 
 /// A registry, and a host that pulls from it.
 struct World {
