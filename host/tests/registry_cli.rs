@@ -1,6 +1,11 @@
 //! What people type to work with plugins in registries, against the real registry.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 #[path = "../../tests/tests/registry_access/registry.rs"]
 #[allow(dead_code, reason = "`tests/tests/registry_access.rs` uses the rest")]

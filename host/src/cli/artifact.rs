@@ -72,6 +72,10 @@ type Flag = (&'static str, &'static str, String);
 
 impl AccessArgs {
     /// Merges file, variables and flags.
+    #[allow(
+        clippy::needless_update,
+        reason = "settings may be written in further places, which are none of ours"
+    )]
     fn settings(&self, trust: Option<&TrustArgs>) -> Result<Registries, Failure> {
         let list = |texts: &[String]| (!texts.is_empty()).then(|| serde_json::json!(texts).to_string());
         let trusted = trust.cloned().unwrap_or_default();

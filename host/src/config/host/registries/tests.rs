@@ -11,7 +11,7 @@ fn read(text: &str, variables: &[(&str, &str)]) -> Result<Registries, String> {
     load_registries(&Written {
         file: Some((Path::new("/etc/berth/berth.yaml"), text)),
         variables: &variables,
-        flags: &[],
+        ..Written::default()
     })
     .map_err(|problems| problems.to_string())
 }
