@@ -1,6 +1,11 @@
 //! Plugins in a real registry, signed and verified by us and by cosign, in turn.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 #[path = "registry_access/registry.rs"]
 #[allow(dead_code, reason = "other tests use the rest")]

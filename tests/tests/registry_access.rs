@@ -1,6 +1,11 @@
 //! Access to a real registry: passwords, private authorities, client certificates, mirrors, helpers.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 #[path = "registry_access/registry.rs"]
 mod registry;

@@ -5,6 +5,7 @@
 
 mod adapter;
 mod admin;
+mod artifact;
 mod completion;
 mod config;
 mod demo;
@@ -64,6 +65,9 @@ enum Command {
     /// Works with plugins.
     #[command(subcommand)]
     Plugin(plugin::PluginCommand),
+    /// Works with registries.
+    #[command(subcommand)]
+    Registry(artifact::RegistryCommand),
     /// Runs one adapter again for one subject.
     Retry(retry::RetryArgs),
     /// Prints the script that completes commands in a shell.
@@ -88,6 +92,7 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Config(command) => config::run(command),
         Command::Adapter(command) => adapter::run(command),
         Command::Plugin(command) => plugin::run(command),
+        Command::Registry(command) => artifact::registry(&command),
         Command::Retry(args) => retry::run(&args),
         Command::Completion(args) => completion::run(&args, &mut Cli::command()),
         Command::Reasons => print(&reasons::document()),

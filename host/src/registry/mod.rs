@@ -231,7 +231,7 @@ impl Registry {
             let Some(digest) = this.store.last(&named) else {
                 return Ok(None);
             };
-            this.from_store(&named, &digest, &policy)
+            this.stored(&named, &digest, &policy)
         });
         Ok(found.await??.map(|plugin| Fetched {
             plugin,
@@ -294,7 +294,7 @@ impl Registry {
         let digest = pull::resolve(remote, reference).await?;
         let (this, named, wanted, under) = (self.clone(), reference.clone(), digest.clone(), policy.clone());
         // Signatures that do not suffice may have been added to since: then the registry is asked for them again.
-        let kept = blocking(reference, move || this.from_store(&named, &wanted, &under)).await?;
+        let kept = blocking(reference, move || this.stored(&named, &wanted, &under)).await?;
         if let Ok(Some(plugin)) = kept {
             self.remember(reference, &digest).await?;
             return Ok(Fetched {
@@ -326,7 +326,7 @@ impl Registry {
     }
 
     /// What the store has of a manifest, checked as if it came from the registry.
-    fn from_store(&self, reference: &Reference, digest: &Digest, policy: &Policy) -> Result<Option<Verified>, Error> {
+    fn stored(&self, reference: &Reference, digest: &Digest, policy: &Policy) -> Result<Option<Verified>, Error> {
         let Some(entry) = self.store.entry(digest) else {
             return Ok(None);
         };

@@ -175,8 +175,17 @@ pub(super) async fn signatures(
             });
         }
     };
-    let signed_by = signed(reference, digest, policy, &found)?;
-    Ok((found, signed_by))
+    // Many signatures and many keys take a while to compare.
+    let (named, digest, policy) = (reference.clone(), digest.clone(), policy.clone());
+    tokio::task::spawn_blocking(move || {
+        let signed_by = signed(&named, &digest, &policy, &found)?;
+        Ok((found, signed_by))
+    })
+    .await
+    .map_err(|source| Error::Aborted {
+        reference: Box::new(reference.clone()),
+        source,
+    })?
 }
 
 /// Who of the trusted signed `digest`, by what was found beside it.

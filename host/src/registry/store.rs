@@ -405,7 +405,8 @@ mod tests {
 
     #[test]
     fn truncated_flipped_and_swapped_files_are_noticed_and_removed() {
-        let damages: [(&str, fn(Vec<u8>) -> Vec<u8>); 4] = [
+        type Damage = fn(Vec<u8>) -> Vec<u8>;
+        let damages: [(&str, Damage); 4] = [
             ("truncated", |bytes| bytes[..bytes.len() - 1].to_vec()),
             ("flipped", |mut bytes| {
                 let middle = bytes.len() / 2;

@@ -10,6 +10,7 @@ use super::{
 };
 
 mod bad;
+mod wire;
 
 /// A registry, and a host that pulls from it.
 struct World {
@@ -145,10 +146,11 @@ async fn the_signature_of_another_artifact_is_refused() {
     let other = world.push("other").await;
     world.sign(&other, &key).await;
     let digest = world.push("one").await;
-    let mut tags = world.remote.tags.lock().unwrap();
-    let signatures = tags[&format!("{}.sig", other.tag())].clone();
-    tags.insert(format!("{}.sig", digest.tag()), signatures);
-    drop(tags);
+    {
+        let mut tags = world.remote.tags.lock().unwrap();
+        let signatures = tags[&format!("{}.sig", other.tag())].clone();
+        tags.insert(format!("{}.sig", digest.tag()), signatures);
+    }
     assert_eq!(world.refused().await, "OtherDigest");
 }
 

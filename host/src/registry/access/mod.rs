@@ -228,9 +228,11 @@ pub struct Access {
 
 struct Inner {
     settings: Settings,
-    /// A session is kept as long as the files that it was made of stay as they are.
-    sessions: Mutex<BTreeMap<String, ([u8; 32], Arc<Session>)>>,
+    sessions: Mutex<Sessions>,
 }
+
+/// By registry. A session is kept as long as the files that it was made of stay as they are.
+type Sessions = BTreeMap<String, ([u8; 32], Arc<Session>)>;
 
 impl fmt::Debug for Access {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {

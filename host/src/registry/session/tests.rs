@@ -16,7 +16,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use super::*;
 use crate::registry::{
-    access::{Access, CredentialSource, PerRegistry, Settings},
+    access::{Access, CredentialSource, PerRegistry, Proxy, Settings},
     remote::MANIFEST,
 };
 
@@ -42,6 +42,7 @@ async fn handle(State((seen, answering)): State<(Seen, Answering)>, request: Req
     let credentials = request
         .headers()
         .get("authorization")
+        .or_else(|| request.headers().get("proxy-authorization"))
         .map(|value| value.to_str().unwrap().to_owned());
     let body = axum::body::to_bytes(request.into_body(), 1 << 20).await.unwrap();
     let question = match std::str::from_utf8(&body) {
@@ -521,4 +522,35 @@ async fn what_refers_to_a_manifest_is_found_under_the_fallback_tag_and_bounded()
         .await
         .unwrap();
     assert_eq!(none, []);
+}
+
+#[tokio::test]
+async fn a_proxy_is_asked_for_what_it_is_not_spared_from() {
+    let proxy = Server::start(|_, _, _| reply(200, &[], "x")).await;
+    let direct = Server::start(|_, _, _| reply(200, &[], "x")).await;
+    let folder = tempfile::tempdir().unwrap();
+    let credentials_file = folder.path().join("proxy");
+    std::fs::write(&credentials_file, "robot:hunter2\n").unwrap();
+    let settings = Settings {
+        insecure: BTreeSet::from(["registry.invalid".to_owned(), direct.address.clone()]),
+        proxy: Some(Proxy {
+            url: format!("http://{}", proxy.address).parse().unwrap(),
+            except: vec!["127.0.0.1".to_owned()],
+            credentials_file: Some(credentials_file),
+        }),
+        ..quick()
+    };
+    let access = Access::new(settings);
+    assert!(!format!("{access:?}").contains("hunter2"));
+
+    let digest = Digest::of(b"x");
+    let remote = access.open("registry.invalid").unwrap();
+    let repository = "registry.invalid/lz".parse().unwrap();
+    assert_eq!(remote.blob(&repository, &digest, 64).await.unwrap(), b"x");
+    let question = format!("GET http://registry.invalid/v2/lz/blobs/{digest}");
+    let credentials = format!("Basic {}", STANDARD.encode("robot:hunter2"));
+    assert_eq!(proxy.seen(), [(question, Some(credentials))]);
+
+    assert_eq!(blob(&access, &direct, b"x").await.unwrap(), b"x");
+    assert_eq!((proxy.asked(), direct.asked()), (1, 1));
 }

@@ -12,6 +12,8 @@ struct Bad {
     make: fn(&mut Artifact),
 }
 
+type MakeFault = fn() -> Fault;
+
 /// A good artifact, in parts that can be made bad.
 struct Artifact {
     media_type: String,
@@ -24,7 +26,8 @@ struct Artifact {
     sends: Vec<(Digest, Vec<u8>)>,
     /// Left out of the registry.
     missing: Vec<Digest>,
-    fault: Option<(&'static str, fn() -> Fault)>,
+    /// What the registry answers to a call of this name.
+    fault: Option<(&'static str, MakeFault)>,
 }
 
 impl Artifact {
