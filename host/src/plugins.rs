@@ -355,10 +355,13 @@ impl HostCalls for Behind {
 
 fn refusal(fault: ClusterFault) -> ClusterRefusal {
     match fault.cause {
-        ClusterCause::Unreachable | ClusterCause::Throttled => ClusterRefusal::Unavailable(fault.message),
+        ClusterCause::Unreachable | ClusterCause::ConversionUnavailable | ClusterCause::Throttled => {
+            ClusterRefusal::Unavailable(fault.message)
+        }
         ClusterCause::Forbidden => ClusterRefusal::Denied(fault.message),
         ClusterCause::UnknownKind | ClusterCause::NamespaceMissing { .. } => ClusterRefusal::NotFound,
         ClusterCause::Quota
+        | ClusterCause::LimitRange
         | ClusterCause::Admission
         | ClusterCause::WebhookUnavailable
         | ClusterCause::FieldConflict { .. }

@@ -220,7 +220,12 @@ fn replicas(object: &Value) -> (u32, u32) {
         );
     }
     let wanted = number(&object["spec"]["replicas"]).unwrap_or(1);
-    let available = of("availableReplicas");
+    // Pods of an earlier template that are still there are available in the place of new ones.
+    let earlier = of("replicas").saturating_sub(of("updatedReplicas"));
+    let available = match object["kind"].as_str() {
+        Some("Deployment") => of("availableReplicas").saturating_sub(earlier),
+        Some(_) | None => of("availableReplicas"),
+    };
     match object["kind"].as_str() {
         Some("ReplicaSet") => (wanted, available),
         Some(_) | None => (wanted, available.min(of("updatedReplicas"))),
@@ -257,13 +262,17 @@ fn last_seen(event: &Value) -> Option<String> {
 fn refusal(message: &str, since: Option<String>) -> Stuck {
     let said = message.strip_prefix("Error creating: ").unwrap_or(message);
     let said = said.split_once(" is forbidden: ").map_or(said, |(_, said)| said);
+    let says = |words: &str| said.contains(words);
     let ranges = ["maximum ", "minimum ", " limit to request ratio"];
-    let reason = if said.contains("exceeded quota")
-        || said.contains("failed quota")
-        || (said.contains(" per Container is ") || said.contains(" per Pod is "))
-            && ranges.iter().any(|range| said.contains(range))
-    {
+    let of_what = [" per Container is ", " per Pod is "];
+    let reason = if says("failed calling webhook") || says("failed to call webhook") {
+        Reason::AdmissionUnavailable
+    } else if says("denied the request") || says("denied request") || says("violates PodSecurity") {
+        Reason::AdmissionRefused
+    } else if says("exceeded quota") || says("failed quota") {
         Reason::QuotaExceeded
+    } else if of_what.iter().any(|words| says(words)) && ranges.iter().any(|words| says(words)) {
+        Reason::OutsideLimitRange
     } else {
         Reason::PodCreationFailed
     };

@@ -61,8 +61,10 @@ reasons! {
     NotApplicable, Nobody, "";
     /// An earlier workload must end first.
     WaitingForEarlierGeneration, Nobody, "";
-    /// A resource quota or limit range has no room.
+    /// A resource quota has no room.
     QuotaExceeded, Platform, "Raise the quota of the namespace or free what is in use.";
+    /// A limit range of the namespace does not allow what is asked for.
+    OutsideLimitRange, Platform, "Bring the requests and limits into the namespace's limit range, or change the range.";
     /// The image of a container cannot be pulled.
     ImagePullFailed, Platform, "Check the image's name and tag, the pull secret and the registry.";
     /// A container cannot be set up: a Secret, ConfigMap or key is missing.
@@ -75,6 +77,8 @@ reasons! {
     AdmissionRefused, Platform, "Make the manifest comply with the policy, or ask for an exemption.";
     /// An admission webhook does not answer.
     AdmissionUnavailable, Platform, "Restore the webhook's service.";
+    /// The conversion webhook of a custom resource definition fails.
+    ConversionUnavailable, Platform, "Restore the conversion webhook of the custom resource definition.";
     /// The adapter's service account may not do this.
     Forbidden, Platform, "Grant the adapter's service account the missing rights.";
     /// Another field manager owns a field.

@@ -5,7 +5,7 @@
 //! larger and fails as a whole when one aggregated API is down.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -81,6 +81,8 @@ fn group_path(api_version: &str) -> String {
 pub(super) struct Kinds {
     known: Mutex<HashMap<String, HashMap<String, Arc<Kind>>>>,
     asked: Mutex<HashMap<String, Instant>>,
+    /// By group and version, the kinds that have a status.
+    with_status: Mutex<HashMap<String, HashSet<String>>>,
 }
 
 /// What to do about a kind that was not there when it was last asked for.
@@ -109,7 +111,10 @@ impl Kinds {
             return Ok(None);
         }
         let listed = match wire.call(Call::get(group_path(api_version))).await {
-            Ok(list) => read(api_version, &list),
+            Ok(list) => {
+                lock(&self.with_status).insert(api_version.to_owned(), with_status(&list));
+                read(api_version, &list)
+            }
             Err(refusal) if refusal.code() == Some(404) => HashMap::new(),
             Err(refusal) => return Err(refusal),
         };
@@ -119,10 +124,25 @@ impl Kinds {
         Ok(found)
     }
 
+    /// Whether a kind is known to have no status.
+    pub(super) fn is_statusless(&self, api_version: &str, kind: &str) -> bool {
+        let with_status = lock(&self.with_status);
+        with_status.get(api_version).is_some_and(|kinds| !kinds.contains(kind))
+    }
+
     /// Forgets a group and version: the API server no longer answers as it said.
     pub(super) fn forget(&self, api_version: &str) {
         lock(&self.known).remove(api_version);
     }
+}
+
+/// The kinds of which `PLURAL/status` is a resource.
+fn with_status(list: &serde_json::Value) -> HashSet<String> {
+    let resources = list["resources"].as_array().into_iter().flatten();
+    resources
+        .filter(|resource| resource["name"].as_str().is_some_and(|name| name.ends_with("/status")))
+        .filter_map(|resource| resource["kind"].as_str().map(str::to_owned))
+        .collect()
 }
 
 fn read(api_version: &str, list: &serde_json::Value) -> HashMap<String, Arc<Kind>> {
@@ -165,6 +185,7 @@ mod tests {
             plural: "jobs".to_owned(),
             namespaced: true,
         };
+        assert_eq!(with_status(&list), HashSet::from(["Job".to_owned()]));
         assert_eq!(
             read("batch/v1", &list),
             HashMap::from([("Job".to_owned(), Arc::new(job))])

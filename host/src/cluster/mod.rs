@@ -15,6 +15,7 @@ mod fault;
 mod kinds;
 mod namespaces;
 mod objects;
+mod refusals;
 mod store;
 mod watch;
 mod wire;
@@ -106,6 +107,8 @@ pub struct Kubernetes {
     receiver: Mutex<Option<mpsc::Receiver<Change>>>,
     namespaces: Arc<Namespaces>,
     announced: Mutex<HashMap<(String, SubjectKey, String), Instant>>,
+    /// The namespaces in which refusals of pods are watched; none for all.
+    refusals: Mutex<Vec<Option<String>>>,
     /// Ended when this value is dropped.
     tasks: Mutex<JoinSet<()>>,
 }
@@ -156,6 +159,7 @@ impl Kubernetes {
             receiver: Mutex::new(Some(receiver)),
             namespaces: Arc::default(),
             announced: Mutex::default(),
+            refusals: Mutex::default(),
             tasks: Mutex::default(),
         };
         kubernetes.spawn(kubernetes.changes.clone().forward(sender));
@@ -186,6 +190,25 @@ impl Kubernetes {
             }
         };
         self.spawn(scope.run(Arc::clone(&self.shared.wire), Arc::clone(&self.shared.kinds), tell));
+    }
+
+    /// Starts a watch of the Events that tell of refused pods, unless one covers the namespace.
+    fn watch_refusals(&self, namespace: Option<&str>) {
+        let mut watched = lock(&self.refusals);
+        if watched.iter().any(|one| one.is_none() || one.as_deref() == namespace) {
+            return;
+        }
+        watched.push(namespace.map(str::to_owned));
+        drop(watched);
+        let shared = Arc::clone(&self.shared);
+        let changes = self.changes.clone();
+        let tell = move |workload: &Reference| {
+            if let Some(change) = shared.change_of(workload, |_| true) {
+                changes.send(change);
+            }
+        };
+        let wire = Arc::clone(&self.shared.wire);
+        self.spawn(refusals::run(wire, namespace.map(str::to_owned), tell));
     }
 }
 
@@ -348,6 +371,7 @@ impl Cluster for Kubernetes {
             self.watch_scope(&scope.api_version, &scope.kind, namespace);
             if has_pods(&scope.api_version, &scope.kind) {
                 self.watch_scope("v1", "Pod", namespace);
+                self.watch_refusals(namespace);
             }
         }
     }
@@ -468,6 +492,8 @@ impl Shared {
     async fn explain(&self, holder: &Holder, objects: &mut [Observed]) -> Result<(), ClusterFault> {
         let mut pods: HashMap<Option<String>, Vec<Value>> = HashMap::new();
         for object in objects {
+            let (api_version, kind) = (&object.reference.api_version, &object.reference.kind);
+            object.statusless = self.kinds.is_statusless(api_version, kind);
             let Reference {
                 api_version,
                 kind,
@@ -597,17 +623,28 @@ impl Shared {
         }
         let (namespace, _) = key(pod);
         workloads(pod).into_iter().find_map(|workload| {
-            let key = (namespace.clone(), workload.name.clone());
-            self.covering(workload.api_version, workload.kind, namespace.as_deref())
-                .into_iter()
-                .find_map(|scope| {
-                    let kept = lock(&scope.store).get(&key).cloned();
-                    kept.map(|kept| kept.document())
-                        .filter(|document| workload.is(document))
-                        .as_ref()
-                        .and_then(change)
-                })
+            let object = reference(
+                workload.api_version,
+                workload.kind,
+                namespace.as_deref(),
+                &workload.name,
+            );
+            self.change_of(&object, |document| workload.is(document))
         })
+    }
+
+    /// The news about an object of ours that a store holds, if it is the one that is meant.
+    fn change_of(&self, object: &Reference, is_meant: impl Fn(&Value) -> bool) -> Option<Change> {
+        let key = (object.namespace.clone(), object.name.clone());
+        self.covering(&object.api_version, &object.kind, object.namespace.as_deref())
+            .into_iter()
+            .find_map(|scope| {
+                let kept = lock(&scope.store).get(&key).cloned();
+                kept.map(|kept| kept.document())
+                    .filter(|document| is_meant(document))
+                    .as_ref()
+                    .and_then(change)
+            })
     }
 }
 

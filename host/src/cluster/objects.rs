@@ -106,6 +106,7 @@ pub(super) fn observed(document: Value) -> Observed {
         uid: text(&metadata["uid"]),
         resource_version: text(&metadata["resourceVersion"]),
         deleting: metadata["deletionTimestamp"].is_string(),
+        statusless: false,
         diagnosis: None,
         document,
     }

@@ -282,7 +282,7 @@ fn jobs() {
     secret missing: Infrastructure ContainerConfigInvalid: container main: secret "s" not found | since 2026-03-01T10:00:01Z | attempt 1/7
     no node: Infrastructure Unschedulable: 0/3 nodes are available: 3 Insufficient cpu. | since 2026-03-01T10:00:02Z | attempt 1/7
     quota: Infrastructure QuotaExceeded: exceeded quota: q, requested: pods=1, used: pods=2, limited: pods=2 | since 2026-03-01T10:00:01Z | attempt 1/7
-    limit range: Infrastructure QuotaExceeded: maximum cpu usage per Container is 1, but limit is 2 | since 2026-03-01T10:00:01Z | attempt 1/7
+    limit range: Infrastructure OutsideLimitRange: maximum cpu usage per Container is 1, but limit is 2 | since 2026-03-01T10:00:01Z | attempt 1/7
     no service account: Infrastructure PodCreationFailed: error looking up service account n/s: serviceaccount "s" not found | since 2026-03-01T10:00:01Z | attempt 1/7
     refused once, runs now: Progress WorkloadInProgress: attempt 1 of 7 | since 2026-03-01T10:00:01Z | attempt 1/7
     suspended: Progress WorkloadInProgress: suspended | attempt 1/7
@@ -409,7 +409,7 @@ fn workloads_that_last() {
     image: Infrastructure ImagePullFailed: container main: Back-off | since 2026-03-01T10:00:01Z
     no node: Infrastructure Unschedulable: 0/3 nodes are available: 3 Insufficient cpu. | since 2026-03-01T10:00:02Z
     quota: Infrastructure QuotaExceeded: exceeded quota: q, requested: pods=1, used: pods=2, limited: pods=2 | since 2026-03-01T10:00:02Z
-    refused: Infrastructure PodCreationFailed: admission webhook "w" denied the request: no | since 2026-03-01T10:00:02Z
+    refused: Infrastructure AdmissionRefused: admission webhook "w" denied the request: no | since 2026-03-01T10:00:02Z
     stalled: Failure DeadlineExceeded: ReplicaSet "d-5d8f" has timed out progressing. | since 2026-03-01T10:00:02Z
     stateful set without quota: Infrastructure QuotaExceeded: exceeded quota: q, requested: pods=1, used: pods=2, limited: pods=2 | since 2026-03-01T10:00:01Z
     stateful set, created after all: Progress WorkloadInProgress: 0 of 2 replicas are ready

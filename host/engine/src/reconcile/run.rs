@@ -110,7 +110,8 @@ impl Run {
         }
     }
 
-    /// A container that crashes again and again may still recover: within grace it is under way.
+    /// A workload that is meant to run for ever may still recover, whatever its containers do:
+    /// within grace it is under way.
     fn bear_crashes(&mut self) {
         for one in &mut self.observed {
             let Some(diagnosis) = &mut one.diagnosis else { continue };
@@ -118,8 +119,9 @@ impl Run {
                 .since
                 .as_deref()
                 .and_then(|since| since.parse::<Timestamp>().ok());
+            let may_recover = diagnosis.reason == Reason::CrashLoop.name() || manifest::runs_for_ever(&one.reference);
             if diagnosis.nature == Nature::Failure
-                && diagnosis.reason == Reason::CrashLoop.name()
+                && may_recover
                 && let Some(since) = since
                 && let Some(rest) = evidence::remaining(since, self.now, self.adapter.grace)
             {
@@ -209,6 +211,21 @@ impl Run {
                 ending.keeps_row = true;
                 ending
             }
+            // What exists is not proven gone by that: as an outage, it takes no success back.
+            ClusterCause::ConversionUnavailable => {
+                let journey = Journey::Unreachable {
+                    reason: Reason::ConversionUnavailable,
+                    message: format!(
+                        "A custom resource cannot be converted while {doing}: {}. {}",
+                        fault.message.trim_end_matches('.'),
+                        Reason::ConversionUnavailable.remediation()
+                    ),
+                    after_success: self.has_succeeded(),
+                };
+                let mut ending = Ending::new(journey, trouble);
+                ending.keeps_row = true;
+                ending
+            }
             ClusterCause::NamespaceMissing { namespace } => {
                 let key = format!("Namespace {namespace} {}", Reason::NamespaceMissing);
                 let since = self
@@ -232,6 +249,7 @@ impl Run {
             }
             ClusterCause::NamespaceTerminating { .. } => failed(Reason::NamespaceTerminating, trouble),
             ClusterCause::Quota => failed(Reason::QuotaExceeded, trouble),
+            ClusterCause::LimitRange => failed(Reason::OutsideLimitRange, trouble),
             ClusterCause::Forbidden => failed(Reason::Forbidden, trouble),
             ClusterCause::Admission => failed(Reason::AdmissionRefused, trouble),
             ClusterCause::WebhookUnavailable => failed(Reason::AdmissionUnavailable, trouble),

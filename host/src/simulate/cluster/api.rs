@@ -324,8 +324,15 @@ impl Model {
                 .to_owned(),
             deleting: document::is_deleting(document),
             document: shown,
+            statusless: self.is_statusless(document),
             diagnosis: diagnose(document, &pods, &events),
         }
+    }
+
+    fn is_statusless(&self, document: &Value) -> bool {
+        let text = |field: &str| document::text(document, &[field]).unwrap_or_default();
+        let known = self.kinds.get(text("apiVersion"), text("kind"));
+        known.is_some_and(|kind| !kind.status)
     }
 
     /// Objects by name or by labels.

@@ -413,6 +413,7 @@ impl World {
             resource_version: self.fresh(),
             deleting: false,
             document: apply.document.clone(),
+            statusless: false,
             diagnosis: None,
         };
         self.objects.push(observed.clone());
