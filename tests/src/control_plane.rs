@@ -10,8 +10,8 @@
 //! - The processes end with the value, and with the test process, however it ends.
 //!
 //! A pod's fate is told by annotations of its template: `test/outcome` is `ok` (the
-//! default), `fail`, `hang` or `image-pull-backoff`; `test/exit-code` and `test/message`
-//! say how a failing container ends.
+//! default), `fail`, `hang`, `image-pull-backoff` or another that `kwok.yaml` lists;
+//! `test/exit-code` and `test/message` say how a failing container ends.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

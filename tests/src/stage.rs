@@ -394,7 +394,11 @@ impl Stage {
     /// The path of a collection in the stage's namespace: `jobs`, `pods`, `configmaps`.
     #[must_use]
     pub fn collection(&self, plural: &str) -> String {
-        let group = if plural == "jobs" { "apis/batch/v1" } else { "api/v1" };
+        let group = match plural {
+            "jobs" => "apis/batch/v1",
+            "deployments" | "statefulsets" | "daemonsets" => "apis/apps/v1",
+            _ => "api/v1",
+        };
         format!("/{group}/namespaces/{}/{plural}", self.namespace)
     }
 
@@ -433,6 +437,11 @@ impl Stage {
 
     /// Lets hanging pods end well: the fake kubelet reads another fate.
     pub async fn let_pods_end(&self) {
+        self.let_pods("ok").await;
+    }
+
+    /// Gives the pods that are there another fate.
+    pub async fn let_pods(&self, outcome: &str) {
         let pods = self.plane.get(&self.collection("pods")).await.unwrap().unwrap();
         for pod in pods["items"].as_array().unwrap() {
             let path = format!(
@@ -440,9 +449,21 @@ impl Stage {
                 self.collection("pods"),
                 pod["metadata"]["name"].as_str().unwrap()
             );
-            let patch = json!({"metadata": {"annotations": {"test/outcome": "ok"}}});
+            let patch = json!({"metadata": {"annotations": {"test/outcome": outcome}}});
             self.plane.patch(&path, &patch).await.unwrap();
         }
+    }
+}
+
+/// Waits until something holds.
+///
+/// # Panics
+/// When that takes too long.
+pub async fn awaited<F: Future<Output = bool>>(what: &str, holds: impl Fn() -> F) {
+    let end = Instant::now() + PATIENCE;
+    while !holds().await {
+        assert!(Instant::now() < end, "waited in vain for {what}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
@@ -505,6 +526,15 @@ impl Wanted {
         }
     }
 
+    /// The same, with a message that contains this.
+    #[must_use]
+    pub fn saying(self, says: &str) -> Self {
+        Self {
+            says: says.to_owned(),
+            ..self
+        }
+    }
+
     fn fits(&self, row: &Row) -> bool {
         // After success an outage shows on Health alone.
         let on = if self.case == "True True False" {
@@ -523,6 +553,12 @@ impl Wanted {
 #[must_use]
 pub fn a1(generation: u64) -> Wanted {
     Wanted::at(generation, "True False True", "WorkloadInProgress", "")
+}
+
+/// Still A1 after this generation had succeeded: what was available is not any more.
+#[must_use]
+pub fn degraded(generation: u64) -> Wanted {
+    Wanted::at(generation, "True False True", "WorkloadDegraded", "")
 }
 
 /// A2: the work is done.

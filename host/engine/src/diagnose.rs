@@ -21,7 +21,7 @@ mod pods;
 #[cfg(test)]
 mod tests;
 
-use pods::{Stuck, crash, deciding, exits, is_active, restarts, stuck};
+use pods::{Stuck, crash, deciding, exits, failures, is_active, restarts, stuck};
 
 /// Reads an object with its pods (newest first) and the events about it and them. None
 /// for kinds without pods, and for workloads that are as they should be.
@@ -97,7 +97,8 @@ fn job(object: &Value, pods: &[Value], events: &[Value]) -> Diagnosis {
 
 /// A Job that has failed for good.
 fn failure(condition: &Value, pods: &[Value]) -> Diagnosis {
-    let last = pods.iter().find_map(deciding);
+    let failed_ones = pods.iter().map(failures).find(|ones| !ones.is_empty());
+    let last = failed_ones.as_ref().and_then(|ones| ones.first()).cloned();
     let reason = if condition["reason"] == "DeadlineExceeded" {
         Reason::DeadlineExceeded
     } else if last.as_ref().is_some_and(|exit| exit.reason == "OOMKilled") {
@@ -108,8 +109,8 @@ fn failure(condition: &Value, pods: &[Value]) -> Diagnosis {
     let said = condition["message"].as_str().unwrap_or("the Job failed");
     let message = match &last {
         Some(exit) if reason == Reason::DeadlineExceeded => format!("{said}; {}", ended(exit)),
-        Some(exit) if exit.message.is_empty() => format!("{}; {said}", ended(exit)),
-        Some(exit) => exit.message.clone(),
+        Some(exit) if exit.message.is_empty() => format!("{}; {said}", told(&failed_ones.unwrap_or_default())),
+        Some(_) => told(&failed_ones.unwrap_or_default()),
         None => said.to_owned(),
     };
     let since = text(&condition["lastTransitionTime"]);
@@ -170,8 +171,7 @@ fn pod(object: &Value) -> Option<Diagnosis> {
             (_, _) => Reason::WorkloadFailed,
         };
         let message = match &exit {
-            Some(exit) if exit.message.is_empty() => ended(exit),
-            Some(exit) => exit.message.clone(),
+            Some(_) => told(&failures(object)),
             None => status["message"].as_str().unwrap_or("the pod failed").to_owned(),
         };
         let since = exits_at(object);
@@ -280,6 +280,14 @@ fn refusal(message: &str, since: Option<String>) -> Stuck {
         reason,
         message: said.to_owned(),
         since,
+    }
+}
+
+/// Why a pod failed: in the words of its container, or of each where several failed.
+fn told(failures: &[ContainerExit]) -> String {
+    match failures {
+        [one] if !one.message.is_empty() => one.message.clone(),
+        several => several.iter().map(ended).collect::<Vec<_>>().join("; "),
     }
 }
 
