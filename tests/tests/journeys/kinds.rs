@@ -2,7 +2,7 @@
 
 use berth_tests::{
     control_plane::ControlPlane,
-    stage::{Stage, a1, a2, a4, awaited, degraded},
+    stage::{Stage, a1, a2, a4, awaited, degraded, replaced},
 };
 use serde_json::{Value, json};
 
@@ -219,10 +219,13 @@ async fn cluster_scoped_kinds_are_created_by_name_and_go_with_their_subject() {
         {"name": "zone", "manifest": manifest(&zones, "Zone")},
         {"name": "namespace", "manifest": manifest("v1", "Namespace")},
     ]);
-    let stage = Stage::set(&[&adapter(&permits, &resources, "10m")]).await;
+    // What is looked at in all namespaces must be this adapter's alone.
+    let own = format!("work-{}", uuid::Uuid::new_v4().simple());
+    let document = adapter(&permits, &resources, "10m");
+    let stage = Stage::set(&[&replaced(&document, "{name: work}", &format!("{{name: {own}}}"))]).await;
     stage.may_do_everything_everywhere("work").await;
     let cluster = stage.cluster(json!({})).await;
-    stage.sees(&cluster, "work", &a2(1)).await;
+    stage.sees(&cluster, &own, &a2(1)).await;
     let name = format!("work-{}", cluster.rsplit('/').next().unwrap());
     let paths = [
         format!("/api/v1/namespaces/{name}/configmaps/inside"),

@@ -1,6 +1,6 @@
 //! Webhooks that refuse, and webhooks that are down.
 
-use berth_tests::stage::{Stage, a1, a2, a4, a6, a6_after_success, awaited};
+use berth_tests::stage::{Stage, a1, a2, a4, a6, awaited};
 use serde_json::json;
 
 use crate::{
@@ -83,34 +83,31 @@ async fn a_webhook_that_refuses_only_pods_or_is_down_for_them_is_told_the_same()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_conversion_that_fails_is_told_and_never_takes_back_a_success() {
+async fn a_conversion_that_fails_is_told_from_an_outage_and_takes_back_no_success() {
     let hook = Hook::start(converting());
     let widgets = Definition::new("Widget").with_status().converted_by(&hook);
     let definition = widgets.install().await;
     let stage = Stage::set(&[&widget(&definition.api_version("v1beta1"), "2s")]).await;
     let done = stage.cluster(json!({"size": "small"})).await;
-    let busy = stage.cluster(json!({"size": "small"})).await;
-    stage.sees(&busy, "work", &a1(1)).await;
-    stage.sees(&done, "work", &a1(1)).await;
-    definition.is_ready(&stage, &done, "True").await;
-    stage.sees(&done, "work", &a2(1)).await;
+    let changed = stage.cluster(json!({"size": "small"})).await;
+    for cluster in [&done, &changed] {
+        stage.sees(cluster, "work", &a1(1)).await;
+        definition.is_ready(&stage, cluster, "True").await;
+        stage.sees(cluster, "work", &a2(1)).await;
+    }
 
-    // A host that begins while the conversion fails cannot see what there is.
-    stage.stop_host().await;
     hook.stop();
-    stage.start_host().await;
-    stage.publish(&done).await;
-    stage.publish(&busy).await;
-    let row = stage
-        .sees(&done, "work", &a6_after_success(1, "ConversionUnavailable"))
-        .await;
-    let message = row.of("Health", "message");
+    stage.change(&changed, json!({"size": "large"})).await;
+    let row = stage.sees(&changed, "work", &a6(2, "ConversionUnavailable")).await;
+    let message = row.of("Available", "message");
     assert!(message.contains("conversion webhook for "), "{message}");
     let to_do = "Restore the conversion webhook of the custom resource definition.";
     assert!(message.ends_with(to_do), "{message}");
-    stage.sees(&busy, "work", &a6(1, "ConversionUnavailable")).await;
+    stage.settle(&done).await;
+    stage.sees(&done, "work", &a2(1)).await;
 
     hook.start_again();
-    stage.sees(&done, "work", &a2(1)).await;
-    stage.sees(&busy, "work", &a1(1)).await;
+    stage.sees(&changed, "work", &a1(2)).await;
+    definition.is_ready(&stage, &changed, "True").await;
+    stage.sees(&changed, "work", &a2(2)).await;
 }
