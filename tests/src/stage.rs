@@ -133,7 +133,7 @@ pub struct Stage {
     pub simulation: Arc<Simulation>,
     /// The namespace of this stage's adapters.
     pub namespace: String,
-    documents: Vec<Loaded>,
+    documents: Mutex<Vec<Loaded>>,
     http: reqwest::Client,
     running: Mutex<Option<(Arc<Host>, SocketAddr)>>,
 }
@@ -180,7 +180,7 @@ impl Stage {
             server,
             simulation,
             namespace,
-            documents,
+            documents: Mutex::new(documents),
             // Made after the client of the API, which chooses the provider of TLS.
             http: client(),
             running: Mutex::default(),
@@ -193,6 +193,11 @@ impl Stage {
     pub async fn start_host(&self) {
         let started = self.another_host().await;
         *self.running.lock().unwrap() = Some(started);
+    }
+
+    /// Has the next host that starts read these documents, of the same service accounts.
+    pub fn replace_documents(&self, documents: &[&str]) {
+        *self.documents.lock().unwrap() = documents.iter().map(|text| read(text, &self.namespace)).collect();
     }
 
     /// Starts a further host beside the one that events are published to. Answers with where
@@ -224,7 +229,8 @@ impl Stage {
             rhythms: quick(),
             listener: Arc::new(Deaf),
         };
-        let (host, problems) = Host::start(parts, &self.documents).await;
+        let documents = self.documents.lock().unwrap().clone();
+        let (host, problems) = Host::start(parts, &documents).await;
         assert!(problems.is_empty(), "{problems:?}");
         let router = host.events(source::http::Settings::default());
         let (address, _) = host.listen(([127, 0, 0, 1], 0).into(), router).await.unwrap();

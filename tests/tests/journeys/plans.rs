@@ -120,13 +120,12 @@ async fn twenty_objects_are_created_in_their_order_and_none_beyond_the_one_that_
     assert_eq!(written(&stage).await, names(1..=20));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_a_new_plan_drops_goes_and_the_rest_stays() {
-    let name = |suffix: &str| format!("{suffix}-{{{{ .subject.id }}}}");
-    let extra = r#"subject.spec.size == "large""#;
+/// An object that every plan has, and, if wanted, two more.
+fn with_more(more: bool) -> String {
+    let name = |prefix: &str| format!("{prefix}-{{{{ .subject.id }}}}");
     let labels = json!({"app": "{{ .subject.id }}"});
     let deployment = json!({
-        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name("extra")},
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name("more")},
         "spec": {
             "selector": {"matchLabels": labels},
             "template": {
@@ -134,24 +133,53 @@ async fn what_a_new_plan_drops_goes_and_the_rest_stays() {
             },
         },
     });
-    let resources = json!([
-        {"name": "keep", "manifest": config_map(&name("keep"), None, "{{ .subject.spec.size }}")},
-        {"name": "extra", "manifest": config_map(&name("extra"), None, "x"), "when": extra},
-        {"name": "server", "manifest": deployment, "when": extra},
-    ]);
+    let keep = json!({"name": "keep", "manifest": config_map(&name("keep"), None, "x")});
+    let resources = match more {
+        false => json!([keep]),
+        true => json!([
+            keep,
+            {"name": "more", "manifest": config_map(&name("more"), None, "x"), "after": ["keep"]},
+            {"name": "server", "manifest": deployment, "after": ["more"]},
+        ]),
+    };
     let permits = json!([{"apiVersion": "v1", "kind": "ConfigMap"}, {"apiVersion": "apps/v1", "kind": "Deployment"}]);
-    let stage = Stage::set(&[&adapter(&permits, &resources, "2s")]).await;
-    let cluster = stage.cluster(json!({"size": "large"})).await;
-    stage.sees(&cluster, "work", &a2(1)).await;
-    assert_eq!(stage.ours("configmaps").await.len(), 2);
-    stage.only("deployments", |_| true).await;
-    let kept = stage.ours("configmaps").await;
-    let kept = kept.iter().find(|one| one["data"]["says"] == "large").unwrap();
+    adapter(&permits, &resources, "2s")
+}
 
-    stage.change(&cluster, json!({"size": "small"})).await;
-    let left = stage.only("configmaps", |one| one["data"]["says"] == "small").await;
-    assert_eq!(left["metadata"]["uid"], kept["metadata"]["uid"]);
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_new_document_drops_goes_and_the_rest_stays() {
+    let stage = Stage::set(&[&with_more(true)]).await;
+    let cluster = stage.cluster(json!({})).await;
+    stage.sees(&cluster, "work", &a2(1)).await;
+    let before = stage.ours("configmaps").await;
+    assert_eq!(before.len(), 2);
+    stage.only("deployments", |_| true).await;
+
+    stage.stop_host().await;
+    stage.replace_documents(&[&with_more(false)]);
+    stage.start_host().await;
+    let left = stage.only("configmaps", |_| true).await;
+    assert!(
+        left["metadata"]["name"].as_str().unwrap().starts_with("keep-"),
+        "{left:#}"
+    );
+    assert!(before.iter().any(|one| one["metadata"] == left["metadata"]), "{left:#}");
     stage.has_none("deployments").await;
     stage.has_none("pods").await;
+    stage.sees(&cluster, "work", &a2(1)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_that_a_new_generation_names_otherwise_takes_the_place_of_the_earlier_one() {
+    let manifest = config_map("{{ .subject.spec.size }}-{{ .subject.id }}", None, "x");
+    let permits = json!([{"apiVersion": "v1", "kind": "ConfigMap"}]);
+    let document = adapter(&permits, &json!([{"name": "work", "manifest": manifest}]), "2s");
+    let stage = Stage::set(&[&document]).await;
+    let cluster = stage.cluster(json!({"size": "large"})).await;
+    stage.sees(&cluster, "work", &a2(1)).await;
+
+    stage.change(&cluster, json!({"size": "small"})).await;
+    let is_small = |one: &Value| one["metadata"]["name"].as_str().unwrap().starts_with("small-");
+    stage.only("configmaps", is_small).await;
     stage.sees(&cluster, "work", &a2(2)).await;
 }

@@ -186,6 +186,7 @@ fn a4_every_cause_has_its_reason_and_what_cannot_mend_is_not_repeated() {
         ClusterCause::Forbidden,
         ClusterCause::Admission,
         ClusterCause::WebhookUnavailable,
+        ClusterCause::LimitRange,
         ClusterCause::FieldConflict {
             manager: "kubectl".into(),
         },
@@ -206,6 +207,7 @@ fn a4_every_cause_has_its_reason_and_what_cannot_mend_is_not_repeated() {
     Trouble { at_least: None } Failed to create workload: no. Grant the adapter's service account the missing rights.
     Trouble { at_least: None } Failed to create workload: no. Make the manifest comply with the policy, or ask for an exemption.
     Trouble { at_least: None } Failed to create workload: no. Restore the webhook's service.
+    Trouble { at_least: None } Failed to create workload: no. Bring the requests and limits into the namespace's limit range, or change the range.
     Trouble { at_least: None } Failed to create workload: no (field manager `kubectl`). Let one manager own the field, or set `force` in the adapter document.
     Never Failed to create workload: no. Correct the manifest.
     Trouble { at_least: None } Failed to create workload: no. Wait for the namespace's deletion, or find out which finalizer holds it.
