@@ -87,6 +87,8 @@ reasons! {
     ManifestNotPermitted, Partner, "Extend `permits` in the adapter document, or change the manifest.";
     /// The API server refuses the manifest.
     ManifestInvalid, Partner, "Correct the manifest.";
+    /// The manifest changes a field of an object that cannot be changed.
+    FieldImmutable, Partner, "Leave the field as it was, or set `recreate` so that the object is made anew.";
     /// The API server knows no such kind.
     UnknownKind, Platform, "Install the custom resource definition.";
     /// A plan cannot be executed: names twice, a ring of `after`, too many rounds.

@@ -32,8 +32,14 @@ pub(super) fn stuck(pod: &Value) -> Option<Stuck> {
     let waiting = statuses(pod).find_map(|status| {
         let waiting = &status["state"]["waiting"];
         let reason = match waiting["reason"].as_str()? {
-            "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" => Reason::ImagePullFailed,
-            "CreateContainerConfigError" | "CreateContainerError" => Reason::ContainerConfigInvalid,
+            "ImagePullBackOff"
+            | "InvalidImageName"
+            | "ErrImageNeverPull"
+            | "ImageInspectError"
+            | "SignatureValidationFailed" => Reason::ImagePullFailed,
+            "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => {
+                Reason::ContainerConfigInvalid
+            }
             // Among them ErrImagePull, the first failure, and ContainerCreating.
             _ => return None,
         };

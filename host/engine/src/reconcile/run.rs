@@ -257,7 +257,8 @@ impl Run {
                 let message = format!("{} (field manager `{manager}`)", fault.message);
                 Ending::new(creation_failed(Reason::FieldConflict.name(), message), trouble)
             }
-            ClusterCause::Immutable | ClusterCause::Invalid => failed(Reason::ManifestInvalid, Recheck::Never),
+            ClusterCause::Immutable => failed(Reason::FieldImmutable, Recheck::Never),
+            ClusterCause::Invalid => failed(Reason::ManifestInvalid, Recheck::Never),
             ClusterCause::UnknownKind => failed(Reason::UnknownKind, trouble),
             ClusterCause::Stale | ClusterCause::Throttled | ClusterCause::Other => {
                 failed(Reason::CreationFailed, trouble)

@@ -191,6 +191,7 @@ fn a4_every_cause_has_its_reason_and_what_cannot_mend_is_not_repeated() {
             manager: "kubectl".into(),
         },
         ClusterCause::Invalid,
+        ClusterCause::Immutable,
         ClusterCause::NamespaceTerminating {
             namespace: "work".into(),
         },
@@ -210,6 +211,7 @@ fn a4_every_cause_has_its_reason_and_what_cannot_mend_is_not_repeated() {
     Trouble { at_least: None } Failed to create workload: no. Bring the requests and limits into the namespace's limit range, or change the range.
     Trouble { at_least: None } Failed to create workload: no (field manager `kubectl`). Let one manager own the field, or set `force` in the adapter document.
     Never Failed to create workload: no. Correct the manifest.
+    Never Failed to create workload: no. Leave the field as it was, or set `recreate` so that the object is made anew.
     Trouble { at_least: None } Failed to create workload: no. Wait for the namespace's deletion, or find out which finalizer holds it.
     Trouble { at_least: None } Failed to create workload: no. Install the custom resource definition.
     Trouble { at_least: None } Failed to create workload: no. Read the message and the API server's log.
