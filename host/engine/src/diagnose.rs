@@ -273,6 +273,8 @@ fn refusal(message: &str, since: Option<String>) -> Stuck {
         Reason::QuotaExceeded
     } else if of_what.iter().any(|words| says(words)) && ranges.iter().any(|words| says(words)) {
         Reason::OutsideLimitRange
+    } else if says("error looking up service account ") {
+        Reason::ServiceAccountMissing
     } else {
         Reason::PodCreationFailed
     };

@@ -71,7 +71,9 @@ reasons! {
     ContainerConfigInvalid, Platform, "Create the Secret or ConfigMap that the container refers to.";
     /// No node has room, or none matches.
     Unschedulable, Platform, "Add nodes, free capacity, or correct the node selector and tolerations.";
-    /// Pods cannot be created.
+    /// The service account of the workload's pods does not exist.
+    ServiceAccountMissing, Platform, "Create the service account that the pods name.";
+    /// Pods cannot be created for another cause.
     PodCreationFailed, Platform, "Read the workload's events for what refuses its pods.";
     /// An admission webhook or policy refuses the object.
     AdmissionRefused, Platform, "Make the manifest comply with the policy, or ask for an exemption.";
@@ -109,6 +111,10 @@ reasons! {
     WorkloadDegraded, Nobody, "";
     /// The Kubernetes API cannot be reached.
     KubernetesApiUnreachable, Platform, "Restore the API server or the network to it.";
+    /// The Kubernetes API refuses berth's requests because there are too many.
+    KubernetesApiThrottled, Platform, "Give berth a priority level with more seats, or find out who else loads the API server.";
+    /// berth itself may not read what it has to watch.
+    ReadForbidden, Platform, "Grant berth's own service account the right to get, list and watch this kind.";
     /// The HyperFleet API cannot be reached.
     FleetApiUnreachable, Platform, "Restore the HyperFleet API or the network to it.";
     /// The HyperFleet API refuses berth.

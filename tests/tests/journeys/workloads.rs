@@ -91,8 +91,22 @@ async fn a_pod_that_no_node_takes_is_told_until_one_does() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_service_account_that_the_pods_lack_is_named_until_it_is_there() {
+    let stage = Stage::set(&[&job(&json!({"serviceAccountName": "runner"}), &json!({}))]).await;
+    let cluster = stage.cluster(going("ok")).await;
+    let says = r#"serviceaccount "runner" not found"#;
+    stage
+        .sees(&cluster, "work", &a4(1, "ServiceAccountMissing", says))
+        .await;
+
+    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "runner"}});
+    put(&stage, "serviceaccounts", &account).await;
+    stage.sees(&cluster, "work", &a2(1)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_takes_longer_than_it_may_is_told_as_that() {
-    let stage = Stage::set(&[&job(&json!({}), &json!({"activeDeadlineSeconds": 2}))]).await;
+    let stage = Stage::set(&[&job(&json!({}), &json!({"activeDeadlineSeconds": 4}))]).await;
     let cluster = stage.cluster(going("hang")).await;
     stage.sees(&cluster, "work", &a1(1)).await;
     let says = "Job was active longer than specified deadline";

@@ -45,6 +45,23 @@ async fn a_namespace_that_is_on_its_way_out_is_told_from_one_that_is_missing() {
     stage.sees(&cluster, "work", &a2(1)).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_that_stays_away_is_trouble_beyond_the_grace() {
+    let place = format!("never-{}", &uuid::Uuid::new_v4().simple().to_string()[..8]);
+    let manifest = json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "work-{{ .subject.id }}", "namespace": place},
+    });
+    let permits = json!([{"apiVersion": "v1", "kind": "ConfigMap", "namespace": place}]);
+    let document = adapter(&permits, &json!([{"name": "work", "manifest": manifest}]), "5s");
+    let stage = Stage::set(&[&document]).await;
+    stage.may_do_everything_everywhere("work").await;
+    let cluster = stage.cluster(json!({})).await;
+    stage.sees(&cluster, "work", &a3(1, "NamespaceMissing", "")).await;
+    stage.sees(&cluster, "work", &a4(1, "NamespaceMissing", &place)).await;
+    ControlPlane::namespace(&stage.plane, &place).await.unwrap();
+    stage.sees(&cluster, "work", &a2(1)).await;
+}
+
 /// The adapter with one ConfigMap whose data the cluster's spec gives. Settings of the resource
 /// are added.
 fn range(settings: &Value) -> String {

@@ -310,7 +310,7 @@ fn jobs() {
     a webhook refuses the pod: Infrastructure AdmissionRefused: admission webhook "w" denied the request: not signed | since 2026-03-01T10:00:01Z | attempt 1/7
     a webhook for pods is down: Infrastructure AdmissionUnavailable: Internal error occurred: failed calling webhook "w": failed to call webhook: Post "https://w.svc": dial tcp: connection refused | since 2026-03-01T10:00:01Z | attempt 1/7
     the namespace's security level refuses the pod: Infrastructure AdmissionRefused: violates PodSecurity "restricted:latest": runAsNonRoot != true | since 2026-03-01T10:00:01Z | attempt 1/7
-    no service account: Infrastructure PodCreationFailed: error looking up service account n/s: serviceaccount "s" not found | since 2026-03-01T10:00:01Z | attempt 1/7
+    no service account: Infrastructure ServiceAccountMissing: error looking up service account n/s: serviceaccount "s" not found | since 2026-03-01T10:00:01Z | attempt 1/7
     refused once, runs now: Progress WorkloadInProgress: attempt 1 of 7 | since 2026-03-01T10:00:01Z | attempt 1/7
     suspended: Progress WorkloadInProgress: suspended | attempt 1/7
     "#);

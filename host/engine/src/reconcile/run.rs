@@ -106,6 +106,11 @@ impl Run {
                 self.bear_crashes();
                 Ok(())
             }
+            // Nothing is proven of what exists by berth's own lack of rights.
+            Err(fault) if fault.cause == ClusterCause::Forbidden => {
+                let message = format!("Objects cannot be seen: {}", fault.message);
+                Err(self.unseen(Reason::ReadForbidden, message, &fault).into())
+            }
             Err(fault) => Err(self.stopped_by(&fault, "listing objects").into()),
         }
     }
@@ -202,29 +207,20 @@ impl Run {
             |reason: Reason, recheck| Ending::new(creation_failed(reason.name(), fault.message.clone()), recheck);
         match &fault.cause {
             ClusterCause::Unreachable => {
-                let journey = Journey::Unreachable {
-                    reason: Reason::KubernetesApiUnreachable,
-                    message: format!("Kubernetes API unreachable while {doing}: {}", fault.message),
-                    after_success: self.has_succeeded(),
-                };
-                let mut ending = Ending::new(journey, trouble);
-                ending.keeps_row = true;
-                ending
+                let message = format!("Kubernetes API unreachable while {doing}: {}", fault.message);
+                self.outage(Reason::KubernetesApiUnreachable, message, fault)
             }
-            // What exists is not proven gone by that: as an outage, it takes no success back.
+            // Neither proves anything of what exists: as an outage, it takes no success back.
+            ClusterCause::Throttled => {
+                let message = format!(
+                    "Kubernetes API refuses too many requests while {doing}: {}",
+                    fault.message
+                );
+                self.unseen(Reason::KubernetesApiThrottled, message, fault)
+            }
             ClusterCause::ConversionUnavailable => {
-                let journey = Journey::Unreachable {
-                    reason: Reason::ConversionUnavailable,
-                    message: format!(
-                        "A custom resource cannot be converted while {doing}: {}. {}",
-                        fault.message.trim_end_matches('.'),
-                        Reason::ConversionUnavailable.remediation()
-                    ),
-                    after_success: self.has_succeeded(),
-                };
-                let mut ending = Ending::new(journey, trouble);
-                ending.keeps_row = true;
-                ending
+                let message = format!("A custom resource cannot be converted while {doing}: {}", fault.message);
+                self.unseen(Reason::ConversionUnavailable, message, fault)
             }
             ClusterCause::NamespaceMissing { namespace } => {
                 let key = format!("Namespace {namespace} {}", Reason::NamespaceMissing);
@@ -260,10 +256,27 @@ impl Run {
             ClusterCause::Immutable => failed(Reason::FieldImmutable, Recheck::Never),
             ClusterCause::Invalid => failed(Reason::ManifestInvalid, Recheck::Never),
             ClusterCause::UnknownKind => failed(Reason::UnknownKind, trouble),
-            ClusterCause::Stale | ClusterCause::Throttled | ClusterCause::Other => {
-                failed(Reason::CreationFailed, trouble)
-            }
+            ClusterCause::Stale | ClusterCause::Other => failed(Reason::CreationFailed, trouble),
         }
+    }
+
+    /// An [`outage`](Self::outage), with what to do about it.
+    fn unseen(&self, reason: Reason, message: String, fault: &ClusterFault) -> Ending {
+        let message = format!("{}. {}", message.trim_end_matches('.'), reason.remediation());
+        self.outage(reason, message, fault)
+    }
+
+    /// What exists cannot be seen or written: that changes nothing but Health after success.
+    fn outage(&self, reason: Reason, message: String, fault: &ClusterFault) -> Ending {
+        let journey = Journey::Unreachable {
+            reason,
+            message,
+            after_success: self.has_succeeded(),
+        };
+        let at_least = fault.retry_after;
+        let mut ending = Ending::new(journey, Recheck::Trouble { at_least });
+        ending.keeps_row = true;
+        ending
     }
 
     /// Whether our stored row says that this generation succeeded.

@@ -214,7 +214,7 @@ fn a4_every_cause_has_its_reason_and_what_cannot_mend_is_not_repeated() {
     Never Failed to create workload: no. Leave the field as it was, or set `recreate` so that the object is made anew.
     Trouble { at_least: None } Failed to create workload: no. Wait for the namespace's deletion, or find out which finalizer holds it.
     Trouble { at_least: None } Failed to create workload: no. Install the custom resource definition.
-    Trouble { at_least: None } Failed to create workload: no. Read the message and the API server's log.
+    Trouble { at_least: None } Kubernetes API refuses too many requests while applying Job work/validate-c-1: no. Give berth a priority level with more seats, or find out who else loads the API server.
     Trouble { at_least: None } Failed to create workload: no. Read the message and the API server's log.
     ");
 }

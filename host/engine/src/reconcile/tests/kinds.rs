@@ -52,6 +52,35 @@ fn a_conversion_that_fails_is_told_as_that_and_changes_only_health_after_success
 }
 
 #[test]
+fn what_keeps_objects_from_being_seen_changes_only_health_after_success() {
+    let mut told = String::new();
+    for (cause, message) in [
+        (ClusterCause::Throttled, "storage is (re)initializing"),
+        (ClusterCause::Forbidden, "User \"berth\" cannot list resource \"jobs\""),
+    ] {
+        let mut world = World::new();
+        world.reconcile();
+        world.complete("validate-c-1", "2026-11-23T10:02:03Z");
+        world.reconcile();
+        world.hook = Box::new(move |effect| match effect {
+            Effect::Observe(_) => Some(Answer::Observed(Err(fault(cause.clone(), message)))),
+            _ => None,
+        });
+        world.reconcile();
+        told.push_str(&world.told());
+        told.push('\n');
+    }
+    assert_snapshot!(told, @r#"
+    Applied=True(ResourcesCreated) Available=True(PostconditionsMet) Health=False(KubernetesApiThrottled) @1
+    The work was done before
+    Health: Kubernetes API refuses too many requests while listing objects: storage is (re)initializing. Give berth a priority level with more seats, or find out who else loads the API server.
+    Applied=True(ResourcesCreated) Available=True(PostconditionsMet) Health=False(ReadForbidden) @1
+    The work was done before
+    Health: Objects cannot be seen: User "berth" cannot list resource "jobs". Grant berth's own service account the right to get, list and watch this kind.
+    "#);
+}
+
+#[test]
 fn a_deployment_is_done_when_no_pod_of_the_earlier_template_is_left() {
     let mut world = deployment();
     world.reconcile();
