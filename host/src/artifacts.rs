@@ -3,15 +3,71 @@
 use std::{path::PathBuf, sync::Arc};
 
 use anyhow::{Context as _, Result};
+use async_trait::async_trait;
 
 use crate::{
     config::host::{Policy as Wanted, Registries},
     registry::{
-        Needed, Policy, PublicKey, Registry, Settings, TrustedKey,
+        Error, Needed, Policy, PublicKey, Reference, ReferenceError, Registry, Settings, TrustedKey,
         access::{self, Access, CredentialSource, PerRegistry},
         signature::MAX_KEY_FILE,
     },
+    web::chain,
+    world::{Artifact, ArtifactFault, Artifacts, Refresh},
 };
+
+/// Plugins of registries, for documents.
+pub struct Shelf {
+    registry: Registry,
+    policy: Policy,
+}
+
+impl Shelf {
+    /// Fetches as the settings say, and keeps what was verified in `cache`.
+    ///
+    /// # Errors
+    /// As [`registry`].
+    pub fn new(settings: &Registries, cache: PathBuf) -> Result<Self> {
+        Ok(Self {
+            registry: registry(settings, cache)?,
+            policy: policy(settings)?,
+        })
+    }
+}
+
+#[async_trait]
+impl Artifacts for Shelf {
+    async fn fetch(&self, reference: &str, refresh: Refresh) -> Result<Artifact, ArtifactFault> {
+        let reference: Reference = reference.parse().map_err(|error: ReferenceError| ArtifactFault {
+            reason: "ReferenceInvalid".to_owned(),
+            message: chain(&error),
+            retryable: false,
+        })?;
+        let fault = |error: Error| ArtifactFault {
+            reason: error.reason().to_owned(),
+            message: chain(&error),
+            retryable: error.is_outage(),
+        };
+        let known = match refresh {
+            Refresh::Known => self.registry.cached(&reference, &self.policy).await.map_err(fault)?,
+            Refresh::Resolve => None,
+        };
+        let fetched = match known {
+            Some(known) => known,
+            None => self
+                .registry
+                .fetch_or_cached(&reference, &self.policy)
+                .await
+                .map_err(fault)?,
+        };
+        let plugin = fetched.plugin;
+        Ok(Artifact {
+            bytes: plugin.bytes.into(),
+            digest: plugin.manifest.to_string(),
+            signed_by: plugin.signed_by,
+        })
+    }
+}
 
 /// How registries are reached. Without files with credentials, docker's own is used, if there is one.
 #[must_use]

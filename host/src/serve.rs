@@ -31,6 +31,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    artifacts::Shelf,
     cluster,
     config::{
         self, Problem,
@@ -486,9 +487,20 @@ pub async fn run(settings: config::host::Settings, configuration: Configuration)
         }),
         listener: Arc::new(dispatch::Deaf),
     };
+    let folder = settings.registries.cache.clone();
+    let folder = folder.or_else(|| settings.cache.as_ref().map(|cache| cache.join("plugins")));
+    let (folder, _passing) = match folder {
+        Some(folder) => (folder, None),
+        None => {
+            let passing = tempfile::tempdir().context("cannot make a folder for plugins")?;
+            (passing.path().to_owned(), Some(passing))
+        }
+    };
+    let shelf = Shelf::new(&settings.registries, folder).context("cannot load plugins from registries")?;
     let beginning = Beginning {
         loading,
-        ..Beginning::default()
+        artifacts: Some(Arc::new(shelf)),
+        refresh: Some(settings.registries.refresh),
     };
     let (host, _) = Host::begin(parts, beginning).await;
     if !host.is_promising() {

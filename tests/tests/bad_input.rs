@@ -92,6 +92,7 @@ impl Stage {
         let server = Server::spawn(Arc::clone(&simulation)).await.unwrap();
         let metrics = Arc::new(Metrics::new("test", "test"));
         let parts = Parts {
+            owns: None,
             world: World {
                 fleet: Arc::new(Client::new(&Settings::new(server.url())).unwrap()),
                 cluster: Arc::new(kubernetes.clone()),
