@@ -16,7 +16,7 @@ use berth::{
     world::Secret,
 };
 use berth_tests::brokers::{
-    Recorder, Running,
+    PATIENCE, Recorder, Running,
     nats::{CONSUMER, NatsServer, STREAM, SUBJECT, add_consumer, info, is_settled, publish},
     rich_message, sentinel_message, until,
 };
@@ -33,13 +33,29 @@ fn start(settings: &Settings, sink: &Arc<Recorder>) -> Running {
     Running::start(Nats::new(settings.clone()), policy(settings), sink)
 }
 
-/// The advisory that the server sends next, of this kind.
-async fn advisories(server: &NatsServer, kind: &str) -> async_nats::Subscriber {
-    let client = server.client().await.client();
-    let subject = format!("$JS.EVENT.ADVISORY.CONSUMER.{kind}.{STREAM}.>");
-    let advisories = client.subscribe(subject).await.unwrap();
-    client.flush().await.unwrap();
-    advisories
+/// What the server tells about messages that it does not deliver any more.
+struct Advisories {
+    subscriber: async_nats::Subscriber,
+    /// The connection ends with it.
+    _client: async_nats::Client,
+}
+
+impl Advisories {
+    async fn of(server: &NatsServer, kind: &str) -> Self {
+        let client = server.client().await.client();
+        let subject = format!("$JS.EVENT.ADVISORY.CONSUMER.{kind}.{STREAM}.>");
+        let subscriber = client.subscribe(subject).await.unwrap();
+        client.flush().await.unwrap();
+        Self {
+            subscriber,
+            _client: client,
+        }
+    }
+
+    async fn next(&mut self) -> Value {
+        let next = tokio::time::timeout(PATIENCE, self.subscriber.next()).await;
+        serde_json::from_slice(&next.unwrap().unwrap().payload).unwrap()
+    }
 }
 
 #[tokio::test]
@@ -69,12 +85,12 @@ async fn a_message_as_sentinel_writes_it_becomes_an_event_in_all_its_forms() {
 async fn what_cannot_be_read_is_set_aside_once_with_its_reason_in_the_servers_advisory() {
     let server = NatsServer::start().await;
     let context = server.stream(Duration::from_millis(300), -1).await;
-    let mut advisories = advisories(&server, "MSG_TERMINATED").await;
+    let mut advisories = Advisories::of(&server, "MSG_TERMINATED").await;
     let sink = Arc::new(Recorder::default());
     let _running = start(&server.settings(), &sink);
     publish(&context, "{ this is no JSON").await;
 
-    let advisory: Value = serde_json::from_slice(&advisories.next().await.unwrap().payload).unwrap();
+    let advisory = advisories.next().await;
     assert_eq!(advisory["stream_seq"], 1);
     let reason = advisory["reason"].as_str().unwrap();
     assert!(reason.starts_with("EventNotJson: the event is not JSON"), "{reason}");
@@ -104,7 +120,7 @@ async fn what_is_not_reported_is_delivered_again_after_its_delay() {
 async fn what_is_never_reported_is_set_aside_after_its_attempts() {
     let server = NatsServer::start().await;
     let context = server.stream(LONG, -1).await;
-    let mut advisories = advisories(&server, "MSG_TERMINATED").await;
+    let mut advisories = Advisories::of(&server, "MSG_TERMINATED").await;
     let sink = Arc::new(Recorder::default());
     sink.will_retry(10);
     let settings = Settings {
@@ -113,7 +129,7 @@ async fn what_is_never_reported_is_set_aside_after_its_attempts() {
     };
     let _running = start(&settings, &sink);
     publish(&context, &sentinel_message("c1")).await;
-    let advisory: Value = serde_json::from_slice(&advisories.next().await.unwrap().payload).unwrap();
+    let advisory = advisories.next().await;
     assert!(
         advisory["reason"].as_str().unwrap().starts_with("AttemptsExhausted: "),
         "{advisory}"
@@ -139,7 +155,8 @@ async fn what_is_worked_on_for_longer_than_the_server_waits_is_not_delivered_aga
     let witness: PullConsumer = context.get_consumer_from_stream("witness", STREAM).await.unwrap();
     let mut messages = witness.messages().await.unwrap();
     for delivered in 1..=4 {
-        let message = messages.next().await.unwrap().unwrap();
+        let message = tokio::time::timeout(PATIENCE, messages.next()).await;
+        let message = message.unwrap().unwrap().unwrap();
         assert_eq!(message.info().unwrap().delivered, delivered);
     }
     assert_eq!(sink.subjects(), ["c1"]);

@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use async_nats::{Client, ConnectOptions, Event};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 use url::Url;
 
 use super::{Fault, Intake, Location, Settings};
@@ -19,11 +19,14 @@ const LARGEST: u64 = 64 * 1024;
 /// A connection that reconnects by itself for a while.
 pub(super) struct Connection {
     pub(super) client: Client,
+    intake: Arc<Intake>,
     stands: watch::Receiver<bool>,
+    /// Since when it does not stand.
+    fallen: Option<Instant>,
 }
 
 impl Connection {
-    /// Connects, and keeps the intake told.
+    /// Connects.
     pub(super) async fn open(settings: &Settings, intake: Arc<Intake>) -> Result<Self, Fault> {
         // Another part of the process may have chosen it already.
         drop(rustls::crypto::ring::default_provider().install_default());
@@ -33,12 +36,10 @@ impl Connection {
             Location::Text(text) => Address::parse(text.reveal())?,
             Location::File(file) => Address::parse(read("address", file).await?.trim())?,
         };
-        let options = options(settings, &address)
-            .await?
-            .event_callback(move |event| {
-                let (told, intake) = (Arc::clone(&told), Arc::clone(&intake));
-                async move { hear(&event, &told, &intake) }
-            });
+        let options = options(settings, &address).await?.event_callback(move |event| {
+            let told = Arc::clone(&told);
+            async move { hear(&event, &told) }
+        });
         let client = options
             .connect(address.servers.as_slice())
             .await
@@ -46,38 +47,47 @@ impl Connection {
                 address: address.servers.join(", "),
                 cause,
             })?;
-        Ok(Self { client, stands })
+        Ok(Self {
+            client,
+            intake,
+            stands,
+            fallen: None,
+        })
     }
 
-    /// Waits until the connection is gone for longer than the client should try by itself.
+    /// Waits until the connection is gone for longer than the client should try by itself. Keeps
+    /// the intake told. May be dropped and called again.
     pub(super) async fn lost(&mut self) {
         loop {
-            let fallen = self.stands.wait_for(|stands| !stands).await.is_err();
-            if fallen {
-                return;
+            let stands = *self.stands.borrow_and_update();
+            if stands {
+                if self.fallen.take().is_some() {
+                    tracing::info!("connected to NATS again");
+                    self.intake.connected();
+                }
+                if self.stands.changed().await.is_err() {
+                    return;
+                }
+                continue;
             }
-            let again = tokio::time::timeout(OUTAGE, self.stands.wait_for(|stands| *stands)).await;
-            if !matches!(again, Ok(Ok(_))) {
+            let intake = &self.intake;
+            let since = *self.fallen.get_or_insert_with(|| {
+                tracing::warn!("the connection to NATS is lost");
+                intake.broken("the connection to NATS is lost".to_owned());
+                Instant::now()
+            });
+            let changed = tokio::time::timeout_at(since + OUTAGE, self.stands.changed()).await;
+            if !matches!(changed, Ok(Ok(()))) {
                 return;
             }
         }
     }
 }
 
-fn hear(event: &Event, told: &watch::Sender<bool>, intake: &Intake) {
+fn hear(event: &Event, told: &watch::Sender<bool>) {
     match event {
-        Event::Connected => {
-            // The first connection is not ready before the consumer is found.
-            if !told.send_replace(true) {
-                tracing::info!("connected to NATS again");
-                intake.connected();
-            }
-        }
-        Event::Disconnected | Event::Closed => {
-            told.send_replace(false);
-            tracing::warn!("the connection to NATS is lost");
-            intake.broken("the connection to NATS is lost".to_owned());
-        }
+        Event::Connected => drop(told.send_replace(true)),
+        Event::Disconnected | Event::Closed => drop(told.send_replace(false)),
         Event::LameDuckMode | Event::Draining | Event::SlowConsumer(_) => {
             tracing::info!(%event, "NATS");
         }
