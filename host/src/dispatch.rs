@@ -35,6 +35,8 @@ use tracing::{Instrument as _, Span};
 
 use crate::{
     driver,
+    intake::Scope,
+    shared_fetch::{Fetches, Shared},
     source::{Settled, Sink},
     world::{Change, Plugins, World},
 };
@@ -86,7 +88,7 @@ pub struct Dispatcher {
 }
 
 enum Command {
-    Event(Box<Event>, oneshot::Sender<Settled>),
+    Event(Box<Event>, Scope, oneshot::Sender<Settled>),
     Change(Change),
     Adapters(Vec<Live>),
     Retry {
@@ -102,6 +104,8 @@ struct Pending {
     left: usize,
     retry: Option<Duration>,
     answer: oneshot::Sender<Settled>,
+    /// Kept so that its adapters share one GET.
+    _fetch: Arc<Shared>,
 }
 
 struct Finished {
@@ -129,6 +133,15 @@ impl Dispatcher {
     /// of a new or changed document run again for every subject known.
     pub fn set_adapters(&self, adapters: Vec<Live>) {
         self.send(Command::Adapters(adapters));
+    }
+
+    /// Takes an event for the adapters of `scope`, and answers when it is settled.
+    pub async fn accept_for(&self, event: Event, scope: Scope) -> Settled {
+        let (answer, settled) = oneshot::channel();
+        self.send(Command::Event(Box::new(event), scope, answer));
+        settled.await.unwrap_or(Settled::Retry {
+            after: Duration::from_secs(1),
+        })
     }
 
     /// Takes in a change of an object.
@@ -169,11 +182,7 @@ impl Dispatcher {
 #[async_trait]
 impl Sink for Dispatcher {
     async fn accept(&self, event: Event) -> Settled {
-        let (answer, settled) = oneshot::channel();
-        self.send(Command::Event(Box::new(event), answer));
-        settled.await.unwrap_or(Settled::Retry {
-            after: Duration::from_secs(1),
-        })
+        self.accept_for(event, Scope::Everyone).await
     }
 
     fn refused(&self, reason: &'static str) {
@@ -190,6 +199,7 @@ struct State {
     queue: Queue<u64>,
     adapters: BTreeMap<String, Live>,
     pending: HashMap<u64, Pending>,
+    fetches: Fetches,
     next_ticket: u64,
     running: JoinSet<Finished>,
     /// Whose reconcile a task is, for the day that one panics.
@@ -203,6 +213,7 @@ async fn run(settings: Settings, mut commands: mpsc::UnboundedReceiver<Command>,
         queue,
         adapters: BTreeMap::new(),
         pending: HashMap::new(),
+        fetches: Fetches::default(),
         next_ticket: 0,
         running: JoinSet::new(),
         tasks: HashMap::new(),
@@ -251,7 +262,7 @@ fn span(pair: &Pair, trigger: &Trigger) -> Span {
 impl State {
     fn obey(&mut self, command: Command) {
         match command {
-            Command::Event(event, answer) => self.take_event(*event, answer),
+            Command::Event(event, scope, answer) => self.take_event(*event, &scope, answer),
             Command::Change(change) => {
                 if self.adapters.contains_key(&change.adapter) {
                     self.queue
@@ -290,11 +301,11 @@ impl State {
         }
     }
 
-    fn take_event(&mut self, event: Event, answer: oneshot::Sender<Settled>) {
+    fn take_event(&mut self, event: Event, scope: &Scope, answer: oneshot::Sender<Settled>) {
         let concerned: Vec<String> = self
             .adapters
             .values()
-            .filter(|live| live.adapter.subjects.contains(&event.subject.key.kind))
+            .filter(|live| live.adapter.subjects.contains(&event.subject.key.kind) && scope.includes(&live.adapter))
             .map(|live| live.adapter.name.clone())
             .collect();
         if concerned.is_empty() {
@@ -310,6 +321,7 @@ impl State {
                 left: concerned.len(),
                 retry: None,
                 answer,
+                _fetch: self.fetches.begin(&event),
             },
         );
         for adapter in concerned {
@@ -337,7 +349,7 @@ impl State {
                 now,
                 memory: job.memory,
             };
-            let world = self.settings.world.clone();
+            let world = self.fetches.world(&self.settings.world, &input.trigger);
             let listener = Arc::clone(&self.settings.listener);
             let pair = job.pair.clone();
             let span = span(&pair, &input.trigger);

@@ -4,7 +4,7 @@ use std::{
     net::SocketAddr,
     process::ExitCode,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -20,7 +20,7 @@ use berth_engine::{
     queue::{Pair, Rhythms},
     reconcile::Outcome,
     report::Journey,
-    subject::{Event, SubjectKey, SubjectRef},
+    subject::{SubjectKey, SubjectRef},
 };
 use berth_runtime::{CacheSettings, Runtime};
 use jiff::Timestamp;
@@ -31,10 +31,11 @@ use crate::{
     config::{self, Problem, document::Loaded},
     dispatch::{self, Dispatcher, Listener, Live},
     fleet,
+    intake::{Counted, Scope, Sources},
     plugins::Loader,
-    source::{self, Settled, Sink},
+    source,
     telemetry::{
-        EventResult, Metrics, ReportResult, Trouble,
+        Metrics, ReportResult, Trouble,
         admin::{self, Check, Retried, Retry},
     },
     web,
@@ -57,6 +58,8 @@ pub struct Host {
     tasks: Vec<JoinHandle<()>>,
     adapters: Vec<Arc<Adapter>>,
     refused: usize,
+    /// The brokers; none until they are started.
+    sources: OnceLock<Sources>,
 }
 
 /// What a host is made of.
@@ -133,6 +136,7 @@ impl Host {
                 tasks,
                 adapters,
                 refused,
+                sources: OnceLock::new(),
             }),
             problems,
         )
@@ -165,8 +169,18 @@ impl Host {
         let sink = Counted {
             dispatcher: self.dispatcher.clone(),
             metrics: Arc::clone(&self.metrics),
+            source: "http",
+            scope: Scope::Everyone,
         };
         source::http::router(Arc::new(sink), settings)
+    }
+
+    /// Begins to receive from brokers, once. `max_bytes` is the largest event.
+    pub fn receive(&self, settings: &config::host::Sources, max_bytes: usize) {
+        self.sources.get_or_init(|| {
+            let (dispatcher, metrics) = (self.dispatcher.clone(), Arc::clone(&self.metrics));
+            Sources::start(settings.clone(), max_bytes, &self.adapters, dispatcher, metrics)
+        });
     }
 
     /// The router of the administration endpoint.
@@ -177,7 +191,13 @@ impl Host {
     /// Stops taking events, lets what runs end, and ends the servers.
     pub async fn stop(&self) {
         self.ending.store(true, Ordering::Relaxed);
+        if let Some(sources) = self.sources.get() {
+            sources.begin_stop();
+        }
         self.dispatcher.stop(PATIENCE).await;
+        if let Some(sources) = self.sources.get() {
+            sources.stopped(GOODBYE).await;
+        }
         self.stopping.send_replace(true);
         for task in &self.tasks {
             task.abort();
@@ -200,6 +220,10 @@ impl admin::Host for Host {
                 name: "running",
                 trouble: stopping,
             },
+            Check {
+                name: "sources",
+                trouble: self.sources.get().and_then(Sources::trouble),
+            },
         ]
     }
 
@@ -217,38 +241,6 @@ impl admin::Host for Host {
         } else {
             Retried::UnknownSubject
         }
-    }
-}
-
-/// Counts events on their way.
-struct Counted {
-    dispatcher: Dispatcher,
-    metrics: Arc<Metrics>,
-}
-
-#[async_trait]
-impl Sink for Counted {
-    async fn accept(&self, event: Event) -> Settled {
-        self.metrics.event_received("http");
-        let (event_id, subject) = (event.id.clone(), event.subject.key.clone());
-        let settled = self.dispatcher.accept(event).await;
-        let result = match settled {
-            Settled::Done => EventResult::Done,
-            Settled::Retry { .. } => EventResult::Retry,
-        };
-        self.metrics.event_settled(result);
-        tracing::info!(event = event_id, %subject, ?result, "an event was settled");
-        settled
-    }
-
-    fn refused(&self, reason: &'static str) {
-        self.metrics.event_refused("http", reason);
-        tracing::info!(reason, "an event was refused");
-    }
-
-    fn set_aside(&self, reason: &'static str) {
-        self.metrics.event_refused("http", reason);
-        self.metrics.event_settled(EventResult::SetAside);
     }
 }
 
@@ -393,6 +385,7 @@ pub async fn run(settings: config::host::Settings) -> Result<ExitCode> {
     let (listening, source) = host.listen(settings.http.listen, host.events(events)).await?;
     let (administered, admin) = host.listen(settings.admin, host.admin()).await?;
     tracing::info!(events = %listening, admin = %administered, adapters = host.adapters.len(), "berth is ready");
+    host.receive(&settings.sources, settings.limits.event_size);
     let gauge = tokio::spawn(gauge_watches(cluster, metrics));
     stop_signal().await.context("cannot wait for signals")?;
     tracing::info!("berth stops");

@@ -5,4 +5,6 @@ pub mod brokers;
 pub mod cluster_contract;
 pub mod control_plane;
 pub mod fleet_contract;
+pub mod rabbitmq;
+pub mod simulated_stage;
 pub mod stage;

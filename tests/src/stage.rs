@@ -505,7 +505,9 @@ impl Wanted {
         }
     }
 
-    fn fits(&self, row: &Row) -> bool {
+    /// Whether a row is as described.
+    #[must_use]
+    pub fn fits(&self, row: &Row) -> bool {
         // After success an outage shows on Health alone.
         let on = if self.case == "True True False" {
             "Health"

@@ -489,6 +489,7 @@ async fn trouble_is_announced_once_as_an_event() {
     let adapter = Adapter {
         name: "lz".to_owned(),
         subjects: vec!["Cluster".to_owned()],
+        events: Default::default(),
         depends_on: Vec::new(),
         namespace: "announce".to_owned(),
         service_account: Some("lz".to_owned()),

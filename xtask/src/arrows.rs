@@ -13,7 +13,18 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 /// Files and folders of `host/src` that put rooms together.
-const JOINERS: [&str; 8] = ["cli", "demo", "dispatch", "driver", "lib", "main", "plugins", "serve"];
+const JOINERS: [&str; 10] = [
+    "cli",
+    "demo",
+    "dispatch",
+    "driver",
+    "intake",
+    "lib",
+    "main",
+    "plugins",
+    "serve",
+    "shared_fetch",
+];
 
 /// What every room may use.
 const SHARED: [&str; 1] = ["world"];

@@ -235,3 +235,6 @@ fn beginning(body: &[u8]) -> String {
     const SHOWN: usize = 1_024;
     String::from_utf8_lossy(body.get(..SHOWN).unwrap_or(body)).into_owned()
 }
+
+#[cfg(test)]
+mod tests;

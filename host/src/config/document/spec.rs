@@ -1,9 +1,9 @@
 //! One document -> one [`Adapter`].
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use berth_engine::adapter::{
-    Adapter, Cleanup, DECLARATIVE, Dependency, Grants, Limits, NotApplicable, Of, Permit, Plugin, Source,
+    Adapter, Cleanup, DECLARATIVE, Dependency, Grants, Limits, NotApplicable, Of, Permit, Plugin, Source, Subscription,
 };
 
 use super::{
@@ -15,6 +15,7 @@ use crate::config::reader::{Item, Mapping, Notes};
 
 const SPEC: &[&str] = &[
     "subjects",
+    "events",
     "dependsOn",
     "namespace",
     "serviceAccount",
@@ -53,6 +54,7 @@ pub(super) fn adapter(document: &Item<'_>, notes: &Notes<'_>, caps: &Limits) -> 
     }
     let spec = root.require("spec")?.mapping(SPEC)?;
     let subjects = subjects(&spec);
+    let events = events(&spec);
     let depends_on = dependencies(&spec);
     let namespace = spec
         .require("namespace")
@@ -91,6 +93,7 @@ pub(super) fn adapter(document: &Item<'_>, notes: &Notes<'_>, caps: &Limits) -> 
     let adapter = Adapter {
         name: name?,
         subjects,
+        events,
         depends_on,
         namespace: namespace?,
         service_account,
@@ -103,6 +106,31 @@ pub(super) fn adapter(document: &Item<'_>, notes: &Notes<'_>, caps: &Limits) -> 
         not_applicable,
     };
     Some((adapter, phases.moved))
+}
+
+/// Subscriptions of its own, by source. The words are those of the host's configuration.
+fn events(spec: &Mapping<'_>) -> BTreeMap<String, Subscription> {
+    const WORDS: [(&str, [&str; 2]); 3] = [
+        ("rabbitmq", ["topic", "subscription"]),
+        ("pubsub", ["topic", "subscription"]),
+        ("nats", ["stream", "consumer"]),
+    ];
+    let mut events = BTreeMap::new();
+    let Some(item) = spec.get("events") else { return events };
+    let Some(sources) = item.mapping(&WORDS.map(|(source, _)| source)) else {
+        return events;
+    };
+    for (source, words) in WORDS {
+        let Some(item) = sources.get(source) else { continue };
+        let Some(mapping) = item.mapping(&words) else { continue };
+        let [topic, subscription] = words.map(|word| mapping.get(word).and_then(|item| item.text()).map(str::to_owned));
+        if topic.is_none() && subscription.is_none() {
+            let hint = format!("write `{}`, `{}` or both", words[0], words[1]);
+            item.wrong("names no subscription", Some(hint));
+        }
+        events.insert(source.to_owned(), Subscription { topic, subscription });
+    }
+    events
 }
 
 fn subjects(spec: &Mapping<'_>) -> Vec<String> {

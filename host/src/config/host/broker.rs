@@ -119,7 +119,7 @@ pub(super) fn read(
             let outstanding = theirs
                 .get(OUTSTANDING)
                 .filter(|(text, _)| text.parse().is_ok_and(|count: u32| count > 0));
-            put("sources.pubsub.maxOutstanding", outstanding);
+            put("sources.pubsub.maxInFlight", outstanding);
         }
     }
     Ok(ours)
@@ -198,4 +198,18 @@ impl Theirs<'_> {
             None => Origin::Default,
         }
     }
+}
+
+/// All keys of ours that one of theirs means, for a test.
+#[cfg(test)]
+pub(super) fn meanings() -> impl Iterator<Item = &'static str> {
+    RABBITMQ.iter().chain(&PUBSUB).map(|(_, own)| *own).chain([
+        "sources.rabbitmq.prefetch",
+        "sources.rabbitmq.topic",
+        "sources.rabbitmq.subscription",
+        "sources.pubsub.topic",
+        "sources.pubsub.subscription",
+        "sources.pubsub.ackDeadline",
+        "sources.pubsub.maxInFlight",
+    ])
 }

@@ -131,7 +131,7 @@ const FOREIGN: [&str; 6] = [
 ];
 
 /// Settings that may hold a credential, though not in our file. They are shown without it.
-const WITH_CREDENTIAL: [&str; 2] = ["sources.rabbitmq.url", "sources.nats.url"];
+const WITH_CREDENTIAL: [&str; 1] = ["sources.rabbitmq.url"];
 
 type Found = BTreeMap<&'static str, (String, Origin)>;
 

@@ -97,60 +97,51 @@ pub struct PubSub {
     /// The dead-letter topic; by default `{subscription}-dlq`.
     pub dead_letter_topic: Option<String>,
     /// Messages in flight at most, for each subscription.
-    pub max_outstanding: NonZeroUsize,
+    pub max_in_flight: NonZeroUsize,
 }
 
 /// NATS `JetStream`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Nats {
-    /// The URLs of servers, comma-separated.
-    pub url: Place,
-    /// The file with credentials (`.creds`).
+    /// The server, without credentials.
+    pub url: Url,
+    /// The file with credentials, as `nsc` writes it.
     pub credentials_file: Option<PathBuf>,
+    /// The file with a token.
+    pub token_file: Option<PathBuf>,
+    /// The file with the only certificates that are trusted, PEM.
+    pub ca_file: Option<PathBuf>,
     /// The stream.
     pub stream: Option<String>,
     /// The shared durable consumer.
     pub consumer: Option<String>,
     /// Only messages of this subject.
     pub subject: Option<String>,
+    /// Whether a missing stream or consumer is created.
+    pub create: bool,
     /// How long the server waits for an acknowledgement or a sign of progress.
     pub ack_wait: Duration,
-    /// Deliveries before a message is set aside.
-    pub max_attempts: NonZeroU32,
+    /// Deliveries of a created consumer at most; none for no bound.
+    pub max_deliver: Option<NonZeroU32>,
     /// Messages in flight at most, for each consumer.
-    pub max_outstanding: NonZeroUsize,
-    /// TLS.
-    pub tls: Tls,
+    pub max_in_flight: NonZeroUsize,
 }
 
-/// What may be of a broker's URL in what people see.
+/// What may be of an AMQP URL in what people see.
 pub(super) fn masked(text: &str) -> String {
     const HIDDEN: &str = "hidden";
-    let one = |text: &str| {
-        let Ok(mut url) = Url::parse(text) else {
-            return format!("({HIDDEN})");
-        };
-        // A NATS token stands where the user name does.
-        let token = url.scheme() == "nats" && url.password().is_none() && !url.username().is_empty();
-        let done = match (token, url.password()) {
-            (true, _) => url.set_username(HIDDEN),
-            (false, Some(_)) => url.set_password(Some(HIDDEN)),
-            (false, None) => Ok(()),
-        };
-        done.map_or_else(|()| format!("({HIDDEN})"), |()| url.to_string())
+    let Ok(mut url) = Url::parse(text) else {
+        return format!("({HIDDEN})");
     };
-    text.split(',')
-        .map(|text| one(text.trim()))
-        .collect::<Vec<_>>()
-        .join(",")
+    if url.password().is_some() && url.set_password(Some(HIDDEN)).is_err() {
+        return format!("({HIDDEN})");
+    }
+    url.to_string()
 }
 
-/// Whether a broker's URL holds a credential.
+/// Whether an AMQP URL holds a credential.
 pub(super) fn has_credential(text: &str) -> bool {
-    text.split(',').any(|text| {
-        Url::parse(text.trim())
-            .is_ok_and(|url| url.password().is_some() || (url.scheme() == "nats" && !url.username().is_empty()))
-    })
+    Url::parse(text).is_ok_and(|url| url.password().is_some())
 }
 
 impl Values {
@@ -176,7 +167,7 @@ impl Values {
     }
 
     fn rabbitmq(&mut self) -> Option<RabbitMq> {
-        let url = self.place("sources.rabbitmq.url", "sources.rabbitmq.urlFile", &["amqp", "amqps"]);
+        let url = self.place("sources.rabbitmq.url", "sources.rabbitmq.urlFile");
         let prefetch = self.read("sources.rabbitmq.prefetch", |text| {
             let count = positive_count(text)?.get();
             u16::try_from(count)
@@ -224,7 +215,7 @@ impl Values {
         let retry_min = self.read("sources.pubsub.retryMin", pause);
         let retry_max = self.read("sources.pubsub.retryMax", pause);
         let max_attempts = self.read("sources.pubsub.maxAttempts", attempts);
-        let max_outstanding = self.read("sources.pubsub.maxOutstanding", positive_count);
+        let max_in_flight = self.read("sources.pubsub.maxInFlight", positive_count);
         let topic = self.text("sources.pubsub.topic");
         let subscription = self.text("sources.pubsub.subscription");
         Some(PubSub {
@@ -241,39 +232,38 @@ impl Values {
             retry_max: retry_max?,
             max_attempts: max_attempts?,
             dead_letter_topic: self.text("sources.pubsub.deadLetterTopic"),
-            max_outstanding: max_outstanding?,
+            max_in_flight: max_in_flight?,
         })
     }
 
     fn nats(&mut self) -> Option<Nats> {
-        let url = self.place(
-            "sources.nats.url",
-            "sources.nats.urlFile",
-            &["nats", "tls", "ws", "wss"],
-        );
+        let url = self.read("sources.nats.url", nats_url);
+        let url = self.required("sources.nats.url", url);
+        let create = self.read("sources.nats.create", boolean);
         let ack_wait = self.read("sources.nats.ackWait", positive_duration);
-        let max_attempts = self.read("sources.nats.maxAttempts", attempts);
-        let max_outstanding = self.read("sources.nats.maxOutstanding", positive_count);
-        let tls = self.tls(["sources.nats.caFile", "sources.nats.certFile", "sources.nats.keyFile"]);
+        let max_deliver = self.read("sources.nats.maxDeliver", attempts);
+        let max_in_flight = self.read("sources.nats.maxInFlight", positive_count);
         let stream = self.text("sources.nats.stream");
         let consumer = self.text("sources.nats.consumer");
         self.both("sources.nats.stream", stream.as_deref(), consumer.as_deref());
         Some(Nats {
             url: url?,
             credentials_file: self.path("sources.nats.credentialsFile"),
+            token_file: self.path("sources.nats.tokenFile"),
+            ca_file: self.path("sources.nats.caFile"),
             stream,
             consumer,
             subject: self.text("sources.nats.subject"),
+            create: create?,
             ack_wait: ack_wait?,
-            max_attempts: max_attempts?,
-            max_outstanding: max_outstanding?,
-            tls: tls?,
+            max_deliver,
+            max_in_flight: max_in_flight?,
         })
     }
 
     /// An address: itself, or the file that it is in.
-    fn place(&mut self, key: &'static str, file_key: &'static str, schemes: &[&str]) -> Option<Place> {
-        let url = self.read(key, |text| broker_url(text, schemes));
+    fn place(&mut self, key: &'static str, file_key: &'static str) -> Option<Place> {
+        let url = self.read(key, amqp_url);
         match (self.path(file_key), self.text(key).is_some()) {
             (Some(_), true) => {
                 self.wrong(
@@ -323,25 +313,34 @@ impl Values {
     }
 }
 
-fn broker_url(text: &str, schemes: &[&str]) -> Result<String, Unreadable> {
-    let hint = match schemes.first() {
-        Some(&"amqp") => "write it as `amqps://user@rabbitmq.example.com:5671/vhost`",
-        _ => "write it as `nats://nats.example.com:4222`",
-    };
-    // The text is not repeated: it may hold a password.
-    for one in text.split(',') {
-        let url = Url::parse(one.trim()).map_err(|error| unreadable(format!("is not a URL: {error}"), hint))?;
-        if !schemes.contains(&url.scheme()) {
-            return Err(unreadable(
-                format!("`{}` is not one of {}", url.scheme(), schemes.join(", ")),
-                hint,
-            ));
-        }
-        if url.host_str().unwrap_or_default().is_empty() {
-            return Err(unreadable("names no host".to_owned(), hint));
-        }
-    }
+fn amqp_url(text: &str) -> Result<String, Unreadable> {
+    let hint = "write it as `amqps://user@rabbitmq.example.com:5671/vhost`";
+    broker_url(text, &["amqp", "amqps"], hint)?;
     Ok(text.to_owned())
+}
+
+fn nats_url(text: &str) -> Result<Url, Unreadable> {
+    let url = broker_url(text, &["nats", "tls"], "write it as `nats://nats.example.com:4222`")?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(unreadable(
+            "contains credentials".to_owned(),
+            "put them into a file and name it in `sources.nats.credentialsFile` or `sources.nats.tokenFile`",
+        ));
+    }
+    Ok(url)
+}
+
+/// Errors do not repeat the text: it may hold a password.
+fn broker_url(text: &str, schemes: &[&str], hint: &str) -> Result<Url, Unreadable> {
+    let url = Url::parse(text).map_err(|error| unreadable(format!("is not a URL: {error}"), hint))?;
+    if !schemes.contains(&url.scheme()) {
+        let message = format!("`{}` is not {}", url.scheme(), schemes.join(" or "));
+        return Err(unreadable(message, hint));
+    }
+    if url.host_str().unwrap_or_default().is_empty() {
+        return Err(unreadable("names no host".to_owned(), hint));
+    }
+    Ok(url)
 }
 
 fn boolean(text: &str) -> Result<bool, Unreadable> {

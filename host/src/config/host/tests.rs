@@ -4,6 +4,8 @@ use std::path::Path;
 
 use super::*;
 
+mod sources;
+
 const FILE: &str = "fleet:
   url: https://fleet.example.com
   tokenFile: secrets/token
