@@ -1,24 +1,24 @@
 //! Events from a real NATS server.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a failed unwrap fails the test"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failed unwrap fails the test")]
 
 use std::{num::NonZeroU32, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use async_nats::jetstream::consumer::{PullConsumer, pull};
 use berth::{
+    config::host::{self, Sources},
     source::{
         Policy, State,
-        nats::{Location, Nats, Settings},
+        nats::{Nats, Settings},
     },
-    world::Secret,
 };
-use berth_tests::brokers::{
-    PATIENCE, Recorder, Running,
-    nats::{CONSUMER, NatsServer, STREAM, SUBJECT, add_consumer, info, is_settled, publish},
-    rich_message, sentinel_message, until,
+use berth_tests::{
+    brokers::{
+        PATIENCE, Recorder, Running,
+        nats::{CONSUMER, NatsServer, STREAM, SUBJECT, add_consumer, info, is_settled, publish},
+        play_six_journeys, rich_message, sentinel_message, until,
+    },
+    simulated_stage::SimulatedStage,
+    stage::landing_zone,
 };
 use futures::StreamExt as _;
 use serde_json::Value;
@@ -194,7 +194,10 @@ async fn nothing_is_lost_when_the_server_dies_and_comes_back() {
     let mut subjects = sink.subjects();
     subjects.sort();
     subjects.dedup();
-    let expected: Vec<_> = (0..10).map(|number| format!("c{number}")).chain(["late".to_owned()]).collect();
+    let expected: Vec<_> = (0..10)
+        .map(|number| format!("c{number}"))
+        .chain(["late".to_owned()])
+        .collect();
     assert_eq!(subjects, expected);
     assert_eq!(sink.aside(), [""; 0]);
 }
@@ -332,10 +335,15 @@ async fn a_server_with_tls_and_a_token_is_spoken_to_and_others_are_not_trusted()
     );
     let flags = ["--tls", &certificate_flag, &key_flag, "--auth", "s3cret-token"];
     let server = NatsServer::start_with(&flags).await;
-    let address = |login: &str| Location::Text(Secret::new(format!("tls://{login}127.0.0.1:{}", server.port())));
+    let token = |text: &str| {
+        let file = folder.path().join(text);
+        std::fs::write(&file, format!("{text}\n")).unwrap();
+        Some(file)
+    };
     let sink = Arc::new(Recorder::default());
     let settings = Settings {
-        address: address("s3cret-token@"),
+        url: format!("tls://127.0.0.1:{}", server.port()).parse().unwrap(),
+        token_file: token("s3cret-token"),
         ca_file: Some(certificate),
         create: true,
         subject: Some(SUBJECT.to_owned()),
@@ -351,12 +359,11 @@ async fn a_server_with_tls_and_a_token_is_spoken_to_and_others_are_not_trusted()
     let told = broken(&stranger, &sink).await;
     assert!(told.contains("cannot connect to NATS"), "{told}");
     let nobody = Settings {
-        address: address("wr0ng-token@"),
+        token_file: token("wr0ng-token"),
         ..settings.clone()
     };
     let told = broken(&nobody, &sink).await;
     assert!(!told.contains("wr0ng"), "{told}");
-    assert!(!format!("{settings:?} {nobody:?}").contains("-token"));
 }
 
 /// Why a source cannot receive.
@@ -370,4 +377,31 @@ async fn broken(settings: &Settings, sink: &Arc<Recorder>) -> String {
         State::Broken(why) => why,
         other => panic!("{other:?}"),
     }
+}
+
+/// What `berth.yaml` says of NATS.
+fn sources(server: &NatsServer) -> Sources {
+    let text = format!(
+        "fleet: {{url: 'http://localhost:1'}}\nadapters: a\n\
+         sources: {{nats: {{url: '{}', stream: {STREAM}, consumer: {CONSUMER}}}}}\n",
+        server.url()
+    );
+    let written = host::Written {
+        file: Some((std::path::Path::new("berth.yaml"), &text)),
+        ..host::Written::default()
+    };
+    let loaded = host::load(&written).map_err(|problems| problems.to_string());
+    loaded.unwrap().0.sources
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_six_journeys_are_reported_through_nats() {
+    let server = NatsServer::start().await;
+    let context = server.stream(LONG, -1).await;
+    let stage = SimulatedStage::set(&[&landing_zone()], &sources(&server)).await;
+    play_six_journeys(&stage, async |event| publish(&context, &event).await).await;
+    // All are reported, so none waits at the broker.
+    is_settled(&context).await;
+    stage.host.stop().await;
+    is_settled(&context).await;
 }

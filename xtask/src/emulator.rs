@@ -44,7 +44,9 @@ pub fn find() -> Result<PathBuf> {
 }
 
 fn newest(folder: &Path) -> Option<PathBuf> {
-    let jars = std::fs::read_dir(folder).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
+    let jars = std::fs::read_dir(folder)
+        .ok()?
+        .filter_map(|entry| Some(entry.ok()?.path()));
     let of_emulator = |path: &PathBuf| {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         name.starts_with("cloud-pubsub-emulator") && name.ends_with("-all.jar")

@@ -237,7 +237,9 @@ impl PubSub {
                 while work.join_next().await.is_some() {}
                 drop(stream);
                 if tokio::time::timeout(GOODBYE, last_words.shutdown()).await.is_err() {
-                    tracing::warn!("the last acknowledgements did not reach Pub/Sub; those messages are delivered again");
+                    tracing::warn!(
+                        "the last acknowledgements did not reach Pub/Sub; those messages are delivered again"
+                    );
                 }
                 Ok(())
             }
@@ -251,7 +253,9 @@ impl PubSub {
 
     fn subscribe(&self, subscriber: &Subscriber) -> MessageStream {
         let Settings {
-            max_in_flight, max_bytes, ..
+            max_in_flight,
+            max_bytes,
+            ..
         } = self.settings;
         subscriber
             .subscribe(self.settings.subscription_name())

@@ -54,7 +54,8 @@ mod tests {
 
     #[test]
     fn an_advisory_names_the_message_and_its_deliveries() {
-        let advisory = br#"{"type":"io.nats.jetstream.advisory.v1.max_deliver","id":"x","timestamp":"2026-01-01T00:00:00Z",
+        let advisory =
+            br#"{"type":"io.nats.jetstream.advisory.v1.max_deliver","id":"x","timestamp":"2026-01-01T00:00:00Z",
             "stream":"EVENTS","consumer":"berth","stream_seq":7,"deliveries":5}"#;
         let expected = GivenUp {
             stream_seq: 7,

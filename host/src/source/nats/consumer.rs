@@ -48,7 +48,9 @@ async fn stream(context: &Context, settings: &Settings) -> Result<Stream, Fault>
         Ok(stream) => Ok(stream),
         Err(error) => match (error.kind(), new_stream(settings)) {
             (GetStreamErrorKind::JetStream(refusal), new) if refusal.error_code() == ErrorCode::STREAM_NOT_FOUND => {
-                let Some(new) = new else { return Err(missing("stream", name)) };
+                let Some(new) = new else {
+                    return Err(missing("stream", name));
+                };
                 tracing::info!(stream = name, "a stream is created");
                 let created = context.create_stream(new).await;
                 created.map_err(|cause| fault("create the stream", cause))
@@ -99,7 +101,9 @@ fn unusable(config: &Config) -> Option<&'static str> {
     }
     match config.ack_policy {
         AckPolicy::Explicit => None,
-        AckPolicy::None | AckPolicy::All => Some("does not acknowledge one message at a time; its ack policy must be `explicit`"),
+        AckPolicy::None | AckPolicy::All => {
+            Some("does not acknowledge one message at a time; its ack policy must be `explicit`")
+        }
     }
 }
 
@@ -121,10 +125,9 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
     use super::*;
-    use crate::{source::nats::Location, world::Secret};
 
     fn settings() -> Settings {
-        Settings::new(Location::Text(Secret::new("nats://nats".to_owned())), "EVENTS".to_owned(), "berth".to_owned())
+        Settings::new("nats://nats".parse().unwrap(), "EVENTS".to_owned(), "berth".to_owned())
     }
 
     #[test]
@@ -135,7 +138,10 @@ mod tests {
         assert!(new_consumer(&settings).is_none());
         settings.create = true;
         let stream = new_stream(&settings).unwrap();
-        assert_eq!((stream.name.as_str(), stream.subjects), ("EVENTS", vec!["hyperfleet.>".to_owned()]));
+        assert_eq!(
+            (stream.name.as_str(), stream.subjects),
+            ("EVENTS", vec!["hyperfleet.>".to_owned()])
+        );
         let consumer = new_consumer(&settings).unwrap();
         assert_eq!(consumer.durable_name.as_deref(), Some("berth"));
         assert_eq!(consumer.ack_policy, AckPolicy::Explicit);

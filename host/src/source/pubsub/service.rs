@@ -112,7 +112,10 @@ impl Service {
                 builder = builder.with_endpoint(endpoint).with_credentials(nobody);
             }
             let topics = builder.build().await.map_err(Fault::Client)?;
-            for topic in [self.settings.topic_name(&self.settings.topic), self.settings.dead_letter_name()] {
+            for topic in [
+                self.settings.topic_name(&self.settings.topic),
+                self.settings.dead_letter_name(),
+            ] {
                 let asked = topics.create_topic().set_name(&topic).send();
                 if is_new(in_time("create a topic", asked).await)? {
                     tracing::info!(topic, "a topic was created");
@@ -198,7 +201,9 @@ fn new_subscription(settings: &Settings) -> Subscription {
         expiration = expiration.set_ttl(wire(idle));
     }
     // The service allows no other.
-    let attempts = i32::try_from(settings.max_attempts.get()).unwrap_or(i32::MAX).clamp(5, 100);
+    let attempts = i32::try_from(settings.max_attempts.get())
+        .unwrap_or(i32::MAX)
+        .clamp(5, 100);
     let deadline = settings.ack_deadline.as_secs().clamp(10, 600);
     let mut subscription = Subscription::new()
         .set_name(settings.subscription_name())
