@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     config::host::{self, Place},
     dispatch::Dispatcher,
-    source::{Intake, Policy, Settled, Sink, Source, State, rabbitmq},
+    source::{Intake, Policy, Settled, Sink, Source, State, nats, pubsub, rabbitmq},
     telemetry::{EventResult, Metrics},
     web::chain,
 };
@@ -71,18 +71,26 @@ pub struct Planned {
 pub enum Broker {
     /// A RabbitMQ queue.
     RabbitMq(rabbitmq::Settings),
+    /// A subscription of Google Pub/Sub.
+    PubSub(pubsub::Settings),
+    /// A durable consumer of NATS `JetStream`.
+    Nats(nats::Settings),
 }
 
 impl Broker {
     fn source(&self) -> Box<dyn Source> {
         match self {
             Self::RabbitMq(settings) => Box::new(rabbitmq::RabbitMq::new(settings.clone())),
+            Self::PubSub(settings) => Box::new(pubsub::PubSub::new(settings.clone())),
+            Self::Nats(settings) => Box::new(nats::Nats::new(settings.clone())),
         }
     }
 
     fn policy(&self, max_bytes: usize) -> Policy {
         match self {
             Self::RabbitMq(settings) => settings.policy(max_bytes),
+            Self::PubSub(settings) => settings.policy(max_bytes),
+            Self::Nats(settings) => settings.policy(max_bytes),
         }
     }
 }
@@ -102,6 +110,24 @@ pub fn plan(settings: &host::Sources, adapters: &[Arc<Adapter>]) -> Vec<Planned>
                 scope,
                 broker: Broker::RabbitMq(settings),
             }
+        }));
+    }
+    if let Some(broker) = &settings.pubsub {
+        let (topic, subscription) = (broker.topic.as_deref(), broker.subscription.as_deref());
+        let ways = ways("pubsub", topic, subscription, adapters);
+        planned.extend(ways.into_iter().map(|((topic, subscription), scope)| Planned {
+            name: format!("pubsub {subscription}"),
+            scope,
+            broker: Broker::PubSub(pubsub_settings(broker, topic, subscription)),
+        }));
+    }
+    if let Some(broker) = &settings.nats {
+        let (stream, consumer) = (broker.stream.as_deref(), broker.consumer.as_deref());
+        let ways = ways("nats", stream, consumer, adapters);
+        planned.extend(ways.into_iter().map(|((stream, consumer), scope)| Planned {
+            name: format!("nats {stream}/{consumer}"),
+            scope,
+            broker: Broker::Nats(nats_settings(broker, stream, consumer)),
         }));
     }
     planned
@@ -168,6 +194,40 @@ fn rabbitmq_settings(broker: &host::RabbitMq, topic: &str, subscription: &str) -
         dead_letter_exchange: broker.dead_letter_exchange.clone(),
         ca_file: broker.tls.ca_file.clone(),
         identity_files: broker.tls.identity_files.clone(),
+    }
+}
+
+fn pubsub_settings(broker: &host::PubSub, topic: String, subscription: String) -> pubsub::Settings {
+    pubsub::Settings {
+        dead_letter_topic: broker.dead_letter_topic.clone(),
+        emulator: broker.emulator.clone(),
+        max_in_flight: broker.max_in_flight,
+        ack_deadline: broker.ack_deadline,
+        max_attempts: broker.max_attempts,
+        create: pubsub::Create {
+            topic: broker.create_topic,
+            subscription: broker.create_subscription,
+            retention: broker.retention,
+            expiration: broker.expiration,
+            ordering: broker.ordering,
+            retry_min: broker.retry_min,
+            retry_max: broker.retry_max,
+        },
+        ..pubsub::Settings::new(broker.project.clone(), topic, subscription)
+    }
+}
+
+fn nats_settings(broker: &host::Nats, stream: String, consumer: String) -> nats::Settings {
+    nats::Settings {
+        subject: broker.subject.clone(),
+        create: broker.create,
+        credentials_file: broker.credentials_file.clone(),
+        token_file: broker.token_file.clone(),
+        ca_file: broker.ca_file.clone(),
+        max_in_flight: broker.max_in_flight,
+        max_deliver: broker.max_deliver,
+        ack_wait: broker.ack_wait,
+        ..nats::Settings::new(broker.url.clone(), stream, consumer)
     }
 }
 

@@ -9,6 +9,7 @@
     reason = "a harness may panic: it runs in tests only"
 )]
 
+mod journeys;
 pub mod nats;
 pub mod pubsub;
 mod recorder;
@@ -19,6 +20,7 @@ use berth::source::{Intake, Policy, Source};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+pub use journeys::play_six_journeys;
 pub use recorder::Recorder;
 
 /// How long any one condition is waited for.

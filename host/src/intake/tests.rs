@@ -1,4 +1,4 @@
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::path::Path;
 
@@ -109,4 +109,57 @@ fn pauses_grow_to_half_a_minute_and_are_spread() {
     assert_eq!(pause(3, 0.0), Duration::from_secs(4));
     assert_eq!(pause(60, 0.0), Duration::from_secs(30));
     assert_eq!(pause(u32::MAX, 0.5), Duration::from_millis(22_500));
+}
+
+#[test]
+fn pubsub_and_nats_are_planned_as_rabbitmq_is() {
+    let settings = settings(
+        "{pubsub: {project: p, topic: clusters, subscription: berth, emulator: 'localhost:8085', createSubscription: true}, \
+         nats: {url: 'tls://nats', stream: EVENTS, consumer: berth, create: true, maxDeliver: 9}}",
+    );
+    let adapters = [
+        adapter(
+            "dns",
+            "  events: {pubsub: {subscription: dns}, nats: {consumer: dns}}\n",
+        ),
+        adapter("lz", ""),
+    ];
+    let expected = [
+        "pubsub berth: lz",
+        "pubsub dns: dns",
+        "nats EVENTS/berth: lz",
+        "nats EVENTS/dns: dns",
+    ];
+    assert_eq!(reached(&settings, &adapters), expected);
+    for planned in plan(&settings, &adapters) {
+        match planned.broker {
+            Broker::PubSub(settings) => {
+                assert_eq!(settings.emulator.as_deref(), Some("localhost:8085"));
+                assert!(settings.create.subscription && !settings.create.topic);
+            }
+            Broker::Nats(settings) => {
+                assert!(settings.create);
+                assert_eq!(settings.max_deliver.map(std::num::NonZeroU32::get), Some(9));
+            }
+            Broker::RabbitMq(_) => panic!("nobody configured it"),
+        }
+    }
+}
+
+#[test]
+fn the_variable_of_googles_clients_names_the_emulator_and_configures_nothing_alone() {
+    let variables = [("PUBSUB_EMULATOR_HOST".to_owned(), "127.0.0.1:8085".to_owned())];
+    let read = |sources: &str| {
+        let text = format!("fleet: {{url: 'https://f.example.com'}}\nadapters: a\n{sources}");
+        let written = host::Written {
+            file: Some((Path::new("berth.yaml"), &text)),
+            variables: &variables,
+            ..host::Written::default()
+        };
+        let loaded = host::load(&written).map_err(|problems| problems.to_string());
+        loaded.unwrap().0.sources.pubsub
+    };
+    assert_eq!(read(""), None);
+    let pubsub = read("sources: {pubsub: {project: p}}\n").unwrap();
+    assert_eq!(pubsub.emulator.as_deref(), Some("127.0.0.1:8085"));
 }

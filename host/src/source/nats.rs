@@ -24,9 +24,9 @@ use async_trait::async_trait;
 use futures::StreamExt as _;
 use tokio::{sync::Semaphore, task::JoinSet};
 use tokio_util::sync::CancellationToken;
+use url::Url;
 
 use self::connection::Connection;
-pub use super::rabbitmq::Location;
 use super::{Intake, Message, Policy, Settle, Source};
 
 /// How long the server keeps a request for messages open. A host that stops waits for it, so
@@ -40,9 +40,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// What is received, and from where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// The servers: `nats://` or `tls://` addresses, with commas. A user and password, or a token
-    /// in place of the user, may stand in them.
-    pub address: Location,
+    /// A server, such as `nats://nats:4222` or `tls://nats:4222`; without credentials. The others
+    /// of its cluster are learned from it.
+    pub url: Url,
     /// The stream.
     pub stream: String,
     /// The durable consumer. Hosts that name the same one share its messages.
@@ -55,11 +55,11 @@ pub struct Settings {
     pub create: bool,
     /// A credentials file, as `nsc` writes it.
     pub credentials_file: Option<PathBuf>,
+    /// A file with a token, for servers that want one.
+    pub token_file: Option<PathBuf>,
     /// A file with the certificates, in PEM, of the only authorities that are trusted; none for
     /// those of the system.
     pub ca_file: Option<PathBuf>,
-    /// The files with the client's certificate and key, in PEM.
-    pub identity_files: Option<(PathBuf, PathBuf)>,
     /// The most messages that are worked on at once.
     pub max_in_flight: NonZeroUsize,
     /// How often a message is delivered at most: then it is set aside. None for no bound.
@@ -73,16 +73,16 @@ impl Settings {
     /// Settings for an existing stream and consumer: no credentials, the system's authorities,
     /// 64 messages in flight.
     #[must_use]
-    pub fn new(address: Location, stream: String, consumer: String) -> Self {
+    pub fn new(url: Url, stream: String, consumer: String) -> Self {
         Self {
-            address,
+            url,
             stream,
             consumer,
             subject: None,
             create: false,
             credentials_file: None,
+            token_file: None,
             ca_file: None,
-            identity_files: None,
             max_in_flight: NonZeroUsize::new(64).unwrap_or(NonZeroUsize::MIN),
             max_deliver: None,
             ack_wait: Duration::from_secs(30),
@@ -114,13 +114,10 @@ pub enum Fault {
         /// What is wrong with it. Nothing of its content.
         problem: String,
     },
-    /// The address is none of NATS.
-    #[error("the address of NATS cannot be used: {0}")]
-    Address(String),
     /// No connection could be made.
     #[error("cannot connect to NATS at {address}")]
     Connect {
-        /// Hosts and ports.
+        /// Host and port.
         address: String,
         /// Why.
         #[source]

@@ -10,10 +10,8 @@ use async_nats::jetstream::{
     self,
     consumer::{Info, PullConsumer, pull},
 };
-use berth::{
-    source::nats::{Location, Settings},
-    world::Secret,
-};
+use berth::source::nats::Settings;
+use url::Url;
 
 use super::{PATIENCE, until};
 use crate::control_plane::{Process, free_ports};
@@ -91,14 +89,14 @@ impl NatsServer {
 
     /// Its address, as it is configured.
     #[must_use]
-    pub fn address(&self) -> Location {
-        Location::Text(Secret::new(format!("nats://127.0.0.1:{}", self.port)))
+    pub fn url(&self) -> Url {
+        format!("nats://127.0.0.1:{}", self.port).parse().unwrap()
     }
 
     /// Settings of a source for the stream and consumer of tests.
     #[must_use]
     pub fn settings(&self) -> Settings {
-        Settings::new(self.address(), STREAM.to_owned(), CONSUMER.to_owned())
+        Settings::new(self.url(), STREAM.to_owned(), CONSUMER.to_owned())
     }
 
     /// A client of JetStream.

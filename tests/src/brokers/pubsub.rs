@@ -15,7 +15,7 @@ use google_cloud_pubsub::{
 use tokio::sync::OnceCell;
 
 use super::PATIENCE;
-use crate::control_plane::{Process, free_ports};
+use crate::control_plane::{Gate, Process, free_ports};
 
 /// The topic that tests publish to.
 pub const TOPIC: &str = "dev-clusters";
@@ -68,6 +68,18 @@ impl Project {
             ack_deadline: Duration::from_secs(10),
             ..Settings::new(self.name.clone(), TOPIC.to_owned(), SUBSCRIPTION.to_owned())
         }
+    }
+
+    /// A network path to the emulator that the test can cut, and settings that use it.
+    #[must_use]
+    pub fn gate(&self) -> (Gate, Settings) {
+        let port = free_ports().next().expect("a free port");
+        let gate = Gate::new(port, self.port, PathBuf::new());
+        let settings = Settings {
+            emulator: Some(format!("127.0.0.1:{port}")),
+            ..self.settings()
+        };
+        (gate, settings)
     }
 
     /// The project's id.

@@ -58,10 +58,16 @@ const OUTSTANDING: &str = "broker.googlepubsub.max_outstanding_messages";
 const TOPIC: [&str; 2] = ["HYPERFLEET_BROKER_TOPIC", "BROKER_TOPIC"];
 const SUBSCRIPTION: [&str; 2] = ["HYPERFLEET_BROKER_SUBSCRIPTION_ID", "BROKER_SUBSCRIPTION_ID"];
 
+/// What Google's own clients name the emulator by.
+const EMULATOR: &str = "PUBSUB_EMULATOR_HOST";
+
 /// Whether a variable is one of those that are read here.
 #[must_use]
 pub fn is_variable(name: &str) -> bool {
-    name.starts_with("BROKER_") || name.starts_with("HYPERFLEET_BROKER_") || name == "SUBSCRIBER_PARALLELISM"
+    name.starts_with("BROKER_")
+        || name.starts_with("HYPERFLEET_BROKER_")
+        || name == "SUBSCRIBER_PARALLELISM"
+        || name == EMULATOR
 }
 
 /// Reads both; a variable counts before the file. Answers with our keys.
@@ -80,6 +86,10 @@ pub(super) fn read(
         variables,
     };
     let mut ours = BTreeMap::new();
+    let emulator = KEYS.iter().find(|known| known.path == "sources.pubsub.emulator");
+    if let (Some(known), Some(value)) = (emulator, theirs.variable(EMULATOR).filter(|(text, _)| !text.is_empty())) {
+        ours.insert(known.path, value);
+    }
     let Some(kind) = theirs.kind() else { return Ok(ours) };
     let (keys, prefix): (&[(&str, &str)], &str) = match kind {
         Kind::RabbitMq => (&RABBITMQ, "sources.rabbitmq."),

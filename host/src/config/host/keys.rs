@@ -86,6 +86,11 @@ pub const KEYS: &[Key] = &[
     key("sources.rabbitmq.certFile", None, "file with the client's certificate"),
     key("sources.rabbitmq.keyFile", None, "file with its key"),
     key("sources.pubsub.project", None, "project of Google Pub/Sub"),
+    key(
+        "sources.pubsub.emulator",
+        None,
+        "host and port of an emulator; by default what PUBSUB_EMULATOR_HOST says",
+    ),
     key("sources.pubsub.topic", None, "topic that Sentinel publishes to"),
     key("sources.pubsub.subscription", None, "subscription that adapters share"),
     key(

@@ -72,6 +72,8 @@ pub struct RabbitMq {
 pub struct PubSub {
     /// The project.
     pub project: String,
+    /// The emulator's host and port; none for the real service.
+    pub emulator: Option<String>,
     /// The topic.
     pub topic: Option<String>,
     /// The shared subscription.
@@ -144,6 +146,13 @@ pub(super) fn has_credential(text: &str) -> bool {
     Url::parse(text).is_ok_and(|url| url.password().is_some())
 }
 
+/// Whoever writes one of these wants to receive from Pub/Sub.
+const PUBSUB_KEYS: [&str; 3] = [
+    "sources.pubsub.project",
+    "sources.pubsub.topic",
+    "sources.pubsub.subscription",
+];
+
 impl Values {
     /// What `sources` says of brokers.
     pub(super) fn sources(&mut self) -> Sources {
@@ -153,7 +162,8 @@ impl Values {
             } else {
                 None
             },
-            pubsub: if self.is_told("sources.pubsub.") {
+            // The emulator's variable alone says only where Pub/Sub would be.
+            pubsub: if PUBSUB_KEYS.iter().any(|key| self.is_told(key)) {
                 self.pubsub()
             } else {
                 None
@@ -220,6 +230,7 @@ impl Values {
         let subscription = self.text("sources.pubsub.subscription");
         Some(PubSub {
             project: project?,
+            emulator: self.text("sources.pubsub.emulator"),
             topic,
             subscription,
             create_topic: create_topic?,

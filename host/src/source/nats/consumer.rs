@@ -125,14 +125,9 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
     use super::*;
-    use crate::{source::nats::Location, world::Secret};
 
     fn settings() -> Settings {
-        Settings::new(
-            Location::Text(Secret::new("nats://nats".to_owned())),
-            "EVENTS".to_owned(),
-            "berth".to_owned(),
-        )
+        Settings::new("nats://nats".parse().unwrap(), "EVENTS".to_owned(), "berth".to_owned())
     }
 
     #[test]
