@@ -7,7 +7,7 @@ use crate::source::Settle;
 
 fn bytes(settle: &Settle) -> String {
     match answer(settle) {
-        Answer::Kind(kind) => String::from_utf8_lossy(&Vec::from(bytes_of(kind))).into_owned(),
+        Answer::Kind(kind) => String::from_utf8_lossy(&bytes_of(kind)).into_owned(),
         Answer::Terminate(text) => text,
     }
 }

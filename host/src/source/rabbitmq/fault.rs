@@ -21,14 +21,14 @@ pub(super) enum Fault {
         port: u16,
         hint: &'static str,
         #[source]
-        source: lapin::Error,
+        source: Box<lapin::Error>,
     },
     #[error("RabbitMQ refused to {doing}{hint}")]
     Refused {
         doing: Doing,
         hint: &'static str,
         #[source]
-        source: lapin::Error,
+        source: Box<lapin::Error>,
     },
     #[error("the name `{0}` has more than 255 bytes")]
     NameTooLong(String),
@@ -75,7 +75,7 @@ impl Fault {
             host,
             port,
             hint,
-            source,
+            source: Box::new(source),
         }
     }
 
@@ -84,7 +84,7 @@ impl Fault {
             Some(code) => Self::Refused {
                 hint: hint(code, &doing),
                 doing,
-                source,
+                source: Box::new(source),
             },
             None => Self::Lost(source),
         }
