@@ -2,7 +2,7 @@
 //!
 //! Joins `config`, `plugins` and `dispatch`. About once a second it looks at the folder of
 //! documents, at plugin files and at the host's file; registries are asked now and then. What
-//! changed is decided by [`plan`], loaded and prepared beside what runs, and then swapped as
+//! changed is decided by `plan`, loaded and prepared beside what runs, and then swapped as
 //! one: a document with all of its plugins.
 //!
 //! # Guarantees
@@ -68,10 +68,10 @@ const AGAIN_AT_MOST: Duration = Duration::from_secs(300);
 /// How many removed adapters are remembered.
 const REMOVED: usize = 100;
 
-/// Asks a [`Keeper`] to look at registries now; answered when it has.
+/// Asks whoever follows files to look at registries now; answered when it has.
 pub type Refreshed = oneshot::Sender<()>;
 
-/// What a [`Keeper`] looks at.
+/// What is looked at, and how often.
 pub struct Following {
     /// The folder with adapter documents.
     pub folder: PathBuf,
@@ -83,7 +83,7 @@ pub struct Following {
     pub poll: Duration,
 }
 
-/// What a [`Keeper`] works with.
+/// What a keeper works with.
 pub(crate) struct Tools {
     pub(crate) loader: Loader,
     pub(crate) dispatcher: Dispatcher,

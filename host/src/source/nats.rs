@@ -285,6 +285,8 @@ async fn handle(message: jetstream::Message, intake: &Intake, period: Duration) 
         Err(_) => (String::new(), None),
     };
     let client = message.context.client();
+    // The acknowledger takes it away.
+    let reply = message.reply.clone();
     let (message, acker) = message.split();
     let delivered = intake.deliver(Message {
         id: &id,
@@ -294,7 +296,7 @@ async fn handle(message: jetstream::Message, intake: &Intake, period: Duration) 
     let settle = while_alive(delivered, &acker, period).await;
     let answered = match answer(&settle) {
         Answer::Kind(kind) => acker.ack_with(kind).await,
-        Answer::Terminate(text) => match message.reply {
+        Answer::Terminate(text) => match reply {
             Some(reply) => client.publish(reply, text.into()).await.map_err(Into::into),
             None => Ok(()),
         },

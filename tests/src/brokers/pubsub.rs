@@ -38,6 +38,8 @@ impl Project {
     /// A new project, without anything in it.
     pub async fn new() -> Self {
         static SHARED: OnceCell<Emulator> = OnceCell::const_new();
+        // It makes the provider of TLS known, without which no client can be made.
+        drop(berth::web::Client::new());
         let emulator = SHARED.get_or_init(Emulator::start).await;
         let name = format!("p-{}", &uuid::Uuid::new_v4().simple().to_string()[..12]);
         Self {
