@@ -107,6 +107,7 @@ impl Host {
             listener: Arc::new(told),
             concurrency: parts.concurrency,
             rhythms: parts.rhythms,
+            waits: dispatch::Waits::default(),
         });
         let adapters: Vec<_> = live.iter().map(|live| Arc::clone(&live.adapter)).collect();
         dispatcher.set_adapters(live);

@@ -4,4 +4,5 @@ pub mod bench;
 pub mod cluster_contract;
 pub mod control_plane;
 pub mod fleet_contract;
+pub mod scenario;
 pub mod stage;

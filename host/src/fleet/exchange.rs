@@ -123,7 +123,7 @@ impl Line {
                     (Duration::ZERO, Err(fault))
                 }
             };
-            let wait = wait.max(retry::backoff(attempt, rand::random()));
+            let wait = wait.max(retry::backoff(attempt, self.clock.jitter()));
             if wait >= deadline.saturating_sub(self.clock.elapsed()) {
                 return outcome;
             }
