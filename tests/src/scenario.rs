@@ -52,6 +52,8 @@ use self::{
     time::Time,
 };
 
+/// What the adapters apply.
+const KINDS: [(&str, &str); 3] = [("batch/v1", "Job"), ("apps/v1", "Deployment"), ("v1", "ConfigMap")];
 /// How often Sentinel looks.
 const POLL: Duration = Duration::from_secs(5);
 /// How long everything may take to become right once nothing goes wrong any more.
@@ -172,7 +174,7 @@ impl Stage {
             lives: Lives::new(time.clone(), Arc::clone(&hyperfleet)),
             hyperfleet,
             kubernetes,
-            adapters: adapters::load(&world)?,
+            adapters: adapters::loaded(&world)?,
             bell: Arc::default(),
             late,
             lists: Arc::new(Mutex::new(Some(lists))),
@@ -184,6 +186,9 @@ impl Stage {
     async fn play(self, scenario: Scenario) -> Result<Summary> {
         for account in [VALIDATION, DNS, SIZING] {
             weather::grant(&self, account);
+        }
+        for live in &self.adapters {
+            self.kubernetes.watch(&manifest::kinds(&live.adapter)).await;
         }
         self.begin()?;
         self.running().troubled = true;
@@ -362,11 +367,23 @@ impl Stage {
             waits: self.time.waits(),
         });
         dispatcher.set_adapters(self.adapters.clone());
-        self.running().hosts.push(Host { link, dispatcher });
+        let host = Host { link, dispatcher };
         // A host lists all that there is when it begins to watch.
-        for live in &self.adapters {
-            self.kubernetes.watch(&manifest::kinds(&live.adapter)).await;
+        for (api_version, kind) in KINDS {
+            for object in self.kubernetes.objects(api_version, kind, Some(NAMESPACE)) {
+                if let Some((adapter, subject, ..)) = manifest::read(&object) {
+                    let change = Change {
+                        adapter,
+                        subject,
+                        object: reference(api_version, kind, &object),
+                    };
+                    if host.link.hears(&change) {
+                        host.dispatcher.changed(change);
+                    }
+                }
+            }
         }
+        self.running().hosts.push(host);
         Ok(())
     }
 
@@ -440,12 +457,7 @@ impl Stage {
             ensure!(unfinished.is_empty(), "never reported: {}", unfinished.join(", "));
         }
         let alive = |id: &str| all.iter().any(|subject| !subject.deleted && subject.id == id);
-        for (api_version, kind) in [
-            ("batch/v1", "Job"),
-            ("apps/v1", "Deployment"),
-            ("apps/v1", "ReplicaSet"),
-            ("v1", "ConfigMap"),
-        ] {
+        for (api_version, kind) in KINDS {
             for object in self.kubernetes.objects(api_version, kind, Some(NAMESPACE)) {
                 let id = object["metadata"]["labels"][manifest::LABEL_SUBJECT_ID].as_str();
                 let whose = id.map(str::to_owned).unwrap_or_default();
@@ -471,6 +483,15 @@ impl Stage {
 
     fn running(&self) -> MutexGuard<'_, Running> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn reference(api_version: &str, kind: &str, object: &serde_json::Value) -> Reference {
+    Reference {
+        api_version: api_version.to_owned(),
+        kind: kind.to_owned(),
+        namespace: Some(NAMESPACE.to_owned()),
+        name: object["metadata"]["name"].as_str().unwrap_or_default().to_owned(),
     }
 }
 

@@ -1,7 +1,10 @@
 //! The adapters of the scenario: two with plugins of native code, and one of YAML alone that
 //! the sandbox runs.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use anyhow::{Context as _, Result, anyhow};
 use async_trait::async_trait;
@@ -62,9 +65,20 @@ pub(super) fn of_kind(kind: &str) -> &'static [&'static str] {
     if kind == "Cluster" { &[VALIDATION, DNS] } else { &[SIZING] }
 }
 
-/// The adapters, ready to be asked. The sandbox compiles on other threads, so this comes
-/// before virtual time begins.
-pub(super) fn load(world: &World) -> Result<Vec<Live>> {
+/// The adapters, ready to be asked, loaded once a process: plugins keep nothing between calls.
+pub(super) fn loaded(world: &World) -> Result<Vec<Live>> {
+    static LOADED: Mutex<Option<Vec<Live>>> = Mutex::new(None);
+    let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(live) = &*loaded {
+        return Ok(live.clone());
+    }
+    let live = load(world)?;
+    *loaded = Some(live.clone());
+    Ok(live)
+}
+
+/// The sandbox compiles on other threads, so this comes before virtual time begins.
+fn load(world: &World) -> Result<Vec<Live>> {
     let runtime = tokio::runtime::Runtime::new().context("cannot start the asynchronous runtime")?;
     let folder = tempfile::tempdir()?;
     std::fs::write(folder.path().join("sizing.yaml"), SIZING_DOCUMENT)?;

@@ -12,6 +12,7 @@ use berth_engine::{
 use serde_json::Value;
 
 use super::{
+    KINDS,
     adapters::{self, DNS, NAMESPACE, SIZING, VALIDATION},
     lives::Subject,
 };
@@ -102,7 +103,6 @@ pub(super) async fn wrong(
 }
 
 async fn objects(subject: &Subject, adapter: &str, kubernetes: &Kubernetes) -> Result<Vec<Observed>> {
-    let kinds = [("batch/v1", "Job"), ("apps/v1", "Deployment"), ("v1", "ConfigMap")];
     let scope = |(api_version, kind): (&str, &str)| KindScope {
         api_version: api_version.to_owned(),
         kind: kind.to_owned(),
@@ -111,7 +111,7 @@ async fn objects(subject: &Subject, adapter: &str, kubernetes: &Kubernetes) -> R
     let ownership = Ownership {
         adapter: adapter.to_owned(),
         subject: subject.key(),
-        kinds: kinds.map(scope).into(),
+        kinds: KINDS.map(scope).into(),
     };
     Ok(kubernetes.observe(&ownership).await?)
 }

@@ -110,13 +110,14 @@ async fn gust(stage: &Stage) {
             inject(Fault::Swallowed, 5);
             "HyperFleet reports swallowed"
         }
-        8 => {
+        // Afterwards every host looks at everything, so it is not often.
+        8 if time.happens(400) => {
             kubernetes.go_away();
             time.sleep(seconds(45)).await;
             kubernetes.come_back();
             "Kubernetes down"
         }
-        9 => {
+        8 | 9 => {
             kubernetes.throttle(20, seconds(5));
             "Kubernetes throttled"
         }
