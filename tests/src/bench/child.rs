@@ -60,6 +60,8 @@ pub(super) fn resident() -> Result<u64> {
 
 /// CPU time of all threads of this process so far, in nanoseconds.
 pub(super) fn cpu() -> Result<u64> {
+    // The kernel adds a thread's time up when the thread lets go of its core, else at the next tick.
+    std::thread::yield_now();
     let mut sum = 0;
     for thread in std::fs::read_dir("/proc/self/task").context("cannot list the threads")? {
         let file = thread?.path().join("schedstat");

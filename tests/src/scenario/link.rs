@@ -3,7 +3,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use async_trait::async_trait;
@@ -22,7 +25,7 @@ use berth_engine::{
     subject::{SubjectKey, SubjectRef},
 };
 use serde_json::Value;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, mpsc};
 
 use super::{
     Stage,
@@ -42,7 +45,9 @@ pub(super) struct Link {
     /// Where a host is told that a list was late.
     pub(super) late: mpsc::UnboundedSender<(HostNumber, Ownership)>,
     state: Mutex<State>,
-    dead: watch::Sender<bool>,
+    dead: AtomicBool,
+    /// Wakes whoever waits for the death, in the order of waiting; `watch` would wake by chance.
+    death: Notify,
 }
 
 #[derive(Default)]
@@ -74,24 +79,27 @@ impl Link {
             bell: Arc::clone(&stage.bell),
             late: stage.late.clone(),
             state: Mutex::new(state),
-            dead: watch::channel(false).0,
+            dead: AtomicBool::new(false),
+            death: Notify::new(),
         })
     }
 
     /// From now on no call of this host returns, and none that it begins is made.
     pub(super) fn kill(&self) {
-        self.dead.send_replace(true);
+        self.dead.store(true, Ordering::Relaxed);
+        self.death.notify_waiters();
     }
 
     pub(super) fn is_dead(&self) -> bool {
-        *self.dead.borrow()
+        self.dead.load(Ordering::Relaxed)
     }
 
     /// Returns when the host is dead.
     pub(super) async fn death(&self) {
-        let mut dead = self.dead.subscribe();
-        // The sender lives as long as we do.
-        let _ = dead.wait_for(|dead| *dead).await;
+        // Nothing happens between the look and the wait: there is one thread.
+        if !self.is_dead() {
+            self.death.notified().await;
+        }
     }
 
     /// No more faults by chance.
