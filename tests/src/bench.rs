@@ -158,19 +158,34 @@ impl Size {
             let met = if self.bytes <= goal { "met" } else { "missed" };
             format!("≤ {}  {met}", sized(goal))
         });
-        writeln!(out, "{:<34} {:>7} {:>10} {:>10} {:>9}  {goal}", self.name, "", sized(self.bytes), "", "")?;
+        writeln!(
+            out,
+            "{:<34} {:>7} {:>10} {:>10} {:>9}  {goal}",
+            self.name,
+            "",
+            sized(self.bytes),
+            "",
+            ""
+        )?;
         for (what, bytes) in &self.baselines {
             let ratio = format!("× {}", rounded(amounts(self.bytes, *bytes)));
-            writeln!(out, "  {what:<32} {:>7} {:>10} {:>10} {ratio:>9}", "", sized(*bytes), "")?;
+            writeln!(
+                out,
+                "  {what:<32} {:>7} {:>10} {:>10} {ratio:>9}",
+                "",
+                sized(*bytes),
+                ""
+            )?;
         }
         writeln!(out, "  {}\n", self.what)?;
         out.flush()
     }
 
     fn document(&self) -> Value {
-        let baselines = self.baselines.iter().map(|(what, bytes)| {
-            json!({"what": what, "bytes": bytes, "ratio": amounts(self.bytes, *bytes)})
-        });
+        let baselines = self
+            .baselines
+            .iter()
+            .map(|(what, bytes)| json!({"what": what, "bytes": bytes, "ratio": amounts(self.bytes, *bytes)}));
         json!({
             "name": self.name, "what": self.what, "bytes": self.bytes, "goalBytes": self.goal,
             "met": self.goal.map(|goal| self.bytes <= goal), "baselines": baselines.collect::<Vec<_>>(),
@@ -389,7 +404,10 @@ mod tests {
         let mut told = Vec::new();
         size.tell(Output::Table, &mut told).unwrap();
         let told = String::from_utf8(told).unwrap();
-        assert!(told.contains("3.0 KiB") && told.contains("missed") && told.contains("× 0.50"), "{told}");
+        assert!(
+            told.contains("3.0 KiB") && told.contains("missed") && told.contains("× 0.50"),
+            "{told}"
+        );
     }
 
     #[test]

@@ -34,13 +34,7 @@ use berth::{
     web,
     world::{Change, Cluster as _, World},
 };
-use berth_engine::{
-    contract::Reference,
-    effect::Ownership,
-    manifest,
-    queue::Rhythms,
-    subject::Event,
-};
+use berth_engine::{contract::Reference, effect::Ownership, manifest, queue::Rhythms, subject::Event};
 use jiff::SignedDuration;
 use tokio::sync::{Notify, mpsc};
 
@@ -106,7 +100,13 @@ impl Scenario {
         let time = Time::new(self.seed);
         let stage = Stage::set(&time)?;
         let told = time.run(stage.clone().play(self))?;
-        told.with_context(|| format!("with BERTH_SEED={}; what happened:\n{:?}", self.seed, stage.ledger.counts()))
+        told.with_context(|| {
+            format!(
+                "with BERTH_SEED={}; what happened:\n{:?}",
+                self.seed,
+                stage.ledger.counts()
+            )
+        })
     }
 }
 
@@ -451,7 +451,12 @@ impl Stage {
     /// What must hold beside the subjects.
     async fn judge(&self, all: &[Subject]) -> Result<()> {
         let broken = self.ledger.broken();
-        ensure!(broken.is_empty(), "{} promises were broken:\n{}", broken.len(), broken.join("\n"));
+        ensure!(
+            broken.is_empty(),
+            "{} promises were broken:\n{}",
+            broken.len(),
+            broken.join("\n")
+        );
         for host in self.hosts() {
             let unfinished = self.ledger.unfinished(host.link.host);
             ensure!(unfinished.is_empty(), "never reported: {}", unfinished.join(", "));
@@ -461,7 +466,11 @@ impl Stage {
             for object in self.kubernetes.objects(api_version, kind, Some(NAMESPACE)) {
                 let id = object["metadata"]["labels"][manifest::LABEL_SUBJECT_ID].as_str();
                 let whose = id.map(str::to_owned).unwrap_or_default();
-                ensure!(alive(&whose), "{kind} {} is left of {whose}", object["metadata"]["name"]);
+                ensure!(
+                    alive(&whose),
+                    "{kind} {} is left of {whose}",
+                    object["metadata"]["name"]
+                );
             }
         }
         Ok(())

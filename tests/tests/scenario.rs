@@ -2,7 +2,12 @@
 //!
 //! `BERTH_SEED=<number>` runs that seed, such as that of a run that failed, with as many
 //! subjects as `BERTH_SUBJECTS` says.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "a test may fail by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test may fail by panicking"
+)]
 
 use std::time::{Duration, Instant};
 
@@ -39,7 +44,7 @@ fn a_thousand_subjects_end_right_whatever_goes_wrong() {
         seed: variable("BERTH_SEED").unwrap_or(20_260_821),
         subjects: variable("BERTH_SUBJECTS").unwrap_or(1000),
         hosts: 1,
-        trouble: Duration::from_mins(30),
+        trouble: Duration::from_mins(20),
     });
     // A run in which nothing went wrong would prove nothing.
     for what in [
@@ -65,7 +70,10 @@ fn a_thousand_subjects_end_right_whatever_goes_wrong() {
         "creation-failed",
         "finalized",
     ] {
-        assert!(summary.counts.get(what).is_some_and(|count| *count > 0), "no {what} in {summary}");
+        assert!(
+            summary.counts.get(what).is_some_and(|count| *count > 0),
+            "no {what} in {summary}"
+        );
     }
 }
 

@@ -381,7 +381,9 @@ impl<T> Queue<T> {
     }
 
     fn make_ready(&mut self, pair: &Pair) {
-        let Some(entry) = self.entries.get_mut(pair) else { return };
+        let Some(entry) = self.entries.get_mut(pair) else {
+            return;
+        };
         if std::mem::replace(&mut entry.queued, true) {
             return;
         }

@@ -21,6 +21,8 @@ pub(super) struct Found {
     pub(super) resident: Vec<u64>,
     /// CPU time of all threads, in nanoseconds an event, a batch each.
     pub(super) cpu: Vec<u64>,
+    /// What the host itself says that it keeps, in bytes, after each step.
+    pub(super) kept: Vec<u64>,
 }
 
 /// Measures in a process of its own: this program, started again.

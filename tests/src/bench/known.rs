@@ -95,7 +95,10 @@ pub(super) fn measure(smaller: usize) -> Result<Vec<Finding>> {
             what: "resident memory of the host once every subject was worked on, its compiler included",
             bytes: known,
             goal: None,
-            baselines: vec![("before an adapter is loaded", empty), ("before a subject is known", loaded)],
+            baselines: vec![
+                ("before an adapter is loaded", empty),
+                ("before a subject is known", loaded),
+            ],
         }));
     }
     Ok(findings)
@@ -154,13 +157,20 @@ pub(super) async fn run(task: &Task) -> Result<Found> {
             }
         }
     };
-    let all = |numbers: Vec<usize>| stream::iter(numbers).map(&ask).buffer_unordered(AT_A_TIME).try_collect::<()>();
+    let all = |numbers: Vec<usize>| {
+        stream::iter(numbers)
+            .map(&ask)
+            .buffer_unordered(AT_A_TIME)
+            .try_collect::<()>()
+    };
     all((0..task.subjects).collect()).await?;
     found.resident.push(child::resident()?);
     let batch = task.events / BATCHES;
     for number in 0..BATCHES {
         // A step that has no divisor with the number of subjects meets all of them.
-        let numbers = (0..batch).map(|one| (number * batch + one) * 7919 % task.subjects).collect();
+        let numbers = (0..batch)
+            .map(|one| (number * batch + one) * 7919 % task.subjects)
+            .collect();
         let before = child::cpu()?;
         all(numbers).await?;
         found.cpu.push((child::cpu()? - before) / u64::try_from(batch)?);

@@ -2,7 +2,8 @@
 //!
 //! Jobs as an adapter creates them are watched by the host's own client, until it holds all of
 //! them. The baseline is the store of whole objects that `kube` offers, filled by its own watch.
-//! Each runs in a process of its own; what it takes is what its resident memory grows by.
+//! Each runs in a process of its own, and has listed another namespace before, so that what a list
+//! takes only for a moment is there already: what counts is what resident memory grows by then.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -18,7 +19,7 @@ use kube::{
     Api, Config,
     config::{KubeConfigOptions, Kubeconfig},
     core::{ApiResource, DynamicObject},
-    runtime::{WatchStreamExt as _, reflector, watcher},
+    runtime::{reflector, watcher},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -29,8 +30,8 @@ use super::{
 };
 use crate::control_plane::{ControlPlane, User};
 
-const NAMESPACE: &str = "bench-watch";
-const OBJECTS: usize = 5_000;
+/// Namespaces with their numbers of objects: the first is the warm-up, and leaves as much room as the second needs.
+const NAMESPACES: [(&str, usize); 2] = [("bench-warm-up", 3_000), ("bench-watch", 3_000)];
 /// An object may take so much, in bytes.
 const GOAL: u64 = 2 << 10;
 /// How long all objects are waited for.
@@ -40,7 +41,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Task {
     kubeconfig: PathBuf,
-    objects: usize,
+    namespaces: Vec<(String, usize)>,
     /// Whether `kube`'s store is filled instead of the host's.
     plain: bool,
 }
@@ -48,36 +49,42 @@ pub(super) struct Task {
 /// Measures; with so many times fewer objects.
 pub(super) async fn measure(smaller: usize) -> Result<Vec<Finding>> {
     let plane = ControlPlane::start().await?;
-    plane.namespace(NAMESPACE).await?;
-    let objects = (OBJECTS / smaller).max(100);
-    let collection = format!("/apis/batch/v1/namespaces/{NAMESPACE}/jobs");
-    stream::iter(0..objects)
-        .map(|number| {
-            let (plane, collection) = (&plane, &collection);
-            async move { plane.create(collection, &job(number)).await.map(drop) }
-        })
-        .buffer_unordered(8)
-        .try_collect::<()>()
-        .await?;
-    let of_one = |plain| -> Result<u64> {
+    let namespaces = NAMESPACES.map(|(name, objects)| (name.to_owned(), (objects / smaller).max(50)));
+    for (name, objects) in &namespaces {
+        plane.namespace(name).await?;
+        let collection = format!("/apis/batch/v1/namespaces/{name}/jobs");
+        stream::iter(0..*objects)
+            .map(|number| {
+                let (plane, collection) = (&plane, &collection);
+                async move { plane.create(collection, &job(number)).await.map(drop) }
+            })
+            .buffer_unordered(8)
+            .try_collect::<()>()
+            .await?;
+    }
+    let count = u64::try_from(namespaces[1].1)?;
+    let grown = |sizes: &[u64]| match sizes {
+        [before, after] => Ok(after.saturating_sub(*before) / count),
+        _ => bail!("the measurement tells {} sizes", sizes.len()),
+    };
+    let found = |plain| {
         let task = Task {
             kubeconfig: plane.kubeconfig(User::Admin),
-            objects,
+            namespaces: namespaces.to_vec(),
             plain,
         };
-        let found = child::spawn(&child::Task::Watch(task))?;
-        let [before, after] = found.resident[..] else {
-            bail!("the measurement tells {} sizes", found.resident.len());
-        };
-        Ok(after.saturating_sub(before) / u64::try_from(objects)?)
+        tokio::task::block_in_place(|| child::spawn(&child::Task::Watch(task)))
     };
-    let of_one = |plain| tokio::task::block_in_place(|| of_one(plain));
+    let (ours, plain) = (found(false)?, found(true)?);
     Ok(vec![Finding::Size(Size {
         name: "watch-memory-per-object".to_owned(),
         what: "what resident memory grows by for each Job that is watched on a real control plane",
-        bytes: of_one(false)?,
+        bytes: grown(&ours.resident)?,
         goal: Some(GOAL),
-        baselines: vec![("kube's store of whole objects", of_one(true)?)],
+        baselines: vec![
+            ("kube's store of whole objects", grown(&plain.resident)?),
+            ("the text of the document alone", grown(&ours.kept)?),
+        ],
     })])
 }
 
@@ -90,67 +97,63 @@ pub(super) async fn run(task: &Task) -> Result<Found> {
             ours(task).await
         }
     };
-    let resident = tokio::time::timeout(PATIENCE, full)
+    tokio::time::timeout(PATIENCE, full)
         .await
-        .context("not all objects came")??;
-    Ok(Found {
-        resident,
-        cpu: Vec::new(),
-    })
+        .context("not all objects came")?
 }
 
-async fn ours(task: &Task) -> Result<Vec<u64>> {
+async fn ours(task: &Task) -> Result<Found> {
     let cluster = Kubernetes::connect(Settings {
         kubeconfig: Some(task.kubeconfig.clone()),
         ..Settings::default()
     })
     .await?;
     let mut changes = cluster.changes().context("the changes are taken already")?;
-    let before = child::resident()?;
-    let scope = KindScope {
-        api_version: "batch/v1".to_owned(),
-        kind: "Job".to_owned(),
-        namespace: Some(NAMESPACE.to_owned()),
-    };
-    cluster.watch(&[scope]).await;
-    for _ in 0..task.objects {
-        changes.recv().await.context("nobody tells of changes any more")?;
+    let mut found = Found::default();
+    let mut sum = 0;
+    for (namespace, objects) in &task.namespaces {
+        let scope = KindScope {
+            api_version: "batch/v1".to_owned(),
+            kind: "Job".to_owned(),
+            namespace: Some(namespace.clone()),
+        };
+        cluster.watch(&[scope]).await;
+        for _ in 0..*objects {
+            changes.recv().await.context("nobody tells of changes any more")?;
+        }
+        sum += objects;
+        let (held, kept) = cluster.held();
+        let held = held.get("Job").copied().unwrap_or_default();
+        anyhow::ensure!(held == sum, "{held} Jobs are held, not {sum}");
+        found.resident.push(child::resident()?);
+        found.kept.push(u64::try_from(kept)?);
     }
-    let held = cluster.held().0.get("Job").copied().unwrap_or_default();
-    anyhow::ensure!(held == task.objects, "{held} Jobs are held, not {}", task.objects);
-    Ok(vec![before, child::resident()?])
+    Ok(found)
 }
 
-async fn plain(task: &Task) -> Result<Vec<u64>> {
+async fn plain(task: &Task) -> Result<Found> {
     let kubeconfig = Kubeconfig::read_from(&task.kubeconfig)?;
     let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
     let client = kube::Client::try_from(config)?;
-    // One call, so that the connection stands.
-    client.apiserver_version().await?;
     let kind = ApiResource::erase::<Job>(&());
-    let api: Api<DynamicObject> = Api::namespaced_with(client, NAMESPACE, &kind);
-    let before = child::resident()?;
-    let writer = reflector::store::Writer::new(kind);
-    let store = writer.as_reader();
-    let mut seen = 0;
-    let mut events = std::pin::pin!(reflector(writer, watcher(api, watcher::Config::default())).applied_objects());
-    while seen < task.objects {
-        events.next().await.context("the watch ended")??;
-        seen += 1;
+    let mut found = Found::default();
+    // They are kept to the end.
+    let mut watched = Vec::new();
+    for (namespace, objects) in &task.namespaces {
+        let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &kind);
+        let writer = reflector::store::Writer::new(kind.clone());
+        let store = writer.as_reader();
+        let mut events = reflector(writer, watcher(api, watcher::Config::default())).boxed();
+        while !matches!(
+            events.next().await.context("the watch ended")??,
+            watcher::Event::InitDone
+        ) {}
+        let held = store.len();
+        anyhow::ensure!(held == *objects, "{held} Jobs are held, not {objects}");
+        found.resident.push(child::resident()?);
+        watched.push(events);
     }
-    // What is told as applied stands in the store once the first list is complete.
-    while store.state().len() < task.objects {
-        tokio::select! {
-            _ = events.next() => {}
-            () = store_ready(&store) => {}
-        }
-    }
-    Ok(vec![before, child::resident()?])
-}
-
-async fn store_ready(store: &reflector::Store<DynamicObject>) {
-    // The writer lives as long as the stream that drives it.
-    let _ = store.wait_until_ready().await;
+    Ok(found)
 }
 
 /// A Job as an adapter creates it, that makes no pods.

@@ -62,7 +62,11 @@ spec:
 
 /// Which adapters take care of a kind.
 pub(super) fn of_kind(kind: &str) -> &'static [&'static str] {
-    if kind == "Cluster" { &[VALIDATION, DNS] } else { &[SIZING] }
+    if kind == "Cluster" {
+        &[VALIDATION, DNS]
+    } else {
+        &[SIZING]
+    }
 }
 
 /// The adapters, ready to be asked, loaded once a process: plugins keep nothing between calls.
@@ -154,11 +158,13 @@ struct Native;
 impl Plugins for Native {
     async fn ask(&self, _: &str, question: &Question) -> Result<PhaseAnswer, PluginFault> {
         let said = match question {
-            Question::Preconditions { facts } => Said::Preconditions(if facts.subject.document["spec"]["provider"] == "gcp" {
-                Verdict::Proceed
-            } else {
-                Verdict::NotApplicable("only clusters on gcp".to_owned())
-            }),
+            Question::Preconditions { facts } => {
+                Said::Preconditions(if facts.subject.document["spec"]["provider"] == "gcp" {
+                    Verdict::Proceed
+                } else {
+                    Verdict::NotApplicable("only clusters on gcp".to_owned())
+                })
+            }
             Question::Resources { facts, .. } => Said::Resources(plan(facts)),
             Question::Postconditions { .. } => Said::Postconditions(Achievement::Achieved),
             Question::Status { .. } => Said::Status(StatusAnswer::default()),

@@ -163,9 +163,7 @@ impl Lives {
         if subject.deleted {
             return Ok(());
         }
-        let deleted = self
-            .hyperfleet
-            .with(|state, now| state.delete(now, &subject.path));
+        let deleted = self.hyperfleet.with(|state, now| state.delete(now, &subject.path));
         deleted.map_err(|refusal| told("delete", &subject.path, &refusal.body))?;
         for (other, one) in self.lock().iter_mut().enumerate() {
             if other == place || one.owner == Some(place) {
