@@ -110,6 +110,9 @@ impl Scenario {
     }
 }
 
+/// Tells which host was given a late list, and of what.
+type Lists = mpsc::UnboundedReceiver<(HostNumber, Ownership)>;
+
 /// A host that runs.
 #[derive(Clone)]
 struct Host {
@@ -136,7 +139,7 @@ struct Stage {
     adapters: Vec<Live>,
     bell: Arc<Notify>,
     late: mpsc::UnboundedSender<(HostNumber, Ownership)>,
-    lists: Arc<Mutex<Option<mpsc::UnboundedReceiver<(HostNumber, Ownership)>>>>,
+    lists: Arc<Mutex<Option<Lists>>>,
     running: Arc<Mutex<Running>>,
 }
 

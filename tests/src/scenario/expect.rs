@@ -162,7 +162,8 @@ fn wrong_objects(
                 name: format!("zone-{}", subject.id),
             };
             let version = kubernetes.object(&zone).unwrap_or(Value::Null)["data"]["version"].clone();
-            let right = version == subject.spec["version"].to_string();
+            let wanted = subject.spec["version"].to_string();
+            let right = version.as_str() == Some(wanted.as_str());
             (!right).then(|| format!("the ConfigMap has version {version}"))
         }
         (_, _) => None,
