@@ -7,9 +7,16 @@
 //! # Guarantees
 //! - An event is settled once every adapter that it concerns has reported.
 //! - When the host stops, running reconciles end and waiting events are given back.
+//! - A reconcile sees one document with its plugins, from its begin to its end.
+//! - Nothing is kept of an adapter that was removed.
+//!
+//! An adapter that is removed leaves its events to the others: what only it was still to
+//! report on is done, since nobody is left whom it concerns. To give such an event back would
+//! not help, as it would be acknowledged at its next delivery; and where the adapter lives on
+//! in another host, that host gets its own copy. A document that is refused is not removed.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -36,9 +43,14 @@ use tracing::{Instrument as _, Span};
 
 use crate::{
     driver,
+    intake::Scope,
+    shared_fetch::{Fetches, Shared},
     source::{Settled, Sink},
     world::{Change, Plugins, World},
 };
+
+/// When an event comes again whose adapter is not live yet.
+const NOT_YET: Duration = Duration::from_secs(5);
 
 /// An adapter that is live: its document and its plugins, swapped as one.
 #[derive(Clone)]
@@ -65,6 +77,9 @@ pub struct Deaf;
 
 impl Listener for Deaf {}
 
+/// Whether watches and timers of a subject are this host's to work on.
+pub type Owns = Arc<dyn Fn(&SubjectKey) -> bool + Send + Sync>;
+
 /// What a dispatcher needs.
 pub struct Settings {
     /// The two APIs.
@@ -77,6 +92,9 @@ pub struct Settings {
     pub concurrency: usize,
     /// How fast retries come.
     pub rhythms: Rhythms,
+    /// What is left to other hosts; none where there are no others. Events are never left: who
+    /// received one settles it.
+    pub owns: Option<Owns>,
     /// Waiting and chance.
     pub waits: Waits,
 }
@@ -108,9 +126,13 @@ pub struct Dispatcher {
 }
 
 enum Command {
-    Event(Box<Event>, oneshot::Sender<Settled>),
+    Event(Box<Event>, Scope, oneshot::Sender<Settled>),
     Change(Change),
-    Adapters(Vec<Live>),
+    Adapters {
+        live: Vec<Live>,
+        awaited: BTreeSet<String>,
+    },
+    Concurrency(usize),
     Retry {
         adapter: String,
         subject: SubjectKey,
@@ -124,6 +146,8 @@ struct Pending {
     left: usize,
     retry: Option<Duration>,
     answer: oneshot::Sender<Settled>,
+    /// Kept so that its adapters share one GET.
+    _fetch: Arc<Shared>,
 }
 
 struct Finished {
@@ -149,8 +173,25 @@ impl Dispatcher {
 
     /// Replaces the live adapters. Reconciles under way end with what they began with; those
     /// of a new or changed document run again for every subject known.
-    pub fn set_adapters(&self, adapters: Vec<Live>) {
-        self.send(Command::Adapters(adapters));
+    ///
+    /// `awaited` are kinds of subjects of which an adapter is wanted that is not live yet: their
+    /// events are given back rather than acknowledged while no other adapter takes them.
+    pub fn set_adapters(&self, live: Vec<Live>, awaited: BTreeSet<String>) {
+        self.send(Command::Adapters { live, awaited });
+    }
+
+    /// Changes how many reconciles run at a time. Those under way go on.
+    pub fn set_concurrency(&self, concurrency: usize) {
+        self.send(Command::Concurrency(concurrency));
+    }
+
+    /// Takes an event for the adapters of `scope`, and answers when it is settled.
+    pub async fn accept_for(&self, event: Event, scope: Scope) -> Settled {
+        let (answer, settled) = oneshot::channel();
+        self.send(Command::Event(Box::new(event), scope, answer));
+        settled.await.unwrap_or(Settled::Retry {
+            after: Duration::from_secs(1),
+        })
     }
 
     /// Takes in a change of an object.
@@ -191,15 +232,15 @@ impl Dispatcher {
 #[async_trait]
 impl Sink for Dispatcher {
     async fn accept(&self, event: Event) -> Settled {
-        let (answer, settled) = oneshot::channel();
-        self.send(Command::Event(Box::new(event), answer));
-        settled.await.unwrap_or(Settled::Retry {
-            after: Duration::from_secs(1),
-        })
+        self.accept_for(event, Scope::Everyone).await
     }
 
     fn refused(&self, reason: &'static str) {
         tracing::info!(reason, "an event was refused");
+    }
+
+    fn set_aside(&self, reason: &'static str) {
+        tracing::warn!(reason, "a message was set aside");
     }
 }
 
@@ -207,7 +248,10 @@ struct State {
     settings: Settings,
     queue: Queue<u64>,
     adapters: BTreeMap<String, Live>,
+    /// Kinds of subjects whose adapter is not live yet.
+    awaited: BTreeSet<String>,
     pending: HashMap<u64, Pending>,
+    fetches: Fetches,
     next_ticket: u64,
     running: JoinSet<Finished>,
     /// Whose reconcile a task is, for the day that one panics.
@@ -216,11 +260,14 @@ struct State {
 
 async fn run(settings: Settings, mut commands: mpsc::UnboundedReceiver<Command>, stopped: watch::Sender<bool>) {
     let queue = Queue::new(settings.rhythms);
+    let fetches = Fetches::new(Arc::clone(&settings.clock));
     let mut state = State {
         settings,
         queue,
         adapters: BTreeMap::new(),
+        awaited: BTreeSet::new(),
         pending: HashMap::new(),
+        fetches,
         next_ticket: 0,
         running: JoinSet::new(),
         tasks: HashMap::new(),
@@ -271,28 +318,19 @@ fn span(pair: &Pair, trigger: &Trigger) -> Span {
 impl State {
     fn obey(&mut self, command: Command) {
         match command {
-            Command::Event(event, answer) => self.take_event(*event, answer),
+            Command::Event(event, scope, answer) => self.take_event(*event, &scope, answer),
             Command::Change(change) => {
-                if self.adapters.contains_key(&change.adapter) {
+                if !self.owns(&change.subject.key) {
+                    tracing::debug!(subject = %change.subject.key, "a change is left to the host whose subject it is");
+                } else if self.adapters.contains_key(&change.adapter) {
                     self.queue
                         .push(&change.adapter, change.subject, Trigger::Change(change.object), None);
                 } else {
                     tracing::debug!(adapter = change.adapter, object = %change.object, "an object of no adapter here changed");
                 }
             }
-            Command::Adapters(adapters) => {
-                let before = std::mem::take(&mut self.adapters);
-                for live in adapters {
-                    let name = live.adapter.name.clone();
-                    let same = before
-                        .get(&name)
-                        .is_some_and(|old| Arc::ptr_eq(&old.plugins, &live.plugins));
-                    self.adapters.insert(name.clone(), live);
-                    if !same {
-                        self.queue.rouse(&name, None);
-                    }
-                }
-            }
+            Command::Adapters { live, awaited } => self.take_adapters(live, awaited),
+            Command::Concurrency(concurrency) => self.settings.concurrency = concurrency,
             Command::Retry {
                 adapter,
                 subject,
@@ -310,13 +348,50 @@ impl State {
         }
     }
 
-    fn take_event(&mut self, event: Event, answer: oneshot::Sender<Settled>) {
+    fn owns(&self, subject: &SubjectKey) -> bool {
+        self.settings.owns.as_ref().is_none_or(|owns| owns(subject))
+    }
+
+    fn take_adapters(&mut self, adapters: Vec<Live>, awaited: BTreeSet<String>) {
+        let mut before = std::mem::take(&mut self.adapters);
+        self.awaited = awaited;
+        for live in adapters {
+            let name = live.adapter.name.clone();
+            let same = before
+                .remove(&name)
+                .is_some_and(|old| Arc::ptr_eq(&old.plugins, &live.plugins));
+            self.adapters.insert(name.clone(), live);
+            if !same {
+                self.queue.rouse(&name, None);
+            }
+        }
+        for removed in before.into_keys() {
+            let tickets = self.queue.forget(&removed);
+            if !tickets.is_empty() {
+                let events = tickets.len();
+                tracing::info!(
+                    adapter = removed,
+                    events,
+                    "events waited for an adapter that was removed; they are left to the other adapters"
+                );
+            }
+            self.settle(tickets, None);
+        }
+    }
+
+    fn take_event(&mut self, event: Event, scope: &Scope, answer: oneshot::Sender<Settled>) {
         let concerned: Vec<String> = self
             .adapters
             .values()
-            .filter(|live| live.adapter.subjects.contains(&event.subject.key.kind))
+            .filter(|live| live.adapter.subjects.contains(&event.subject.key.kind) && scope.includes(&live.adapter))
             .map(|live| live.adapter.name.clone())
             .collect();
+        let kind = &event.subject.key.kind;
+        if concerned.is_empty() && (self.adapters.is_empty() || self.awaited.contains(kind)) {
+            tracing::info!(event = event.id, subject = %event.subject.key, "the adapter of this kind is not live yet");
+            let _ = answer.send(Settled::Retry { after: NOT_YET });
+            return;
+        }
         if concerned.is_empty() {
             tracing::info!(event = event.id, subject = %event.subject.key, "no adapter takes care of this kind");
             let _ = answer.send(Settled::Done);
@@ -330,6 +405,7 @@ impl State {
                 left: concerned.len(),
                 retry: None,
                 answer,
+                _fetch: self.fetches.begin(&event),
             },
         );
         for adapter in concerned {
@@ -343,11 +419,18 @@ impl State {
             let now = (self.settings.clock)();
             let Some(job) = self.queue.pop(now) else { break };
             let Some(live) = self.adapters.get(&job.pair.adapter).cloned() else {
-                // The adapter was removed while this waited.
+                // What is known of an adapter goes with it, so this does not happen.
                 let ended = self.queue.finish(now, &job.pair, &Outcome::Gone, 0.5);
                 self.settle_ended(ended);
                 continue;
             };
+            if job.trigger == Trigger::Timer && !job.by_hand && !self.owns(&job.pair.subject) {
+                // Its host has timers of its own, since it sees the objects; what waits here is given back.
+                let (Ended::Done(tickets) | Ended::Retry(tickets, _)) =
+                    self.queue.finish(now, &job.pair, &Outcome::Gone, 0.5);
+                self.settle(tickets, Some(Duration::from_secs(1)));
+                continue;
+            }
             let was_available = job.memory.available_at.is_some_and(|at| at >= job.subject.generation);
             let input = Input {
                 adapter: Arc::clone(&live.adapter),
@@ -357,7 +440,7 @@ impl State {
                 now,
                 memory: job.memory,
             };
-            let world = self.settings.world.clone();
+            let world = self.fetches.world(&self.settings.world, &input.trigger);
             let listener = Arc::clone(&self.settings.listener);
             let pair = job.pair.clone();
             let span = span(&pair, &input.trigger);

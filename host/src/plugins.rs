@@ -1,25 +1,26 @@
 //! The plugins of an adapter, loaded and prepared, and what stands behind their imports.
 //!
-//! Joins the runtime with the world: it reads a plugin's bytes, has its configuration
-//! checked once, and asks it with what the document grants. It decides nothing but when to
-//! leave a plugin alone that fails again and again.
+//! Joins the runtime with the world: it has a plugin's configuration checked once, and asks it
+//! with what the document grants. It decides nothing but when to leave a plugin alone that
+//! fails again and again. Where a plugin's bytes come from is not known here.
+
+mod selftest;
 
 use std::{
-    collections::HashMap,
-    path::PathBuf,
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
 use berth_engine::{
-    adapter::{Adapter, Plugin as Document, Source},
+    adapter::{Adapter, Plugin as Document},
     contract::{HttpAction, Phase, PhaseAnswer, PluginFault, Query, Question, Reference, Selector},
     effect::{ClusterCause, ClusterFault, FleetFault},
     reason::Reason,
 };
 use berth_runtime::{
-    CallContext, Plugin, PrepareError, Runtime,
+    CallContext, Cause, Plugin, PrepareError, Runtime,
     hosts::{ClusterRefusal, FleetQuestion, FleetRefusal, HostCalls, HttpAnswer, HttpQuestion, HttpRefusal, Search},
 };
 use serde_json::Value;
@@ -36,8 +37,6 @@ use crate::{
 /// The component that evaluates expressions and templates of documents.
 pub const DECLARATIVE: &[u8] = include_bytes!(env!("BERTH_DECLARATIVE_WASM_PATH"));
 
-/// The largest plugin file that is read, in bytes.
-const MAX_FILE: u64 = 256 << 20;
 /// After so many failures in a row a plugin is left alone.
 const FAILURES: u32 = 5;
 /// For how long.
@@ -60,24 +59,63 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// Loads and prepares the plugins of a document.
+    /// Compiles a component. Takes seconds where it is not in the cache.
+    ///
+    /// # Errors
+    /// Why the bytes are no plugin, in words.
+    pub async fn compile(&self, bytes: Arc<[u8]>) -> Result<Arc<Plugin>, String> {
+        let runtime = Arc::clone(&self.runtime);
+        tokio::task::spawn_blocking(move || runtime.load(&bytes))
+            .await
+            .map_err(|error| error.to_string())?
+            .map_err(|error| chain(&error))
+    }
+
+    /// Prepares a document with its plugins: `plugins` holds each by its name in the document.
+    /// Those named in `tried` are asked once for each phase that the document uses, on facts
+    /// made up, with nothing behind their imports.
     ///
     /// # Errors
     /// Every problem found, each with its place in the document.
-    pub async fn load(&self, loaded: &Loaded) -> Result<Live, Vec<Problem>> {
+    pub async fn load(
+        &self,
+        loaded: &Loaded,
+        plugins: &BTreeMap<String, Arc<Plugin>>,
+        tried: &BTreeSet<String>,
+    ) -> Result<Live, Refused> {
         let adapter = Arc::new(loaded.adapter.clone());
-        let mut problems = Vec::new();
+        let mut refused = Refused::default();
         let mut asked = HashMap::new();
         for (name, document) in &adapter.plugins {
-            match self.load_one(&adapter, name, document, loaded).await {
-                Ok(plugin) => {
-                    asked.insert(name.clone(), plugin);
+            let one = match plugins.get(name) {
+                Some(plugin) => self.prepare(&adapter, name, document, plugin, loaded).await,
+                None => Err(Refused::at(
+                    loaded,
+                    name,
+                    ".source",
+                    "it is not loaded".to_owned(),
+                    true,
+                )),
+            };
+            let one = match one {
+                Ok(one) if tried.contains(name) => {
+                    let tried = selftest::run(&one.plugin, &one.context, &adapter).await;
+                    tried.map(|()| one).map_err(|failed| {
+                        let retry = failed.may_pass_later();
+                        Refused::at(loaded, name, "", failed.to_string(), retry)
+                    })
                 }
-                Err(found) => problems.extend(found),
+                other => other,
+            };
+            match one {
+                Ok(one) => {
+                    asked.insert(name.clone(), one);
+                }
+                Err(more) => refused.add(more),
             }
         }
-        if !problems.is_empty() {
-            return Err(problems);
+        if !refused.problems.is_empty() {
+            return Err(refused);
         }
         let plugins = Asking {
             adapter: adapter.name.clone(),
@@ -90,30 +128,21 @@ impl Loader {
         })
     }
 
-    async fn load_one(
+    async fn prepare(
         &self,
         adapter: &Arc<Adapter>,
         name: &str,
         document: &Document,
+        plugin: &Arc<Plugin>,
         loaded: &Loaded,
-    ) -> Result<Asked, Vec<Problem>> {
-        let at =
-            |key: &str, message: String| vec![loaded.origin.at(&format!("spec.plugins.{name}{key}"), message, None)];
-        let bytes = self
-            .bytes(&document.source)
-            .await
-            .map_err(|message| at(".source", message))?;
-        let runtime = Arc::clone(&self.runtime);
-        let plugin = tokio::task::spawn_blocking(move || runtime.load(&bytes))
-            .await
-            .map_err(|error| at("", error.to_string()))?
-            .map_err(|error| at(".source", chain(&error)))?;
+    ) -> Result<Asked, Refused> {
+        let at = |key: &str, message: String| Refused::at(loaded, name, key, message, false);
         for phase in Phase::ALL {
             if adapter.steps(phase).iter().any(|step| step.plugin == name) && !plugin.exports(phase) {
                 let message = format!(
                     "the plugin does not export `{}`, which a step of the document asks for; it exports {}",
                     phase.name(),
-                    exported(&plugin)
+                    exported(plugin)
                 );
                 return Err(at("", message));
             }
@@ -134,13 +163,17 @@ impl Loader {
         let prepared = match plugin.prepare(&config, &document.limits).await {
             Ok(prepared) => prepared,
             Err(PrepareError::Problems(problems)) => {
-                return Err(problems
-                    .into_iter()
-                    .map(|problem| Problem {
-                        hint: problem.hint,
-                        ..loaded.origin.problem(name, &problem.path, &problem.message)
-                    })
-                    .collect());
+                let problems = problems.into_iter().map(|problem| Problem {
+                    hint: problem.hint,
+                    ..loaded.origin.problem(name, &problem.path, &problem.message)
+                });
+                return Err(Refused {
+                    problems: problems.collect(),
+                    retry: false,
+                });
+            }
+            Err(error @ PrepareError::Call(Cause::DeadlineExceeded { .. } | Cause::Unavailable(_))) => {
+                return Err(Refused::at(loaded, name, "", chain(&error), true));
             }
             Err(error @ PrepareError::Call(_)) => return Err(at("", chain(&error))),
         };
@@ -158,32 +191,37 @@ impl Loader {
                 identity: driver::identity(adapter),
             }),
         };
-        tracing::info!(adapter = adapter.name, plugin = name, digest = %plugin.digest().as_str(), "plugin is ready");
         Ok(Asked {
-            plugin,
+            plugin: Arc::clone(plugin),
             context,
             breaker: Mutex::default(),
         })
     }
-
-    async fn bytes(&self, source: &Source) -> Result<Vec<u8>, String> {
-        match source {
-            Source::Embedded => Ok(DECLARATIVE.to_vec()),
-            Source::File(path) => read(path.clone()).await,
-            Source::Oci(reference) => Err(format!(
-                "`oci://{reference}`: this version of berth loads plugins from files only; pull it and use `file:`"
-            )),
-        }
-    }
 }
 
-async fn read(path: PathBuf) -> Result<Vec<u8>, String> {
-    let told = |error: std::io::Error| format!("cannot read `{}`: {error}", path.display());
-    let size = tokio::fs::metadata(&path).await.map_err(told)?.len();
-    if size > MAX_FILE {
-        return Err(format!("`{}` has {size} bytes, more than {MAX_FILE}", path.display()));
+/// Why a document cannot be live.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Refused {
+    /// What is wrong.
+    pub problems: Vec<Problem>,
+    /// Whether the same document may be loaded later, without anybody changing anything.
+    pub retry: bool,
+}
+
+impl Refused {
+    fn at(loaded: &Loaded, plugin: &str, key: &str, message: String, retry: bool) -> Self {
+        let path = format!("spec.plugins.{plugin}{key}");
+        Self {
+            problems: vec![loaded.origin.at(&path, message, None)],
+            retry,
+        }
     }
-    tokio::fs::read(&path).await.map_err(told)
+
+    /// What cannot be cured by waiting decides.
+    fn add(&mut self, more: Self) {
+        self.retry = more.retry && (self.retry || self.problems.is_empty());
+        self.problems.extend(more.problems);
+    }
 }
 
 fn exported(plugin: &Plugin) -> String {
@@ -355,10 +393,13 @@ impl HostCalls for Behind {
 
 fn refusal(fault: ClusterFault) -> ClusterRefusal {
     match fault.cause {
-        ClusterCause::Unreachable | ClusterCause::Throttled => ClusterRefusal::Unavailable(fault.message),
+        ClusterCause::Unreachable | ClusterCause::ConversionUnavailable | ClusterCause::Throttled => {
+            ClusterRefusal::Unavailable(fault.message)
+        }
         ClusterCause::Forbidden => ClusterRefusal::Denied(fault.message),
         ClusterCause::UnknownKind | ClusterCause::NamespaceMissing { .. } => ClusterRefusal::NotFound,
         ClusterCause::Quota
+        | ClusterCause::LimitRange
         | ClusterCause::Admission
         | ClusterCause::WebhookUnavailable
         | ClusterCause::FieldConflict { .. }

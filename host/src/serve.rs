@@ -4,7 +4,7 @@ use std::{
     net::SocketAddr,
     process::ExitCode,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -16,29 +16,40 @@ use axum::Router;
 use berth_engine::{
     adapter::Adapter,
     effect::{Answer, Effect, FleetFault, Reported as Stored},
-    manifest,
     queue::{Pair, Rhythms},
     reconcile::Outcome,
     report::Journey,
-    subject::{Event, SubjectKey, SubjectRef},
+    subject::{SubjectKey, SubjectRef},
 };
 use berth_runtime::{CacheSettings, Runtime};
 use jiff::Timestamp;
-use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, oneshot, watch},
+    task::JoinHandle,
+};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
+    artifacts::Shelf,
     cluster,
-    config::{self, Problem, document::Loaded},
-    dispatch::{self, Dispatcher, Listener, Live},
+    config::{
+        self, Problem,
+        document::{Loaded, Loading},
+    },
+    dispatch::{self, Dispatcher, Listener},
     fleet,
+    intake::{Counted, Scope, Sources},
+    lease,
+    live::{self, Board, Configuration, Following, Keeper, Refreshed},
     plugins::Loader,
-    source::{self, Settled, Sink},
+    source,
     telemetry::{
-        EventResult, Metrics, ReportResult, Trouble,
+        Metrics, ReportResult, Trouble,
         admin::{self, Check, Retried, Retry},
     },
     web,
-    world::World,
+    world::{Artifacts, World},
 };
 
 /// How long running reconciles get to end when the host stops.
@@ -54,9 +65,25 @@ pub struct Host {
     ending: AtomicBool,
     /// Ends the servers.
     stopping: watch::Sender<bool>,
-    tasks: Vec<JoinHandle<()>>,
-    adapters: Vec<Arc<Adapter>>,
-    refused: usize,
+    /// The brokers; none until they are started.
+    sources: OnceLock<Arc<Sources>>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+    board: Arc<Board>,
+    /// Until the host follows files.
+    keeper: Mutex<Option<Keeper>>,
+    /// Asks whoever follows files to ask registries.
+    refreshing: Mutex<Option<mpsc::UnboundedSender<Refreshed>>>,
+}
+
+/// What is live at first, and where plugins come from.
+#[derive(Default)]
+pub struct Beginning {
+    /// Documents as they were read.
+    pub loading: Loading,
+    /// Where plugins of registries come from; none: there are none.
+    pub artifacts: Option<Arc<dyn Artifacts>>,
+    /// How often tags are resolved again; none for [`live::REFRESH`].
+    pub refresh: Option<Duration>,
 }
 
 /// What a host is made of.
@@ -73,6 +100,8 @@ pub struct Parts {
     pub concurrency: usize,
     /// How fast retries come.
     pub rhythms: Rhythms,
+    /// What is left to other hosts; none where there are no others.
+    pub owns: Option<dispatch::Owns>,
     /// Who else is told how reconciles go.
     pub listener: Arc<dyn Listener>,
 }
@@ -81,21 +110,25 @@ impl Host {
     /// Makes documents live and begins to watch their kinds. Documents that cannot be live
     /// are left out; their problems are the second value.
     pub async fn start(parts: Parts, documents: &[Loaded]) -> (Arc<Self>, Vec<Problem>) {
+        let loading = Loading {
+            adapters: documents.to_vec(),
+            problems: Vec::new(),
+        };
+        let beginning = Beginning {
+            loading,
+            ..Beginning::default()
+        };
+        Self::begin(parts, beginning).await
+    }
+
+    /// The same for a host that goes on by [`Host::follow`]. What is refused has been logged.
+    pub async fn begin(parts: Parts, beginning: Beginning) -> (Arc<Self>, Vec<Problem>) {
         let loader = Loader {
             runtime: parts.runtime,
             world: parts.world.clone(),
             metrics: Arc::clone(&parts.metrics),
             variable: Arc::new(|name| std::env::var(name).ok()),
         };
-        let mut live: Vec<Live> = Vec::new();
-        let mut problems = Vec::new();
-        for document in documents {
-            match loader.load(document).await {
-                Ok(one) => live.push(one),
-                Err(found) => problems.extend(found),
-            }
-        }
-        parts.metrics.documents_read(live.len(), problems.len());
         let told = Told {
             metrics: Arc::clone(&parts.metrics),
             clock: Arc::clone(&parts.clock),
@@ -103,14 +136,13 @@ impl Host {
         };
         let dispatcher = Dispatcher::spawn(dispatch::Settings {
             world: parts.world.clone(),
-            clock: parts.clock,
+            clock: Arc::clone(&parts.clock),
             listener: Arc::new(told),
             concurrency: parts.concurrency,
             rhythms: parts.rhythms,
             waits: dispatch::Waits::default(),
+            owns: parts.owns,
         });
-        let adapters: Vec<_> = live.iter().map(|live| Arc::clone(&live.adapter)).collect();
-        dispatcher.set_adapters(live);
         let mut tasks = Vec::new();
         if let Some(mut changes) = parts.world.cluster.changes() {
             let dispatcher = dispatcher.clone();
@@ -120,23 +152,56 @@ impl Host {
                 }
             }));
         }
-        for adapter in &adapters {
-            parts.world.cluster.watch(&manifest::kinds(adapter)).await;
-        }
+        let board = Arc::new(Board::default());
+        let tools = live::Tools {
+            loader,
+            dispatcher: dispatcher.clone(),
+            cluster: Arc::clone(&parts.world.cluster),
+            metrics: Arc::clone(&parts.metrics),
+            clock: parts.clock,
+            artifacts: beginning.artifacts,
+            refresh: beginning.refresh.unwrap_or(live::REFRESH),
+        };
+        let mut keeper = Keeper::new(tools, Arc::clone(&board));
+        keeper.begin(beginning.loading).await;
+        let problems = keeper.problems();
         let (stopping, _) = watch::channel(false);
-        let refused = problems.len();
-        (
-            Arc::new(Self {
-                dispatcher,
-                metrics: parts.metrics,
-                ending: AtomicBool::new(false),
-                stopping,
-                tasks,
-                adapters,
-                refused,
-            }),
-            problems,
-        )
+        let host = Self {
+            dispatcher,
+            metrics: parts.metrics,
+            ending: AtomicBool::new(false),
+            stopping,
+            tasks: Mutex::new(tasks),
+            board,
+            keeper: Mutex::new(Some(keeper)),
+            refreshing: Mutex::default(),
+            sources: OnceLock::new(),
+        };
+        (Arc::new(host), problems)
+    }
+
+    /// Follows changes of documents, plugins and the configuration until the host stops.
+    /// Further calls change nothing.
+    pub fn follow(&self, following: Following) {
+        let Some(keeper) = lock(&self.keeper).take() else {
+            return;
+        };
+        let (refreshing, asked) = mpsc::unbounded_channel();
+        *lock(&self.refreshing) = Some(refreshing);
+        lock(&self.tasks).push(tokio::spawn(keeper.follow(following, asked)));
+    }
+
+    /// How adapters and plugins stand.
+    #[must_use]
+    pub fn board(&self) -> &Board {
+        &self.board
+    }
+
+    /// Whether a start makes sense: something is live, or may be without anybody changing
+    /// what is wrong. No document at all is not wrong.
+    fn is_promising(&self) -> bool {
+        let hope = lock(&self.keeper).as_ref().is_none_or(Keeper::has_hope);
+        hope || self.board.problems() == 0 || !self.board.live().is_empty()
     }
 
     /// Serves a router until the host stops. Answers with the address.
@@ -166,8 +231,34 @@ impl Host {
         let sink = Counted {
             dispatcher: self.dispatcher.clone(),
             metrics: Arc::clone(&self.metrics),
+            source: "http",
+            scope: Scope::Everyone,
         };
         source::http::router(Arc::new(sink), settings)
+    }
+
+    /// Begins to receive from brokers, once, and follows what live documents subscribe to.
+    /// `max_bytes` is the largest event.
+    pub fn receive(&self, settings: &config::host::Sources, max_bytes: usize) {
+        let mut live = self.board.follow_live();
+        let sources = self.sources.get_or_init(|| {
+            let (dispatcher, metrics) = (self.dispatcher.clone(), Arc::clone(&self.metrics));
+            let adapters = live.borrow_and_update().clone();
+            Arc::new(Sources::start(
+                settings.clone(),
+                max_bytes,
+                &adapters,
+                dispatcher,
+                metrics,
+            ))
+        });
+        let sources = Arc::clone(sources);
+        lock(&self.tasks).push(tokio::spawn(async move {
+            while live.changed().await.is_ok() {
+                let adapters = live.borrow_and_update().clone();
+                sources.follow(&adapters);
+            }
+        }));
     }
 
     /// The router of the administration endpoint.
@@ -178,9 +269,15 @@ impl Host {
     /// Stops taking events, lets what runs end, and ends the servers.
     pub async fn stop(&self) {
         self.ending.store(true, Ordering::Relaxed);
+        if let Some(sources) = self.sources.get() {
+            sources.begin_stop();
+        }
         self.dispatcher.stop(PATIENCE).await;
+        if let Some(sources) = self.sources.get() {
+            sources.stopped(GOODBYE).await;
+        }
         self.stopping.send_replace(true);
-        for task in &self.tasks {
+        for task in lock(&self.tasks).iter() {
             task.abort();
         }
     }
@@ -189,8 +286,12 @@ impl Host {
 #[async_trait]
 impl admin::Host for Host {
     async fn checks(&self) -> Vec<Check> {
-        let documents = (self.adapters.is_empty())
-            .then(|| format!("no adapter is live; {} problems were found in documents", self.refused));
+        let problems = self.board.problems();
+        let documents = self
+            .board
+            .live()
+            .is_empty()
+            .then(|| format!("no adapter is live; {problems} problems were found in documents"));
         let stopping = self.ending.load(Ordering::Relaxed).then(|| "the host stops".to_owned());
         vec![
             Check {
@@ -201,12 +302,16 @@ impl admin::Host for Host {
                 name: "running",
                 trouble: stopping,
             },
+            Check {
+                name: "sources",
+                trouble: self.sources.get().and_then(|sources| sources.trouble()),
+            },
         ]
     }
 
     async fn retry(&self, retry: Retry) -> Retried {
         let takes = |adapter: &Arc<Adapter>| adapter.name == retry.adapter && adapter.subjects.contains(&retry.kind);
-        if !self.adapters.iter().any(takes) {
+        if !self.board.live().iter().any(takes) {
             return Retried::UnknownAdapter;
         }
         let subject = SubjectKey {
@@ -219,33 +324,29 @@ impl admin::Host for Host {
             Retried::UnknownSubject
         }
     }
-}
 
-/// Counts events on their way.
-struct Counted {
-    dispatcher: Dispatcher,
-    metrics: Arc<Metrics>,
-}
-
-#[async_trait]
-impl Sink for Counted {
-    async fn accept(&self, event: Event) -> Settled {
-        self.metrics.event_received("http");
-        let (event_id, subject) = (event.id.clone(), event.subject.key.clone());
-        let settled = self.dispatcher.accept(event).await;
-        let result = match settled {
-            Settled::Done => EventResult::Done,
-            Settled::Retry { .. } => EventResult::Retry,
-        };
-        self.metrics.event_settled(result);
-        tracing::info!(event = event_id, %subject, ?result, "an event was settled");
-        settled
+    async fn adapters(&self) -> admin::Adapters {
+        admin::Adapters {
+            adapters: self.board.adapters(),
+            problems: self.board.unnamed(),
+        }
     }
 
-    fn refused(&self, reason: &'static str) {
-        self.metrics.event_refused("http", reason);
-        tracing::info!(reason, "an event was refused");
+    async fn refresh(&self) {
+        let (answer, refreshed) = oneshot::channel();
+        let sent = lock(&self.refreshing)
+            .as_ref()
+            .is_some_and(|refreshing| refreshing.send(answer).is_ok());
+        if sent {
+            // It ends unanswered when the host stops.
+            drop(refreshed.await);
+        }
     }
+}
+
+/// What the locks protect is whole at every moment, so a panic elsewhere changes nothing.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Counts and logs reconciles.
@@ -332,9 +433,14 @@ const BAD_CONFIGURATION: u8 = 64;
 
 /// Runs the host until SIGTERM or SIGINT.
 ///
+/// It starts without any document, and is not ready until there is one that is live: events
+/// wait at their sources. It ends with 64 only where there are documents and every one of them
+/// is wrong, so that a roll-out of a mistake stops where its author sees it. Where a registry
+/// gives no plugin for now, it starts and goes on asking.
+///
 /// # Errors
 /// When it cannot start: a socket, the cache or a connection cannot be made.
-pub async fn run(settings: config::host::Settings) -> Result<ExitCode> {
+pub async fn run(settings: config::host::Settings, configuration: Configuration) -> Result<ExitCode> {
     let loading = config::document::load_folder(&settings.adapters, &settings.limits.plugins);
     for problem in &loading.problems {
         tracing::error!(%problem, "an adapter document is refused");
@@ -364,6 +470,11 @@ pub async fn run(settings: config::host::Settings) -> Result<ExitCode> {
         cluster: Arc::clone(&cluster) as Arc<dyn crate::world::Cluster>,
         web: Arc::new(web),
     };
+    let leases = CancellationToken::new();
+    let sharing = settings
+        .leases
+        .as_ref()
+        .map(|leases_of| share(&cluster, leases_of, leases.clone()));
     let parts = Parts {
         world,
         runtime,
@@ -371,15 +482,34 @@ pub async fn run(settings: config::host::Settings) -> Result<ExitCode> {
         clock: Arc::new(Timestamp::now),
         concurrency: settings.limits.concurrency.get(),
         rhythms: Rhythms::default(),
+        owns: sharing.as_ref().map(|sharing| {
+            let shards = Arc::clone(&sharing.shards);
+            Arc::new(move |subject: &SubjectKey| shards.owns(subject)) as dispatch::Owns
+        }),
         listener: Arc::new(dispatch::Deaf),
     };
-    let (host, problems) = Host::start(parts, &loading.adapters).await;
-    for problem in &problems {
-        tracing::error!(%problem, "an adapter document is refused");
-    }
-    if host.adapters.is_empty() {
+    let folder = settings.registries.cache.clone();
+    let folder = folder.or_else(|| settings.cache.as_ref().map(|cache| cache.join("plugins")));
+    let (folder, _passing) = match folder {
+        Some(folder) => (folder, None),
+        None => {
+            let passing = tempfile::tempdir().context("cannot make a folder for plugins")?;
+            (passing.path().to_owned(), Some(passing))
+        }
+    };
+    let shelf = Shelf::new(&settings.registries, folder).context("cannot load plugins from registries")?;
+    let beginning = Beginning {
+        loading,
+        artifacts: Some(Arc::new(shelf)),
+        refresh: Some(settings.registries.refresh),
+    };
+    let (host, _) = Host::begin(parts, beginning).await;
+    if !host.is_promising() {
         tracing::error!(folder = %settings.adapters.display(), "no adapter is live");
         return Ok(ExitCode::from(BAD_CONFIGURATION));
+    }
+    if host.board.live().is_empty() {
+        tracing::warn!(folder = %settings.adapters.display(), "no adapter is live yet; events wait");
     }
     let events = source::http::Settings {
         token: settings.http.token_file.clone().map(source::http::Token::in_file),
@@ -388,12 +518,23 @@ pub async fn run(settings: config::host::Settings) -> Result<ExitCode> {
     };
     let (listening, source) = host.listen(settings.http.listen, host.events(events)).await?;
     let (administered, admin) = host.listen(settings.admin, host.admin()).await?;
-    tracing::info!(events = %listening, admin = %administered, adapters = host.adapters.len(), "berth is ready");
+    tracing::info!(events = %listening, admin = %administered, adapters = host.board.live().len(), "berth is ready");
+    host.follow(Following {
+        folder: settings.adapters.clone(),
+        caps: settings.limits.plugins,
+        configuration: Some(configuration),
+        poll: live::POLL,
+    });
+    host.receive(&settings.sources, settings.limits.event_size);
     let gauge = tokio::spawn(gauge_watches(cluster, metrics));
     stop_signal().await.context("cannot wait for signals")?;
     tracing::info!("berth stops");
     gauge.abort();
     host.stop().await;
+    leases.cancel();
+    if let Some(sharing) = sharing {
+        sharing.end().await;
+    }
     // Both end by the stop, as what they served is done. A caller that sends nothing more does not keep the host.
     if tokio::time::timeout(GOODBYE, futures::future::join(source, admin))
         .await
@@ -417,6 +558,49 @@ pub fn runtime(cache: Option<&std::path::Path>) -> Result<Arc<Runtime>> {
         ..berth_runtime::Settings::default()
     };
     Ok(Arc::new(Runtime::new(&settings).context("cannot prepare the sandbox")?))
+}
+
+/// The share of the work that is this host's.
+struct Sharing {
+    shards: Arc<lease::Shards>,
+    /// Renews leases.
+    holding: JoinHandle<()>,
+    /// Has all objects looked at when a shard was taken.
+    recalling: JoinHandle<()>,
+}
+
+impl Sharing {
+    /// Waits until everything was given back, but not for an API that does not answer.
+    async fn end(self) {
+        self.recalling.abort();
+        drop(tokio::time::timeout(GOODBYE, self.holding).await);
+    }
+}
+
+fn share(cluster: &Arc<cluster::Kubernetes>, settings: &config::host::Leases, stop: CancellationToken) -> Sharing {
+    let settings = lease::Settings {
+        namespace: settings.namespace.clone(),
+        group: settings.group.clone(),
+        host: settings.host.clone(),
+    };
+    tracing::info!(
+        host = settings.host,
+        group = settings.group,
+        "watches and timers are shared with other hosts"
+    );
+    let (shards, holding) = lease::share(cluster.client(), settings, stop);
+    let mut taken = shards.taken();
+    let cluster = Arc::clone(cluster);
+    let recalling = tokio::spawn(async move {
+        while taken.changed().await.is_ok() {
+            cluster.recall();
+        }
+    });
+    Sharing {
+        shards,
+        holding,
+        recalling,
+    }
 }
 
 /// How often the size of the watches is measured.

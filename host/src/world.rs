@@ -83,6 +83,11 @@ pub trait Cluster: Send + Sync {
     /// The receiver of changes. The first call gets it.
     fn changes(&self) -> Option<mpsc::Receiver<Change>>;
 
+    /// Lists all objects of these kinds that carry our label for this adapter, of whatever
+    /// subject, without any diagnosis. Unknown kinds have no objects. Made with the host's
+    /// own rights.
+    async fn owned(&self, adapter: &str, kinds: &[KindScope]) -> Result<Vec<Observed>, ClusterFault>;
+
     /// Publishes a Kubernetes Event about an adapter's trouble, for the platform team. Best effort.
     async fn announce(&self, adapter: &Adapter, subject: &SubjectKey, reason: &str, message: &str);
 
@@ -108,9 +113,74 @@ pub struct World {
     pub web: Arc<dyn Web>,
 }
 
+/// Plugins in registries. Whoever implements it trusts nothing that a registry says: what it
+/// answers with has been verified.
+#[async_trait]
+pub trait Artifacts: Send + Sync {
+    /// Fetches the component that `reference` names: what follows `oci://` in a document.
+    /// Takes as long as it takes, within its own time limits; never blocks.
+    async fn fetch(&self, reference: &str, refresh: Refresh) -> Result<Artifact, ArtifactFault>;
+}
+
+/// What is expected of a tag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refresh {
+    /// What was verified before is good enough, so that a host starts without its registry.
+    Known,
+    /// The registry is asked which digest the tag has now.
+    Resolve,
+}
+
+/// A component from a registry, verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Artifact {
+    /// The component.
+    pub bytes: Arc<[u8]>,
+    /// The digest of its manifest, with its algorithm: `sha256:…`.
+    pub digest: String,
+    /// The names of the keys or identities whose signatures were verified.
+    pub signed_by: Vec<String>,
+}
+
+/// Why there is no [`Artifact`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct ArtifactFault {
+    /// PascalCase and stable.
+    pub reason: String,
+    /// What happened and what to do, without any credential.
+    pub message: String,
+    /// Whether another attempt may succeed without anybody doing anything.
+    pub retryable: bool,
+}
+
 /// The plugins of one adapter.
 #[async_trait]
 pub trait Plugins: Send + Sync {
     /// Asks the plugin of this name in the adapter's document.
     async fn ask(&self, plugin: &str, question: &Question) -> Result<PhaseAnswer, PluginFault>;
+}
+
+/// A text that may hold a credential. Never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Keeps it from being shown.
+    #[must_use]
+    pub fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The text, for whoever uses it.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret")
+    }
 }

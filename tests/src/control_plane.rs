@@ -10,8 +10,8 @@
 //! - The processes end with the value, and with the test process, however it ends.
 //!
 //! A pod's fate is told by annotations of its template: `test/outcome` is `ok` (the
-//! default), `fail`, `hang` or `image-pull-backoff`; `test/exit-code` and `test/message`
-//! say how a failing container ends.
+//! default), `fail`, `hang`, `image-pull-backoff` or another that `kwok.yaml` lists;
+//! `test/exit-code` and `test/message` say how a failing container ends.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -540,10 +540,10 @@ pub fn everything() -> Value {
 /// A child that ends when this value, or this process, does: a shell holds the end of a
 /// pipe of ours and kills the child when the pipe closes.
 #[derive(Debug)]
-struct Process(Child);
+pub(crate) struct Process(Child);
 
 impl Process {
-    fn spawn(program: &Path, arguments: &[String], log: &Path) -> Result<Self> {
+    pub(crate) fn spawn(program: &Path, arguments: &[String], log: &Path) -> Result<Self> {
         const WATCHDOG: &str = r#"
             exec 3<&0
             "$@" </dev/null 3<&- &
@@ -573,7 +573,8 @@ impl Drop for Process {
     }
 }
 
-fn sweeper(folder: &Path) -> Result<Child> {
+/// Removes a folder after this process has ended.
+pub(crate) fn sweeper(folder: &Path) -> Result<Child> {
     Command::new("sh")
         .args(["-c", r#"cat >/dev/null; sleep 1; rm -rf "$1""#, "sweeper"])
         .arg(folder)
@@ -610,7 +611,7 @@ impl Ports {
     }
 }
 
-fn free_ports() -> impl Iterator<Item = u16> {
+pub(crate) fn free_ports() -> impl Iterator<Item = u16> {
     std::iter::repeat_with(|| u16::try_from(10_000 + uuid::Uuid::new_v4().as_u128() % 20_000).unwrap())
         .take(1_000)
         .filter(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok())

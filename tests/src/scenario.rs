@@ -16,7 +16,7 @@ mod time;
 mod weather;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -367,9 +367,10 @@ impl Stage {
             }),
             concurrency: 16,
             rhythms: Rhythms::default(),
+            owns: None,
             waits: self.time.waits(),
         });
-        dispatcher.set_adapters(self.adapters.clone());
+        dispatcher.set_adapters(self.adapters.clone(), BTreeSet::new());
         let host = Host { link, dispatcher };
         // A host lists all that there is when it begins to watch.
         for (api_version, kind) in KINDS {

@@ -103,6 +103,13 @@ static COMPILED: LazyLock<Vec<Arc<Plugin>>> = LazyLock::new(|| {
         .into()
 });
 
+/// Compiles those plugins, once.
+pub(crate) async fn compile() {
+    tokio::task::spawn_blocking(|| LazyLock::force(&COMPILED))
+        .await
+        .unwrap();
+}
+
 /// A control plane, for all tests or for one.
 #[derive(Debug)]
 pub enum Plane {
@@ -133,7 +140,7 @@ pub struct Stage {
     pub simulation: Arc<Simulation>,
     /// The namespace of this stage's adapters.
     pub namespace: String,
-    documents: Vec<Loaded>,
+    documents: Mutex<Vec<Loaded>>,
     http: reqwest::Client,
     running: Mutex<Option<(Arc<Host>, SocketAddr)>>,
 }
@@ -180,7 +187,7 @@ impl Stage {
             server,
             simulation,
             namespace,
-            documents,
+            documents: Mutex::new(documents),
             // Made after the client of the API, which chooses the provider of TLS.
             http: client(),
             running: Mutex::default(),
@@ -195,12 +202,15 @@ impl Stage {
         *self.running.lock().unwrap() = Some(started);
     }
 
+    /// Has the next host that starts read these documents, of the same service accounts.
+    pub fn replace_documents(&self, documents: &[&str]) {
+        *self.documents.lock().unwrap() = documents.iter().map(|text| read(text, &self.namespace)).collect();
+    }
+
     /// Starts a further host beside the one that events are published to. Answers with where
     /// it receives events.
     pub async fn another_host(&self) -> (Arc<Host>, SocketAddr) {
-        tokio::task::spawn_blocking(|| LazyLock::force(&COMPILED))
-            .await
-            .unwrap();
+        compile().await;
         let settings = fleet::Settings {
             timeout: Duration::from_secs(2),
             attempt_timeout: Duration::from_secs(1),
@@ -222,9 +232,11 @@ impl Stage {
             clock: Arc::new(Timestamp::now),
             concurrency: 8,
             rhythms: quick(),
+            owns: None,
             listener: Arc::new(Deaf),
         };
-        let (host, problems) = Host::start(parts, &self.documents).await;
+        let documents = self.documents.lock().unwrap().clone();
+        let (host, problems) = Host::start(parts, &documents).await;
         assert!(problems.is_empty(), "{problems:?}");
         let router = host.events(source::http::Settings::default());
         let (address, _) = host.listen(([127, 0, 0, 1], 0).into(), router).await.unwrap();
@@ -394,7 +406,11 @@ impl Stage {
     /// The path of a collection in the stage's namespace: `jobs`, `pods`, `configmaps`.
     #[must_use]
     pub fn collection(&self, plural: &str) -> String {
-        let group = if plural == "jobs" { "apis/batch/v1" } else { "api/v1" };
+        let group = match plural {
+            "jobs" => "apis/batch/v1",
+            "deployments" | "statefulsets" | "daemonsets" => "apis/apps/v1",
+            _ => "api/v1",
+        };
         format!("/{group}/namespaces/{}/{plural}", self.namespace)
     }
 
@@ -433,6 +449,11 @@ impl Stage {
 
     /// Lets hanging pods end well: the fake kubelet reads another fate.
     pub async fn let_pods_end(&self) {
+        self.let_pods("ok").await;
+    }
+
+    /// Gives the pods that are there another fate.
+    pub async fn let_pods(&self, outcome: &str) {
         let pods = self.plane.get(&self.collection("pods")).await.unwrap().unwrap();
         for pod in pods["items"].as_array().unwrap() {
             let path = format!(
@@ -440,9 +461,21 @@ impl Stage {
                 self.collection("pods"),
                 pod["metadata"]["name"].as_str().unwrap()
             );
-            let patch = json!({"metadata": {"annotations": {"test/outcome": "ok"}}});
+            let patch = json!({"metadata": {"annotations": {"test/outcome": outcome}}});
             self.plane.patch(&path, &patch).await.unwrap();
         }
+    }
+}
+
+/// Waits until something holds.
+///
+/// # Panics
+/// When that takes too long.
+pub async fn awaited<F: Future<Output = bool>>(what: &str, holds: impl Fn() -> F) {
+    let end = Instant::now() + PATIENCE;
+    while !holds().await {
+        assert!(Instant::now() < end, "waited in vain for {what}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
@@ -505,7 +538,18 @@ impl Wanted {
         }
     }
 
-    fn fits(&self, row: &Row) -> bool {
+    /// The same, with a message that contains this.
+    #[must_use]
+    pub fn saying(self, says: &str) -> Self {
+        Self {
+            says: says.to_owned(),
+            ..self
+        }
+    }
+
+    /// Whether a row is as described.
+    #[must_use]
+    pub fn fits(&self, row: &Row) -> bool {
         // After success an outage shows on Health alone.
         let on = if self.case == "True True False" {
             "Health"
@@ -523,6 +567,12 @@ impl Wanted {
 #[must_use]
 pub fn a1(generation: u64) -> Wanted {
     Wanted::at(generation, "True False True", "WorkloadInProgress", "")
+}
+
+/// Still A1 after this generation had succeeded: what was available is not any more.
+#[must_use]
+pub fn degraded(generation: u64) -> Wanted {
+    Wanted::at(generation, "True False True", "WorkloadDegraded", "")
 }
 
 /// A2: the work is done.

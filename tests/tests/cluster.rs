@@ -404,6 +404,50 @@ async fn what_we_wrote_is_read_from_a_live_watch_at_once() {
 }
 
 #[tokio::test]
+async fn refused_pods_are_told_although_no_object_of_ours_changes() {
+    let real = Real::new().await;
+    let namespace = "refused-pods";
+    real.plane.namespace(namespace).await.unwrap();
+    real.plane.service_account(namespace, "lz", everything()).await.unwrap();
+    let quota = json!({
+        "apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}},
+    });
+    let quotas = format!("/api/v1/namespaces/{namespace}/resourcequotas");
+    real.plane.create(&quotas, &quota).await.unwrap();
+    real.plane
+        .wait_for(&format!("{quotas}/none"), |quota| {
+            quota["status"]["hard"]["pods"] == "0"
+        })
+        .await
+        .unwrap();
+    let ownership = owned("c", "batch/v1", "Job", Some(namespace));
+    let mut changes = real.cluster.changes().unwrap();
+    real.cluster.watch(&ownership.kinds).await;
+    let mut job = ours("c", "batch/v1", "Job", Some(namespace), "one");
+    job["spec"] = json!({"template": {"spec": {
+        "restartPolicy": "Never", "containers": [{"name": "main", "image": "main"}],
+    }}});
+    real.cluster.apply(&account(namespace), &create(job)).await.unwrap();
+    let refused = loop {
+        let seen = real.cluster.observe(&ownership).await.unwrap().remove(0);
+        let is_told = seen.diagnosis.as_ref().is_some_and(|one| one.reason == "QuotaExceeded");
+        if is_told && seen.document["status"]["startTime"].is_string() {
+            break seen;
+        }
+        changes.recv().await.unwrap();
+    };
+
+    // The Job's own two changes, its creation and its start, are over: what is told now is told by Events.
+    while changes.try_recv().is_ok() {}
+    for _ in 0..3 {
+        let change = tokio::time::timeout(Duration::from_secs(45), changes.recv()).await;
+        assert_eq!(change.expect("nothing is told").unwrap().object, refused.reference);
+    }
+    let seen = real.cluster.observe(&ownership).await.unwrap().remove(0);
+    assert_eq!(seen.resource_version, refused.resource_version);
+}
+
+#[tokio::test]
 async fn without_room_for_documents_they_are_fetched() {
     let real = Real::with_budget(0).await;
     real.plane.namespace("no-room").await.unwrap();
@@ -489,6 +533,7 @@ async fn trouble_is_announced_once_as_an_event() {
     let adapter = Adapter {
         name: "lz".to_owned(),
         subjects: vec!["Cluster".to_owned()],
+        events: Default::default(),
         depends_on: Vec::new(),
         namespace: "announce".to_owned(),
         service_account: Some("lz".to_owned()),

@@ -92,6 +92,7 @@ spec:
             clock: Arc::new(Timestamp::now),
             concurrency: 8,
             rhythms: quick(),
+            owns: None,
             listener: Arc::new(Deaf),
         };
         let (host, problems) = Host::start(parts, &documents).await;

@@ -23,6 +23,10 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
+mod serve {
+    mod reload;
+}
+
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// An adapter whose work is one Job.
@@ -85,8 +89,9 @@ struct Deployed {
     admin: String,
     http: reqwest::Client,
     hyperfleet: Arc<Simulation>,
+    namespace: String,
+    folder: TempDir,
     _server: Server,
-    _folder: TempDir,
 }
 
 impl Deployed {
@@ -126,8 +131,9 @@ impl Deployed {
             admin: String::new(),
             http: berth_tests::stage::client(),
             hyperfleet,
+            namespace,
+            folder,
             _server: server,
-            _folder: folder,
         };
         let ready = deployed.logged(|line| line["message"] == "berth is ready").await;
         deployed.events = format!("http://{}", ready["events"].as_str().unwrap());

@@ -13,7 +13,20 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 /// Files and folders of `host/src` that put rooms together.
-const JOINERS: [&str; 8] = ["cli", "demo", "dispatch", "driver", "lib", "main", "plugins", "serve"];
+const JOINERS: [&str; 12] = [
+    "artifacts",
+    "cli",
+    "demo",
+    "dispatch",
+    "driver",
+    "intake",
+    "lib",
+    "live",
+    "main",
+    "plugins",
+    "serve",
+    "shared_fetch",
+];
 
 /// What every room may use.
 const SHARED: [&str; 1] = ["world"];

@@ -14,6 +14,7 @@ mod guests;
 mod licences;
 mod plugins;
 mod progress;
+mod rabbitmq;
 mod setup;
 mod test;
 mod tools;
@@ -53,7 +54,7 @@ enum Task {
     },
     /// Check format, lints, documentation, licences, the contract and the architecture.
     Check,
-    /// Build the test tools: etcd, the Kubernetes control plane and a fake kubelet.
+    /// Build the test tools: a Kubernetes control plane, servers of brokers, a registry, cosign, promtool.
     Tools,
     /// Build the reference plugin in Python and Go, for the contract test.
     Plugins,
@@ -71,7 +72,9 @@ fn main() -> ExitCode {
         Task::Plugins => setup::run()
             .and_then(|ready| plugins::build(&ready))
             .map(|()| ExitCode::SUCCESS),
-        Task::Tools => tools::run().map(|_| ExitCode::SUCCESS),
+        Task::Tools => tools::run()
+            .and_then(|_| tools::run_cosign())
+            .map(|_| ExitCode::SUCCESS),
     };
     match outcome {
         Ok(code) => code,

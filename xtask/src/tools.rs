@@ -1,4 +1,5 @@
-//! The task `tools`: the control plane that the tests run on, built from the Go module proxy.
+//! The task `tools`: the programs that the tests run on, built from the Go module proxy: a control plane, a
+//! registry, and cosign.
 //!
 //! Each tool is pinned by the `go.mod` and `go.sum` of a module of its own below `xtask/tools`, and built once into
 //! `$BERTH_TOOLS` (or the cache folder), `<name>-<version>/<binary>`. A tool that cannot be built fails the task:
@@ -16,14 +17,14 @@ use crate::{
     cleanroom::{program, read, run as run_command},
     files,
     progress::{say, seconds},
-    workspace,
+    rabbitmq, workspace,
 };
 
 /// Names the folder of built tools, to this task and to the tests.
 pub(crate) const VARIABLE: &str = "BERTH_TOOLS";
 
 /// The oldest Go that the tools' modules accept.
-const OLDEST_GO: (u32, u32) = (1, 24);
+const OLDEST_GO: (u32, u32) = (1, 26);
 
 /// What has a version and a Go module of its own.
 struct Tool {
@@ -38,7 +39,7 @@ struct Binary {
     package: &'static str,
 }
 
-const TOOLS: [Tool; 3] = [
+const TOOLS: [Tool; 6] = [
     Tool {
         name: "etcd",
         version: "v3.6.7",
@@ -78,22 +79,74 @@ const TOOLS: [Tool; 3] = [
         }],
         linker_flags: "-s -w",
     },
+    Tool {
+        name: "nats",
+        version: "v2.12.4",
+        binaries: &[Binary {
+            name: "nats-server",
+            package: "github.com/nats-io/nats-server/v2",
+        }],
+        linker_flags: "-s -w",
+    },
+    Tool {
+        name: "registry",
+        version: "v3.1.2",
+        binaries: &[Binary {
+            name: "registry",
+            package: "github.com/distribution/distribution/v3/cmd/registry",
+        }],
+        linker_flags: "-s -w",
+    },
+    Tool {
+        name: "promtool",
+        version: "v0.308.1",
+        binaries: &[Binary {
+            name: "promtool",
+            package: "github.com/prometheus/prometheus/cmd/promtool",
+        }],
+        linker_flags: "-s -w",
+    },
 ];
 
-/// Builds the tools that are missing; answers with their folder.
+/// Takes longer to build than all others together: last.
+const COSIGN: Tool = Tool {
+    name: "cosign",
+    version: "v3.1.3",
+    binaries: &[Binary {
+        name: "cosign",
+        package: "github.com/sigstore/cosign/v3/cmd/cosign",
+    }],
+    linker_flags: "-s -w",
+};
+
+/// Builds the tools that are missing, without cosign; answers with their folder.
 ///
 /// # Errors
-/// When Go is missing or too old, and when a tool cannot be built.
+/// When Go is missing or too old, when a tool cannot be built, and when the Pub/Sub emulator is missing.
 pub(crate) fn run() -> Result<PathBuf> {
+    xtask::emulator::find()?;
+    build_all(&TOOLS)
+}
+
+/// Builds cosign if it is missing; answers with the folder of all tools.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn run_cosign() -> Result<PathBuf> {
+    build_all(&[COSIGN])
+}
+
+fn build_all(tools: &[Tool]) -> Result<PathBuf> {
     let root = workspace::root()?;
     let folder = match std::env::var_os(VARIABLE).filter(|value| !value.is_empty()) {
         Some(folder) => std::path::absolute(&folder).with_context(|| format!("{VARIABLE} is no path"))?,
         None => workspace::cache()?.join("tools"),
     };
-    for tool in &TOOLS {
+    for tool in tools {
         build(&root, &folder, tool)
             .with_context(|| format!("the tests need {} {}, which cannot be built", tool.name, tool.version))?;
     }
+    rabbitmq::ensure(&root)?;
     Ok(folder)
 }
 
@@ -182,7 +235,7 @@ mod tests {
     #[test]
     fn every_tool_is_pinned_in_its_module_at_the_version_of_its_folder() {
         let root = workspace::root().unwrap();
-        for tool in &TOOLS {
+        for tool in TOOLS.iter().chain([&COSIGN]) {
             let pinned = fs::read_to_string(root.join("xtask/tools").join(tool.name).join("go.mod")).unwrap();
             for binary in tool.binaries {
                 let line = pinned.lines().find(|line| {

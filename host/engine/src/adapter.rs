@@ -19,6 +19,9 @@ pub struct Adapter {
     pub name: String,
     /// Kinds of subjects that it takes care of.
     pub subjects: Vec<String>,
+    /// Subscriptions of its own, by source: `rabbitmq`, `pubsub`, `nats`. Where it has none, it
+    /// shares that of the host.
+    pub events: BTreeMap<String, Subscription>,
     /// Adapters that must have succeeded before.
     pub depends_on: Vec<Dependency>,
     /// The namespace of its objects and of its service account.
@@ -55,6 +58,15 @@ impl Adapter {
     pub fn needs_owner_statuses(&self) -> bool {
         self.depends_on.iter().any(|dependency| dependency.of == Of::Owner)
     }
+}
+
+/// A subscription that a document names; what it leaves out is the host's.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subscription {
+    /// The topic; of NATS the stream.
+    pub topic: Option<String>,
+    /// The subscription; of NATS the consumer.
+    pub subscription: Option<String>,
 }
 
 /// A plugin that is asked in a phase.

@@ -21,7 +21,7 @@ mod pods;
 #[cfg(test)]
 mod tests;
 
-use pods::{Stuck, crash, deciding, exits, is_active, restarts, stuck};
+use pods::{Stuck, crash, deciding, exits, failures, is_active, restarts, stuck};
 
 /// Reads an object with its pods (newest first) and the events about it and them. None
 /// for kinds without pods, and for workloads that are as they should be.
@@ -97,7 +97,8 @@ fn job(object: &Value, pods: &[Value], events: &[Value]) -> Diagnosis {
 
 /// A Job that has failed for good.
 fn failure(condition: &Value, pods: &[Value]) -> Diagnosis {
-    let last = pods.iter().find_map(deciding);
+    let failed_ones = pods.iter().map(failures).find(|ones| !ones.is_empty());
+    let last = failed_ones.as_ref().and_then(|ones| ones.first()).cloned();
     let reason = if condition["reason"] == "DeadlineExceeded" {
         Reason::DeadlineExceeded
     } else if last.as_ref().is_some_and(|exit| exit.reason == "OOMKilled") {
@@ -108,8 +109,8 @@ fn failure(condition: &Value, pods: &[Value]) -> Diagnosis {
     let said = condition["message"].as_str().unwrap_or("the Job failed");
     let message = match &last {
         Some(exit) if reason == Reason::DeadlineExceeded => format!("{said}; {}", ended(exit)),
-        Some(exit) if exit.message.is_empty() => format!("{}; {said}", ended(exit)),
-        Some(exit) => exit.message.clone(),
+        Some(exit) if exit.message.is_empty() => format!("{}; {said}", told(&failed_ones.unwrap_or_default())),
+        Some(_) => told(&failed_ones.unwrap_or_default()),
         None => said.to_owned(),
     };
     let since = text(&condition["lastTransitionTime"]);
@@ -170,8 +171,7 @@ fn pod(object: &Value) -> Option<Diagnosis> {
             (_, _) => Reason::WorkloadFailed,
         };
         let message = match &exit {
-            Some(exit) if exit.message.is_empty() => ended(exit),
-            Some(exit) => exit.message.clone(),
+            Some(_) => told(&failures(object)),
             None => status["message"].as_str().unwrap_or("the pod failed").to_owned(),
         };
         let since = exits_at(object);
@@ -220,7 +220,12 @@ fn replicas(object: &Value) -> (u32, u32) {
         );
     }
     let wanted = number(&object["spec"]["replicas"]).unwrap_or(1);
-    let available = of("availableReplicas");
+    // Pods of an earlier template that are still there are available in the place of new ones.
+    let earlier = of("replicas").saturating_sub(of("updatedReplicas"));
+    let available = match object["kind"].as_str() {
+        Some("Deployment") => of("availableReplicas").saturating_sub(earlier),
+        Some(_) | None => of("availableReplicas"),
+    };
     match object["kind"].as_str() {
         Some("ReplicaSet") => (wanted, available),
         Some(_) | None => (wanted, available.min(of("updatedReplicas"))),
@@ -257,13 +262,19 @@ fn last_seen(event: &Value) -> Option<String> {
 fn refusal(message: &str, since: Option<String>) -> Stuck {
     let said = message.strip_prefix("Error creating: ").unwrap_or(message);
     let said = said.split_once(" is forbidden: ").map_or(said, |(_, said)| said);
+    let says = |words: &str| said.contains(words);
     let ranges = ["maximum ", "minimum ", " limit to request ratio"];
-    let reason = if said.contains("exceeded quota")
-        || said.contains("failed quota")
-        || (said.contains(" per Container is ") || said.contains(" per Pod is "))
-            && ranges.iter().any(|range| said.contains(range))
-    {
+    let of_what = [" per Container is ", " per Pod is "];
+    let reason = if says("failed calling webhook") || says("failed to call webhook") {
+        Reason::AdmissionUnavailable
+    } else if says("denied the request") || says("denied request") || says("violates PodSecurity") {
+        Reason::AdmissionRefused
+    } else if says("exceeded quota") || says("failed quota") {
         Reason::QuotaExceeded
+    } else if of_what.iter().any(|words| says(words)) && ranges.iter().any(|words| says(words)) {
+        Reason::OutsideLimitRange
+    } else if says("error looking up service account ") {
+        Reason::ServiceAccountMissing
     } else {
         Reason::PodCreationFailed
     };
@@ -271,6 +282,14 @@ fn refusal(message: &str, since: Option<String>) -> Stuck {
         reason,
         message: said.to_owned(),
         since,
+    }
+}
+
+/// Why a pod failed: in the words of its container, or of each where several failed.
+fn told(failures: &[ContainerExit]) -> String {
+    match failures {
+        [one] if !one.message.is_empty() => one.message.clone(),
+        several => several.iter().map(ended).collect::<Vec<_>>().join("; "),
     }
 }
 

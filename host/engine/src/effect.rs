@@ -125,6 +125,9 @@ pub struct Observed {
     pub deleting: bool,
     /// The object without managedFields; metadata only for Secrets and ConfigMaps.
     pub document: Value,
+    /// Whether its kind has no status: then there is nothing to wait for, unless the object has one all the same.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub statusless: bool,
     /// What pods and events say about it; see [`crate::diagnose`].
     pub diagnosis: Option<Diagnosis>,
 }
@@ -237,14 +240,18 @@ pub struct ClusterFault {
 pub enum ClusterCause {
     /// No connection, no answer in time, or 5xx after the retries.
     Unreachable,
-    /// A ResourceQuota or LimitRange is exceeded (403).
+    /// A ResourceQuota is exceeded (403).
     Quota,
+    /// A LimitRange does not allow it (403).
+    LimitRange,
     /// RBAC, or impersonation, refuses (401, 403).
     Forbidden,
     /// An admission webhook or policy refuses.
     Admission,
     /// An admission webhook does not answer.
     WebhookUnavailable,
+    /// The conversion webhook of a CustomResourceDefinition fails (500).
+    ConversionUnavailable,
     /// Server-side apply conflicts with another field manager.
     FieldConflict {
         /// Who owns the fields.

@@ -97,6 +97,13 @@ pub fn runs_once(reference: &Reference) -> bool {
     reference.kind == "Job" && reference.api_version.starts_with("batch/")
 }
 
+/// Whether objects of this kind keep pods running for ever.
+#[must_use]
+pub fn runs_for_ever(reference: &Reference) -> bool {
+    let kinds = ["Deployment", "StatefulSet", "DaemonSet", "ReplicaSet"];
+    reference.api_version.starts_with("apps/") && kinds.contains(&reference.kind.as_str())
+}
+
 /// The field manager of an adapter's writes.
 #[must_use]
 pub fn field_manager(adapter: &str) -> String {

@@ -113,6 +113,8 @@ struct Entry<T> {
     /// Whether it stands among the pairs that are ready.
     queued: bool,
     by_hand: bool,
+    /// Whether its adapter was removed while it ran.
+    forgotten: bool,
 }
 
 /// So many changes in a row are run at once. More are most likely our own doing: a plan that is
@@ -178,7 +180,10 @@ impl<T> Queue<T> {
             held: false,
             queued: false,
             by_hand: false,
+            forgotten: false,
         });
+        // Whose adapter is back is known again.
+        entry.forgotten = false;
         if subject.generation >= entry.subject.generation {
             let before = entry.subject.owner.take();
             let owner = subject.owner.clone().or_else(|| before.clone());
@@ -293,7 +298,7 @@ impl<T> Queue<T> {
             self.timers.entry(due).or_default().push(pair.clone());
         } else if entry.waiting.is_some() {
             self.make_ready(pair);
-        } else if is_gone {
+        } else if is_gone || entry.forgotten {
             if let Some(owner) = self.entries.remove(pair).and_then(|entry| entry.subject.owner) {
                 disown(&mut self.owned, pair, &owner.key);
             }
@@ -334,6 +339,37 @@ impl<T> Queue<T> {
         for (pair, subject) in pairs {
             self.push(&pair.adapter, subject, Trigger::Timer, None);
         }
+    }
+
+    /// Forgets all that is known of an adapter: it was removed. Gives back the tickets of what
+    /// waits; what runs ends as it began, and is forgotten then.
+    pub fn forget(&mut self, adapter: &str) -> Vec<T> {
+        let mut tickets = Vec::new();
+        let (timers, owned) = (&mut self.timers, &mut self.owned);
+        self.ready.remove(adapter);
+        self.turns.retain(|turn| turn != adapter);
+        self.entries.retain(|pair, entry| {
+            if pair.adapter != adapter {
+                return true;
+            }
+            if let Some(due) = entry.due.take() {
+                forget_timer(timers, due, pair);
+            }
+            entry.waiting = None;
+            entry.held = false;
+            entry.queued = false;
+            entry.by_hand = false;
+            entry.forgotten = true;
+            entry.memory = Memory::default();
+            tickets.append(&mut entry.tickets);
+            if entry.running.is_none()
+                && let Some(owner) = &entry.subject.owner
+            {
+                disown(owned, pair, &owner.key);
+            }
+            entry.running.is_some()
+        });
+        tickets
     }
 
     /// Runs a pair by hand. False if nothing is known of it.
@@ -683,6 +719,49 @@ mod tests {
         let job = queue.pop(at(0)).unwrap();
         queue.finish(at(0), &job.pair, &Outcome::Gone, 0.5);
         assert_eq!(ids(&queue), ["q"]);
+    }
+
+    #[test]
+    fn nothing_is_kept_of_an_adapter_that_was_removed() {
+        let mut queue = Queue::new(Rhythms::default());
+        queue.push("lz", subject("runs", 1), event("one"), Some(1));
+        queue.push("lz", subject("due", 1), event("two"), Some(2));
+        let running = queue.pop(at(0)).unwrap();
+        let timed = queue.pop(at(0)).unwrap();
+        let later = reported(Recheck::In(Duration::from_secs(5)));
+        queue.finish(at(0), &timed.pair, &later, 0.5);
+        queue.push("lz", subject("waits", 1), event("three"), Some(3));
+        queue.push("lz", running.subject.clone(), event("four"), Some(4));
+        queue.push("dns", subject("waits", 1), event("three"), Some(5));
+
+        let mut given_back = queue.forget("lz");
+        given_back.sort_unstable();
+        assert_eq!(given_back, [3, 4]);
+        assert_eq!(queue.next_due(), None);
+        assert_eq!(
+            queue.finish(at(1), &running.pair, &later, 0.5),
+            Settled::Done(vec![1]),
+            "what ran ends as it began"
+        );
+        assert_eq!(queue.next_due(), None);
+        assert_eq!(queue.entries.len(), 1);
+        assert_eq!(queue.pop(at(100)).unwrap().pair.adapter, "dns");
+        assert_eq!(queue.pop(at(100)), None);
+    }
+
+    #[test]
+    fn an_adapter_that_comes_back_while_its_old_run_ends_is_remembered() {
+        let mut queue = Queue::new(Rhythms::default());
+        queue.push("lz", subject("c", 1), event("one"), Some(1));
+        let running = queue.pop(at(0)).unwrap();
+        queue.forget("lz");
+        queue.push("lz", subject("c", 2), event("two"), Some(2));
+        let later = reported(Recheck::In(Duration::from_secs(5)));
+        queue.finish(at(0), &running.pair, &later, 0.5);
+        let again = queue.pop(at(0)).unwrap();
+        assert_eq!(again.subject.generation, 2);
+        assert_eq!(queue.finish(at(0), &again.pair, &later, 0.5), Settled::Done(vec![2]));
+        assert_eq!(queue.next_due(), Some(at(5)));
     }
 
     #[test]

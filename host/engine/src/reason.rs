@@ -61,20 +61,26 @@ reasons! {
     NotApplicable, Nobody, "";
     /// An earlier workload must end first.
     WaitingForEarlierGeneration, Nobody, "";
-    /// A resource quota or limit range has no room.
+    /// A resource quota has no room.
     QuotaExceeded, Platform, "Raise the quota of the namespace or free what is in use.";
+    /// A limit range of the namespace does not allow what is asked for.
+    OutsideLimitRange, Platform, "Bring the requests and limits into the namespace's limit range, or change the range.";
     /// The image of a container cannot be pulled.
     ImagePullFailed, Platform, "Check the image's name and tag, the pull secret and the registry.";
     /// A container cannot be set up: a Secret, ConfigMap or key is missing.
     ContainerConfigInvalid, Platform, "Create the Secret or ConfigMap that the container refers to.";
     /// No node has room, or none matches.
     Unschedulable, Platform, "Add nodes, free capacity, or correct the node selector and tolerations.";
-    /// Pods cannot be created.
+    /// The service account of the workload's pods does not exist.
+    ServiceAccountMissing, Platform, "Create the service account that the pods name.";
+    /// Pods cannot be created for another cause.
     PodCreationFailed, Platform, "Read the workload's events for what refuses its pods.";
     /// An admission webhook or policy refuses the object.
     AdmissionRefused, Platform, "Make the manifest comply with the policy, or ask for an exemption.";
     /// An admission webhook does not answer.
     AdmissionUnavailable, Platform, "Restore the webhook's service.";
+    /// The conversion webhook of a custom resource definition fails.
+    ConversionUnavailable, Platform, "Restore the conversion webhook of the custom resource definition.";
     /// The adapter's service account may not do this.
     Forbidden, Platform, "Grant the adapter's service account the missing rights.";
     /// Another field manager owns a field.
@@ -83,6 +89,8 @@ reasons! {
     ManifestNotPermitted, Partner, "Extend `permits` in the adapter document, or change the manifest.";
     /// The API server refuses the manifest.
     ManifestInvalid, Partner, "Correct the manifest.";
+    /// The manifest changes a field of an object that cannot be changed.
+    FieldImmutable, Partner, "Leave the field as it was, or set `recreate` so that the object is made anew.";
     /// The API server knows no such kind.
     UnknownKind, Platform, "Install the custom resource definition.";
     /// A plan cannot be executed: names twice, a ring of `after`, too many rounds.
@@ -103,6 +111,10 @@ reasons! {
     WorkloadDegraded, Nobody, "";
     /// The Kubernetes API cannot be reached.
     KubernetesApiUnreachable, Platform, "Restore the API server or the network to it.";
+    /// The Kubernetes API refuses berth's requests because there are too many.
+    KubernetesApiThrottled, Platform, "Give berth a priority level with more seats, or find out who else loads the API server.";
+    /// berth itself may not read what it has to watch.
+    ReadForbidden, Platform, "Grant berth's own service account the right to get, list and watch this kind.";
     /// The HyperFleet API cannot be reached.
     FleetApiUnreachable, Platform, "Restore the HyperFleet API or the network to it.";
     /// The HyperFleet API refuses berth.

@@ -6,7 +6,11 @@
 //! noticed, logged and replaced. Entries are written aside and linked into place, never
 //! overwritten, so that several processes may share a folder.
 //!
-//! An entry is opened once; the bytes that were verified are the bytes that are loaded.
+//! An entry is opened once; the bytes that were verified are the bytes that are loaded. On Linux they are copied, while
+//! they are hashed, into a file in memory that is then sealed: nobody can change it any more, and code and memory images
+//! are mapped from it instead of being copied again.
+
+mod code;
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
@@ -19,6 +23,7 @@ use std::{
 use rand::RngCore as _;
 use wasmtime::{Engine, component::Component};
 
+use self::code::Code;
 use crate::{plugin::Digest, settings::CacheSettings};
 
 /// Why the cache cannot be used.
@@ -63,6 +68,9 @@ pub enum CacheError {
 const KEY_SIZE: usize = 32;
 const TAG_SIZE: usize = 32;
 
+/// How much of an entry is read, hashed and written at once: little enough to stay in the processor's cache.
+const CHUNK: usize = 128 << 10;
+
 /// Begins every entry, so that a later layout is told apart.
 const MAGIC: &[u8; 8] = b"berthc01";
 
@@ -98,15 +106,15 @@ impl Cache {
     pub(crate) fn get(&self, engine: &Engine, digest: &Digest) -> Option<Component> {
         let name = entry_name(engine, digest);
         let path = self.folder.join(&name);
-        let entry = match read(&path) {
-            Ok(entry) => entry,
+        let code = match File::open(&path).and_then(|file| self.verified(&name, file)) {
+            Ok(code) => code,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
             Err(error) => {
                 tracing::warn!(path = %path.display(), %error, "a compiled plugin cannot be read; it is compiled again");
                 return None;
             }
         };
-        let component = self.verified(&name, &entry).and_then(|code| load(engine, code));
+        let component = code.and_then(|code| load(engine, &code));
         if component.is_none() {
             tracing::warn!(
                 path = %path.display(), %digest,
@@ -131,19 +139,46 @@ impl Cache {
         }
     }
 
-    fn verified<'a>(&self, name: &str, entry: &'a [u8]) -> Option<&'a [u8]> {
-        let (tag, code) = entry.strip_prefix(MAGIC)?.split_at_checked(TAG_SIZE)?;
+    /// The code of an entry; none if it is not sound.
+    fn verified(&self, name: &str, mut entry: impl io::Read) -> io::Result<Option<Code>> {
+        let mut head = [0; MAGIC.len() + TAG_SIZE];
+        match entry.read_exact(&mut head) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+            read => read?,
+        }
+        let Some(tag) = head.strip_prefix(MAGIC).and_then(|tag| tag.try_into().ok()) else {
+            return Ok(None);
+        };
+        let mut hasher = self.hasher(name);
+        let mut writer = code::Writer::new()?;
+        let mut buffer = vec![0; CHUNK];
+        loop {
+            let read = match entry.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(read) => read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            hasher.update(&buffer[..read]);
+            writer.write(&buffer[..read])?;
+        }
         // Compared in constant time: the type's own comparison.
-        let tag = blake3::Hash::from_slice(tag).ok()?;
-        (tag == self.tag(name, code)).then_some(code)
+        if hasher.finalize() == blake3::Hash::from_bytes(tag) {
+            writer.finish().map(Some)
+        } else {
+            Ok(None)
+        }
+    }
+
+    fn hasher(&self, name: &str) -> blake3::Hasher {
+        // Names have one length, so name and code cannot be shifted against each other.
+        let mut hasher = blake3::Hasher::new_keyed(&self.key);
+        hasher.update(name.as_bytes());
+        hasher
     }
 
     fn tag(&self, name: &str, code: &[u8]) -> blake3::Hash {
-        // Names have one length, so name and code cannot be shifted against each other.
-        blake3::Hasher::new_keyed(&self.key)
-            .update(name.as_bytes())
-            .update(code)
-            .finalize()
+        self.hasher(name).update(code).finalize()
     }
 }
 
@@ -152,11 +187,17 @@ impl Cache {
     clippy::disallowed_methods,
     reason = "the only way to load compiled code, which was authenticated; see below"
 )]
-fn load(engine: &Engine, code: &[u8]) -> Option<Component> {
+fn load(engine: &Engine, code: &Code) -> Option<Component> {
     // SAFETY: `code` was produced by `Component::serialize` in a berth host: it carries the
-    // tag of a key that only such hosts can read, over these very bytes, which are ours and
-    // not a mapping that could change. wasmtime itself checks its version and settings.
-    match unsafe { Component::deserialize(engine, code) } {
+    // tag of a key that only such hosts can read, over these very bytes, which nobody can
+    // change: they are ours alone, or in a sealed file. wasmtime itself checks its version
+    // and settings.
+    let loaded = match code {
+        Code::Bytes(bytes) => unsafe { Component::deserialize(engine, bytes) },
+        #[cfg(target_os = "linux")]
+        Code::Sealed(file) => unsafe { Component::deserialize_file(engine, code::path(file)) },
+    };
+    match loaded {
         Ok(component) => Some(component),
         Err(error) => {
             tracing::warn!(
@@ -197,12 +238,6 @@ fn entry_name(engine: &Engine, digest: &Digest) -> String {
 
 /// The version of wasmtime that is pinned for the workspace.
 pub const WASMTIME_VERSION: &str = "48.0.8";
-
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
 
 /// The key beside the folder, made by the first process that needs it.
 fn own_key(folder: &Path) -> Result<Vec<u8>, CacheError> {

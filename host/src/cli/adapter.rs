@@ -1,53 +1,33 @@
-//! `berth adapter check`.
+//! `berth adapter`: what documents say, how their adapters stand, and what is left of them.
 
-use std::{path::PathBuf, process::ExitCode};
+mod check;
+mod list;
+mod purge;
 
-use clap::{Args, Subcommand};
+use std::process::ExitCode;
 
-use super::{Failure, print};
-use crate::config::{
-    document::{self, Loading},
-    host::HostLimits,
-};
+use clap::Subcommand;
+
+pub use self::check::{CheckArgs, report};
+use super::{Failure, Output, admin, print};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum AdapterCommand {
     /// Checks adapter documents and tells all that is wrong with them.
     Check(CheckArgs),
-}
-
-/// Which documents are checked.
-#[derive(Debug, Clone, Args)]
-#[command(after_help = "Examples:\n  berth adapter check landing-zone.yaml\n  berth adapter check adapters/")]
-pub struct CheckArgs {
-    /// Files, or folders of which all *.yaml files are checked.
-    #[arg(required = true, value_name = "FILE")]
-    pub files: Vec<PathBuf>,
-}
-
-impl CheckArgs {
-    /// Reads the documents and checks them together.
-    #[must_use]
-    pub fn load(&self) -> Loading {
-        document::load_paths(&self.files, &HostLimits::default_caps())
-    }
+    /// Lists the adapters of a running host, and how they stand.
+    List(list::ListArgs),
+    /// Shows one adapter of a running host: what is live, and why what is wanted is not.
+    Show(list::ShowArgs),
+    /// Deletes the objects of an adapter that was removed.
+    Purge(purge::PurgeArgs),
 }
 
 pub(super) fn run(command: AdapterCommand) -> Result<ExitCode, Failure> {
     match command {
-        AdapterCommand::Check(args) => report(args.load()),
+        AdapterCommand::Check(args) => check::run(&args),
+        AdapterCommand::List(args) => list::list(&args),
+        AdapterCommand::Show(args) => list::show(&args),
+        AdapterCommand::Purge(args) => purge::run(&args),
     }
-}
-
-/// Tells which documents are good, or all that is wrong.
-///
-/// # Errors
-/// When there is any problem.
-pub fn report(loading: Loading) -> Result<ExitCode, Failure> {
-    let loaded = loading.strict()?;
-    let lines: String = loaded
-        .iter()
-        .map(|loaded| format!("{}: ok ({})\n", loaded.adapter.name, loaded.origin.file().display()))
-        .collect();
-    print(&lines)
 }

@@ -4,6 +4,8 @@
 //! terminal; an error is printed once, with its causes and what to do about it.
 
 mod adapter;
+mod admin;
+mod artifact;
 mod completion;
 mod config;
 mod demo;
@@ -13,6 +15,7 @@ mod reasons;
 mod retry;
 mod serve;
 mod settings;
+mod status;
 
 use std::process::ExitCode;
 
@@ -29,6 +32,7 @@ Examples:
   berth demo                                    See every journey, without a cluster
   berth serve --config berth.yaml               Take care of clusters and nodepools
   berth adapter check adapters/                 Check the documents of a folder
+  berth adapter list                            See what is live in a running host, and what is not
   berth config show --config berth.yaml         Show every setting and where it comes from
   berth retry Cluster/0198 --adapter dns        Run one adapter again for one cluster
 
@@ -61,6 +65,9 @@ enum Command {
     /// Works with plugins.
     #[command(subcommand)]
     Plugin(plugin::PluginCommand),
+    /// Works with registries.
+    #[command(subcommand)]
+    Registry(artifact::RegistryCommand),
     /// Runs one adapter again for one subject.
     Retry(retry::RetryArgs),
     /// Prints the script that completes commands in a shell.
@@ -85,6 +92,7 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::Config(command) => config::run(command),
         Command::Adapter(command) => adapter::run(command),
         Command::Plugin(command) => plugin::run(command),
+        Command::Registry(command) => artifact::registry(&command),
         Command::Retry(args) => retry::run(&args),
         Command::Completion(args) => completion::run(&args, &mut Cli::command()),
         Command::Reasons => print(&reasons::document()),

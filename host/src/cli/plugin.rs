@@ -1,4 +1,4 @@
-//! `berth plugin build`.
+//! `berth plugin`: `build` is here, what talks to registries is in [`artifact`](super::artifact).
 
 use std::{
     path::{Path, PathBuf},
@@ -10,12 +10,30 @@ use berth_componentize::{Adapter, Options, componentize};
 use clap::{Args, Subcommand};
 use sha2::{Digest as _, Sha256};
 
-use super::{Failure, print};
+use super::{Failure, artifact, print};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum PluginCommand {
     /// Makes a plugin of a core WebAssembly module and prints its digest.
     Build(BuildArgs),
+    /// Shows the plugins of a running host: what is wanted, what is live, why nothing newer is.
+    Status(super::status::StatusArgs),
+    /// Pushes a plugin to a registry and prints its digest.
+    Push(artifact::PushArgs),
+    /// Pulls a plugin from a registry, verified, into a file.
+    Pull(artifact::PullArgs),
+    /// Signs a plugin in a registry with a key, in cosign's format.
+    Sign(artifact::SignArgs),
+    /// Verifies the signatures of a plugin in a registry.
+    Verify(artifact::VerifyArgs),
+    /// Shows what a plugin is, in a file or in a registry.
+    Inspect(artifact::InspectArgs),
+    /// Prints the digest of a plugin, in a file or in a registry.
+    Digest(artifact::DigestArgs),
+    /// Saves plugins with their signatures into one file, for sites without a network.
+    Save(artifact::SaveArgs),
+    /// Loads plugins from such a file into the folder of verified plugins.
+    Load(artifact::LoadArgs),
 }
 
 const AFTER_HELP: &str = "\
@@ -46,6 +64,15 @@ pub(super) struct BuildArgs {
 pub(super) fn run(command: PluginCommand) -> Result<ExitCode, Failure> {
     match command {
         PluginCommand::Build(args) => build(&args),
+        PluginCommand::Status(args) => super::status::run(&args),
+        PluginCommand::Push(args) => artifact::push(&args),
+        PluginCommand::Pull(args) => artifact::pull(&args),
+        PluginCommand::Sign(args) => artifact::sign(&args),
+        PluginCommand::Verify(args) => artifact::verify(&args),
+        PluginCommand::Inspect(args) => artifact::inspect(&args),
+        PluginCommand::Digest(args) => artifact::digest(&args),
+        PluginCommand::Save(args) => artifact::save(&args),
+        PluginCommand::Load(args) => artifact::load(&args),
     }
 }
 

@@ -1,13 +1,10 @@
 //! `berth retry`.
 
-use std::{process::ExitCode, time::Duration};
+use std::process::ExitCode;
 
-use anyhow::{Context as _, anyhow};
 use clap::Args;
-use serde_json::Value;
-use url::Url;
 
-use super::Failure;
+use super::{Failure, admin::AdminArgs};
 use crate::telemetry::admin::Retry;
 
 const AFTER_HELP: &str = "\
@@ -26,9 +23,8 @@ pub(super) struct RetryArgs {
     /// The adapter.
     #[arg(long, value_name = "NAME")]
     adapter: String,
-    /// The host's administration endpoint.
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9090")]
-    admin: Url,
+    #[command(flatten)]
+    admin: AdminArgs,
 }
 
 fn subject(text: &str) -> Result<(String, String), String> {
@@ -41,47 +37,12 @@ fn subject(text: &str) -> Result<(String, String), String> {
 }
 
 pub(super) fn run(args: &RetryArgs) -> Result<ExitCode, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot start")?;
-    runtime.block_on(ask(args))
-}
-
-async fn ask(args: &RetryArgs) -> Result<ExitCode, Failure> {
-    // A provider that is installed already is as good.
-    drop(rustls::crypto::ring::default_provider().install_default());
     let (kind, id) = args.subject.clone();
     let retry = Retry {
         adapter: args.adapter.clone(),
         kind,
         id,
     };
-    let url = args
-        .admin
-        .join("retry")
-        .context("the administration endpoint's URL cannot have a path")?;
-    let client = reqwest::Client::builder()
-        .timeout(Duration::from_secs(10))
-        .build()
-        .context("cannot start")?;
-    let response = match client.post(url.clone()).json(&retry).send().await {
-        Ok(response) => response,
-        Err(error) => {
-            let error = anyhow::Error::new(error.without_url()).context(format!("no answer from {url}"));
-            return Err(Failure::from(error).with_hint("name the running host's `admin.listen` address with --admin"));
-        }
-    };
-    let status = response.status();
-    if status.is_success() {
-        return Ok(ExitCode::SUCCESS);
-    }
-    let problem: Value = response.json().await.unwrap_or_default();
-    let detail = problem
-        .get("detail")
-        .and_then(Value::as_str)
-        .unwrap_or("it gave no reason");
-    Err(Failure::from(
-        anyhow!("{detail}").context(format!("the host refused with {status}")),
-    ))
+    args.admin.send("retry", &retry)?.known()?;
+    Ok(ExitCode::SUCCESS)
 }

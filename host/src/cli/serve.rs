@@ -1,13 +1,14 @@
 //! `berth serve`: what can be typed. What it does is in `serve.rs`.
 
-use std::process::ExitCode;
+use std::{path::Path, process::ExitCode, sync::Arc};
 
 use anyhow::Context as _;
 use clap::Args;
 
 use super::{Failure, SettingsArgs};
 use crate::{
-    config::host::LogFormat,
+    config::{Problem, host::LogFormat},
+    live::Configuration,
     telemetry::{self, Format},
 };
 
@@ -28,12 +29,34 @@ pub struct ServeArgs {
 
 /// Runs the host.
 pub(super) fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
-    let (settings, _) = args.settings.load()?;
+    let (settings, shown) = args.settings.load()?;
     let format = match settings.log.format {
         LogFormat::Text => Format::Text,
         LogFormat::Json => Format::Json,
     };
     telemetry::init(format, &settings.log.level).map_err(anyhow::Error::new)?;
     let runtime = tokio::runtime::Runtime::new().context("cannot start the asynchronous runtime")?;
-    Ok(runtime.block_on(crate::serve::run(settings))?)
+    let again = args.settings.clone();
+    let configuration = Configuration {
+        file: args.settings.file().map(Path::to_owned),
+        shown,
+        read: Arc::new(move || again.load().map_err(problems)),
+    };
+    Ok(runtime.block_on(crate::serve::run(settings, configuration))?)
+}
+
+/// A file that cannot be read is a problem like those of its contents.
+fn problems(failure: Failure) -> Vec<Problem> {
+    match failure {
+        Failure::Configuration(problems) => problems,
+        Failure::Other { error, .. } => vec![Problem {
+            file: "configuration".into(),
+            line: 0,
+            column: 0,
+            path: String::new(),
+            message: format!("{error:#}"),
+            hint: None,
+            adapter: None,
+        }],
+    }
 }

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clap::Args;
 
 use super::Failure;
-use crate::config::host::{Settings, Shown, Written, load};
+use crate::config::host::{Settings, Shown, Written, is_broker_variable, load};
 
 /// The file that is read where no other is named.
 const DEFAULT_FILE: &str = "berth.yaml";
@@ -56,14 +56,10 @@ impl SettingsArgs {
                     value.to_string_lossy().into_owned(),
                 )
             })
-            .filter(|(name, _)| name.starts_with("BERTH_"))
+            .filter(|(name, _)| name.starts_with("BERTH_") || name == "HOSTNAME" || is_broker_variable(name))
             .collect();
         let flags = self.flags();
-        let file = match &self.config {
-            Some(file) => Some(file.as_path()),
-            None => Some(Path::new(DEFAULT_FILE)).filter(|file| file.exists()),
-        };
-        let text = match file {
+        let text = match self.file() {
             Some(file) => {
                 let text = std::fs::read_to_string(file)
                     .with_context(|| format!("cannot read the configuration `{}`", file.display()))?;
@@ -72,11 +68,21 @@ impl SettingsArgs {
             None => None,
         };
         let file = text.as_ref().map(|(file, text)| (*file, text.as_str()));
+        let broker = broker_file()?;
         Ok(load(&Written {
             file,
             variables: &variables,
             flags: &flags,
+            broker: broker.as_ref().map(|(file, text)| (file.as_path(), text.as_str())),
         })?)
+    }
+
+    /// The configuration file, if there is one.
+    pub(super) fn file(&self) -> Option<&Path> {
+        match &self.config {
+            Some(file) => Some(file.as_path()),
+            None => Some(Path::new(DEFAULT_FILE)).filter(|file| file.exists()),
+        }
     }
 
     fn flags(&self) -> Vec<(&'static str, &'static str, String)> {
@@ -94,4 +100,22 @@ impl SettingsArgs {
         .filter_map(|(key, flag, value)| Some((key, flag, value.clone()?)))
         .collect()
     }
+}
+
+/// HyperFleet's `broker.yaml`, where its services look for it: as `BROKER_CONFIG_FILE` says, else
+/// beside the program.
+fn broker_file() -> anyhow::Result<Option<(PathBuf, String)>> {
+    let named = std::env::var_os("BROKER_CONFIG_FILE")
+        .filter(|file| !file.is_empty())
+        .map(PathBuf::from);
+    let file = match named {
+        Some(file) => file,
+        None => match std::env::current_exe().map(|program| program.with_file_name("broker.yaml")) {
+            Ok(file) if file.exists() => file,
+            Ok(_) | Err(_) => return Ok(None),
+        },
+    };
+    let text = std::fs::read_to_string(&file)
+        .with_context(|| format!("cannot read the configuration `{}`", file.display()))?;
+    Ok(Some((file, text)))
 }

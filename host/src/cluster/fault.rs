@@ -100,6 +100,9 @@ pub(super) fn cause(status: &Status) -> ClusterCause {
     if says("failed calling webhook") || says("failed to call webhook") || says("failed calling admission webhook") {
         return ClusterCause::WebhookUnavailable;
     }
+    if says("conversion webhook for ") {
+        return ClusterCause::ConversionUnavailable;
+    }
     if (says("admission webhook ") && says("denied the request"))
         || (says("ValidatingAdmissionPolicy ") && says("denied request"))
         || says("violates PodSecurity")
@@ -155,8 +158,10 @@ fn forbidden(status: &Status) -> ClusterCause {
         ClusterCause::NamespaceTerminating {
             namespace: between(&status.message, "in namespace ", " because").unwrap_or_default(),
         }
-    } else if says("exceeded quota") || says("failed quota") || LIMIT_RANGE.iter().any(|words| says(words)) {
+    } else if says("exceeded quota") || says("failed quota") {
         ClusterCause::Quota
+    } else if LIMIT_RANGE.iter().any(|words| says(words)) {
+        ClusterCause::LimitRange
     } else if says("User \"") && (says(" cannot ") || says("attempting to grant RBAC permissions")) {
         ClusterCause::Forbidden
     } else if status.message.is_empty() || says("is forbidden: not yet ready") {
@@ -235,7 +240,7 @@ mod tests {
                     r#"pods "p" is forbidden: [maximum cpu usage per Container is 1, but limit is 2, maximum memory usage per Container is 1Gi, but limit is 2Gi]"#,
                     Value::Null,
                 ),
-                ClusterCause::Quota,
+                ClusterCause::LimitRange,
             ),
             (
                 status(
@@ -243,7 +248,7 @@ mod tests {
                     r#"pods "p" is forbidden: cpu max limit to request ratio per Container is 2, but provided ratio is 4.000000"#,
                     Value::Null,
                 ),
-                ClusterCause::Quota,
+                ClusterCause::LimitRange,
             ),
             (
                 status(
@@ -327,6 +332,14 @@ mod tests {
                     Value::Null,
                 ),
                 ClusterCause::WebhookUnavailable,
+            ),
+            (
+                status(
+                    500,
+                    r#"conversion webhook for example.com/v1beta1, Kind=Widget failed: Post "https://w.svc": dial tcp: connection refused"#,
+                    Value::Null,
+                ),
+                ClusterCause::ConversionUnavailable,
             ),
             (
                 status(

@@ -15,6 +15,7 @@ mod fault;
 mod kinds;
 mod namespaces;
 mod objects;
+mod refusals;
 mod store;
 mod watch;
 mod wire;
@@ -32,6 +33,7 @@ use berth_engine::{
     contract::{Propagation, Query, Reference, Selector},
     diagnose::diagnose,
     effect::{Apply, ClusterCause, ClusterFault, Delete, Deleted, Expect, KindScope, Observed, Ownership},
+    manifest::LABEL_ADAPTER,
     subject::{SubjectKey, SubjectRef},
 };
 use http::Method;
@@ -106,6 +108,8 @@ pub struct Kubernetes {
     receiver: Mutex<Option<mpsc::Receiver<Change>>>,
     namespaces: Arc<Namespaces>,
     announced: Mutex<HashMap<(String, SubjectKey, String), Instant>>,
+    /// The namespaces in which refusals of pods are watched; none for all.
+    refusals: Mutex<Vec<Option<String>>>,
     /// Ended when this value is dropped.
     tasks: Mutex<JoinSet<()>>,
 }
@@ -156,12 +160,29 @@ impl Kubernetes {
             receiver: Mutex::new(Some(receiver)),
             namespaces: Arc::default(),
             announced: Mutex::default(),
+            refusals: Mutex::default(),
             tasks: Mutex::default(),
         };
         kubernetes.spawn(kubernetes.changes.clone().forward(sender));
         let namespaces = Arc::clone(&kubernetes.namespaces);
         kubernetes.spawn(namespaces.run(Arc::clone(&kubernetes.shared.wire), kubernetes.changes.clone()));
         Ok(Arc::new(kubernetes))
+    }
+
+    /// The host's own client.
+    #[must_use]
+    pub fn client(&self) -> kube::Client {
+        self.shared.wire.host_client()
+    }
+
+    /// Tells of all objects that are held, as if each had just changed.
+    pub fn recall(&self) {
+        for scope in read(&self.shared.scopes).iter() {
+            let documents: Vec<Value> = lock(&scope.store).all().map(Kept::document).collect();
+            for change in documents.iter().filter_map(change) {
+                self.changes.send(change);
+            }
+        }
     }
 
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
@@ -186,6 +207,25 @@ impl Kubernetes {
             }
         };
         self.spawn(scope.run(Arc::clone(&self.shared.wire), Arc::clone(&self.shared.kinds), tell));
+    }
+
+    /// Starts a watch of the Events that tell of refused pods, unless one covers the namespace.
+    fn watch_refusals(&self, namespace: Option<&str>) {
+        let mut watched = lock(&self.refusals);
+        if watched.iter().any(|one| one.is_none() || one.as_deref() == namespace) {
+            return;
+        }
+        watched.push(namespace.map(str::to_owned));
+        drop(watched);
+        let shared = Arc::clone(&self.shared);
+        let changes = self.changes.clone();
+        let tell = move |workload: &Reference| {
+            if let Some(change) = shared.change_of(workload, |_| true) {
+                changes.send(change);
+            }
+        };
+        let wire = Arc::clone(&self.shared.wire);
+        self.spawn(refusals::run(wire, namespace.map(str::to_owned), tell));
     }
 }
 
@@ -348,8 +388,31 @@ impl Cluster for Kubernetes {
             self.watch_scope(&scope.api_version, &scope.kind, namespace);
             if has_pods(&scope.api_version, &scope.kind) {
                 self.watch_scope("v1", "Pod", namespace);
+                self.watch_refusals(namespace);
             }
         }
+    }
+
+    async fn owned(&self, adapter: &str, kinds: &[KindScope]) -> Result<Vec<Observed>, ClusterFault> {
+        let shared = &self.shared;
+        let selector = format!("{LABEL_ADAPTER}={adapter}");
+        let mut found: Vec<Observed> = Vec::new();
+        for scope in kinds {
+            let refused = |refusal: Refusal| refusal.about_kind(&scope.kind);
+            let kind = shared
+                .kinds
+                .find(&shared.wire, &scope.api_version, &scope.kind, Doubt::Ask)
+                .await
+                .map_err(refused)?;
+            let Some(kind) = kind else { continue };
+            let (items, _) = watch::list(&shared.wire, &kind, scope.namespace.as_deref(), &selector)
+                .await
+                .map_err(refused)?;
+            found.extend(items.into_iter().filter(is_ours).map(observed));
+        }
+        let mut seen = std::collections::HashSet::new();
+        found.retain(|one| seen.insert(one.uid.clone()));
+        Ok(found)
     }
 
     async fn await_namespace(&self, namespace: &str, adapter: &str, subject: &SubjectRef) {
@@ -468,6 +531,8 @@ impl Shared {
     async fn explain(&self, holder: &Holder, objects: &mut [Observed]) -> Result<(), ClusterFault> {
         let mut pods: HashMap<Option<String>, Vec<Value>> = HashMap::new();
         for object in objects {
+            let (api_version, kind) = (&object.reference.api_version, &object.reference.kind);
+            object.statusless = self.kinds.is_statusless(api_version, kind);
             let Reference {
                 api_version,
                 kind,
@@ -524,6 +589,7 @@ impl Shared {
             kind: "Event".to_owned(),
             plural: "events".to_owned(),
             namespaced: true,
+            has_status: true,
         };
         let call = Call::get(kind.collection(Some(namespace)))
             .query("fieldSelector", format!("involvedObject.uid={uid}"))
@@ -597,17 +663,28 @@ impl Shared {
         }
         let (namespace, _) = key(pod);
         workloads(pod).into_iter().find_map(|workload| {
-            let key = (namespace.clone(), workload.name.clone());
-            self.covering(workload.api_version, workload.kind, namespace.as_deref())
-                .into_iter()
-                .find_map(|scope| {
-                    let kept = lock(&scope.store).get(&key).cloned();
-                    kept.map(|kept| kept.document())
-                        .filter(|document| workload.is(document))
-                        .as_ref()
-                        .and_then(change)
-                })
+            let object = reference(
+                workload.api_version,
+                workload.kind,
+                namespace.as_deref(),
+                &workload.name,
+            );
+            self.change_of(&object, |document| workload.is(document))
         })
+    }
+
+    /// The news about an object of ours that a store holds, if it is the one that is meant.
+    fn change_of(&self, object: &Reference, is_meant: impl Fn(&Value) -> bool) -> Option<Change> {
+        let key = (object.namespace.clone(), object.name.clone());
+        self.covering(&object.api_version, &object.kind, object.namespace.as_deref())
+            .into_iter()
+            .find_map(|scope| {
+                let kept = lock(&scope.store).get(&key).cloned();
+                kept.map(|kept| kept.document())
+                    .filter(|document| is_meant(document))
+                    .as_ref()
+                    .and_then(change)
+            })
     }
 }
 

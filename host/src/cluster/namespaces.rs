@@ -48,6 +48,7 @@ impl Namespaces {
             kind: "Namespace".to_owned(),
             plural: "namespaces".to_owned(),
             namespaced: false,
+            has_status: true,
         };
         loop {
             if lock(&self.waiting).is_empty() {

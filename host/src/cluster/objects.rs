@@ -106,6 +106,7 @@ pub(super) fn observed(document: Value) -> Observed {
         uid: text(&metadata["uid"]),
         resource_version: text(&metadata["resourceVersion"]),
         deleting: metadata["deletionTimestamp"].is_string(),
+        statusless: false,
         diagnosis: None,
         document,
     }
@@ -217,25 +218,24 @@ pub(super) fn has_pods(api_version: &str, kind: &str) -> bool {
     }
 }
 
-/// Whether only events can say why a workload has no pods: its conditions do not.
+/// Whether only events can say why a workload has fewer of its `pods` than it wants: its
+/// conditions do not.
 pub(super) fn needs_events(document: &Value, pods: usize) -> bool {
-    let kind = document["kind"].as_str().unwrap_or_default();
-    let wanted = match kind {
+    let number = |value: &Value| value.as_u64().and_then(|number| usize::try_from(number).ok());
+    let wanted = match document["kind"].as_str().unwrap_or_default() {
         "Job" => {
-            let over = document["status"]["conditions"]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .any(|condition| {
-                    condition["status"] == "True" && (condition["type"] == "Complete" || condition["type"] == "Failed")
-                });
-            !over && document["spec"]["suspend"] != true
+            let conditions = document["status"]["conditions"].as_array();
+            let is_over = |condition: &Value| {
+                condition["status"] == "True" && (condition["type"] == "Complete" || condition["type"] == "Failed")
+            };
+            let over = conditions.into_iter().flatten().any(is_over);
+            usize::from(!over && document["spec"]["suspend"] != true)
         }
-        "StatefulSet" | "ReplicaSet" => document["spec"]["replicas"] != 0,
-        "DaemonSet" => document["status"]["desiredNumberScheduled"] != 0,
-        _ => false,
+        "StatefulSet" | "ReplicaSet" => number(&document["spec"]["replicas"]).unwrap_or(1),
+        "DaemonSet" => number(&document["status"]["desiredNumberScheduled"]).unwrap_or(1),
+        _ => 0,
     };
-    wanted && pods == 0 && document["metadata"]["deletionTimestamp"].is_null()
+    pods < wanted && document["metadata"]["deletionTimestamp"].is_null()
 }
 
 #[cfg(test)]
@@ -271,6 +271,31 @@ mod tests {
             names(&json!({"kind": "Pod", "metadata": {"name": "alone"}})),
             Vec::<String>::new()
         );
+    }
+
+    #[test]
+    fn events_are_read_where_pods_are_missing_and_no_condition_says_why() {
+        let over = json!([{"type": "Failed", "status": "True"}]);
+        let table = [
+            (json!({"kind": "Job"}), [true, false]),
+            (json!({"kind": "Job", "spec": {"suspend": true}}), [false, false]),
+            (json!({"kind": "Job", "status": {"conditions": over}}), [false, false]),
+            (json!({"kind": "StatefulSet", "spec": {"replicas": 2}}), [true, true]),
+            (json!({"kind": "StatefulSet", "spec": {"replicas": 1}}), [true, false]),
+            (json!({"kind": "StatefulSet", "spec": {"replicas": 0}}), [false, false]),
+            (
+                json!({"kind": "DaemonSet", "status": {"desiredNumberScheduled": 0}}),
+                [false, false],
+            ),
+            (json!({"kind": "Deployment", "spec": {"replicas": 2}}), [false, false]),
+            (
+                json!({"kind": "Job", "metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}),
+                [false, false],
+            ),
+        ];
+        for (document, expected) in table {
+            assert_eq!([0, 1].map(|pods| needs_events(&document, pods)), expected, "{document}");
+        }
     }
 
     #[test]
@@ -324,6 +349,7 @@ mod tests {
             kind: "Secret".to_owned(),
             plural: "secrets".to_owned(),
             namespaced: true,
+            has_status: true,
         };
         let document = json!({"metadata": {
             "name": "s", "managedFields": [1], "annotations": {LAST_APPLIED: "{\"data\":1}", "a": "b"},

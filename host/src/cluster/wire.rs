@@ -5,12 +5,13 @@
 //! must be told.
 
 use std::{
+    collections::HashMap,
     error::Error as _,
     time::{Duration, Instant},
 };
 
 use berth_engine::contract::Reference;
-use http::{HeaderValue, Method, Request};
+use http::{HeaderName, HeaderValue, Method, Request};
 use http_body_util::BodyExt as _;
 use kube::client::Body;
 use serde_json::Value;
@@ -25,6 +26,9 @@ const RETRY_FOR: Duration = Duration::from_secs(2);
 const FRESH: Duration = Duration::from_secs(2);
 /// The longest that one call may take: webhooks may take 30 s.
 const CALL_LIMIT: Duration = Duration::from_secs(35);
+
+/// Names the user as whom a request is made.
+const IMPERSONATE: HeaderName = HeaderName::from_static("impersonate-user");
 
 /// What the body of an apply is.
 pub(super) const APPLY: &str = "application/apply-patch+yaml";
@@ -88,9 +92,6 @@ impl<'a> Call<'a> {
         self
     }
 
-    /// The request. A service account is impersonated by its user name alone: the API
-    /// server adds the groups of service accounts itself, so that the host needs the right
-    /// to impersonate service accounts and no other.
     fn request(&self) -> Result<Request<Vec<u8>>, Refusal> {
         let mut uri = self.path.clone();
         if !self.query.is_empty() {
@@ -99,22 +100,11 @@ impl<'a> Call<'a> {
                 .finish();
             uri = format!("{uri}?{query}");
         }
-        let mut request = Request::builder()
+        let request = Request::builder()
             .method(self.method.clone())
             .uri(uri)
             .header(http::header::ACCEPT, self.accept)
             .header(http::header::CONTENT_TYPE, self.content_type);
-        if let Some(Identity {
-            namespace,
-            service_account: Some(name),
-        }) = self.identity
-        {
-            let user = HeaderValue::from_str(&format!("system:serviceaccount:{namespace}:{name}"));
-            request = request.header(
-                "Impersonate-User",
-                user.map_err(|_| invalid("the service account's name"))?,
-            );
-        }
         let body = match &self.body {
             Some(body) => serde_json::to_vec(body).map_err(|_| invalid("the body"))?,
             None => Vec::new(),
@@ -133,7 +123,10 @@ fn invalid(what: &str) -> Refusal {
 
 /// The connection to the API server.
 pub(super) struct Wire {
+    /// The host's own.
     client: kube::Client,
+    /// Over it, one for each service account; they share its connections.
+    impersonating: std::sync::Mutex<HashMap<Identity, kube::Client>>,
     contact: Contact,
 }
 
@@ -153,7 +146,29 @@ impl Wire {
             probe: tokio::sync::Mutex::default(),
             losses: watch::Sender::new(0),
         };
-        Self { client, contact }
+        Self {
+            client,
+            impersonating: std::sync::Mutex::default(),
+            contact,
+        }
+    }
+
+    /// The host's own client.
+    pub(super) fn host_client(&self) -> kube::Client {
+        self.client.clone()
+    }
+
+    /// The client that makes calls as `identity`.
+    fn client(&self, identity: Option<&Identity>) -> Result<kube::Client, Refusal> {
+        let Some((identity, user)) = identity.and_then(|identity| Some((identity, user(identity)?))) else {
+            return Ok(self.client.clone());
+        };
+        let user = HeaderValue::from_str(&user).map_err(|_| invalid("the service account's name"))?;
+        let mut clients = lock(&self.impersonating);
+        let client = clients
+            .entry(identity.clone())
+            .or_insert_with(|| impersonating(self.client.clone(), user));
+        Ok(client.clone())
     }
 
     /// Makes a call; answers with the document that came back.
@@ -271,7 +286,7 @@ impl Wire {
 
     async fn exchange(&self, call: &Call<'_>) -> Result<Vec<u8>, Refusal> {
         let response = self
-            .client
+            .client(call.identity)?
             .send(call.request()?.map(Body::from))
             .await
             .map_err(refusal_of)?;
@@ -290,6 +305,25 @@ impl Wire {
         }
         Err(Refusal::Status(Box::new(read_status(code, retry_after, &body))))
     }
+}
+
+/// The user name of a service account; none for the host itself. It is impersonated by this name alone: the API
+/// server adds the groups of service accounts itself, so that the host needs the right to impersonate service
+/// accounts and no other.
+fn user(identity: &Identity) -> Option<String> {
+    let name = identity.service_account.as_ref()?;
+    Some(format!("system:serviceaccount:{}:{name}", identity.namespace))
+}
+
+/// A client over `base` all of whose requests are made as `user`.
+fn impersonating(base: kube::Client, user: HeaderValue) -> kube::Client {
+    let namespace = base.default_namespace().to_owned();
+    let service = tower::service_fn(move |mut request: Request<Body>| {
+        let base = base.clone();
+        request.headers_mut().insert(IMPERSONATE, user.clone());
+        async move { base.send(request).await }
+    });
+    kube::Client::new(service, namespace)
 }
 
 impl Contact {
@@ -365,5 +399,42 @@ pub(super) fn reference(api_version: &str, kind: &str, namespace: Option<&str>, 
         kind: kind.to_owned(),
         namespace: namespace.map(str::to_owned),
         name: name.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::expect_used, reason = "a test may fail by panicking")]
+
+    use std::sync::Arc;
+
+    use http::Response;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn every_request_of_an_adapter_is_made_as_its_service_account_and_no_other_is() {
+        let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let users = Arc::clone(&seen);
+        let service = tower::service_fn(move |request: Request<Body>| {
+            lock(&users).push(request.headers().get(IMPERSONATE).cloned());
+            async { Ok::<_, kube::Error>(Response::new(Body::from(b"{}".to_vec()))) }
+        });
+        let wire = Wire::new(kube::Client::new(service, "default"));
+        let adapter = Identity {
+            namespace: "work".to_owned(),
+            service_account: Some("lz".to_owned()),
+        };
+        let host = Identity {
+            service_account: None,
+            ..adapter.clone()
+        };
+        for identity in [&adapter, &host, &adapter] {
+            wire.call(Call::get("/version".to_owned()).by(identity))
+                .await
+                .expect("it is answered");
+        }
+        let lz = HeaderValue::from_static("system:serviceaccount:work:lz");
+        assert_eq!(*lock(&seen), [Some(lz.clone()), None, Some(lz)]);
     }
 }

@@ -8,6 +8,7 @@
 //! - What is handed out has been checked: there are no optional texts left to interpret.
 //! - The contents of files that hold secrets are never read here.
 
+mod check;
 #[cfg(test)]
 mod deploy;
 pub mod document;

@@ -8,6 +8,7 @@ use std::{cell::RefCell, path::Path, time::Duration};
 use serde_json::Value;
 
 use super::{
+    check::Check,
     problem::Problem,
     suggest::nearest,
     units::{self, Unreadable},
@@ -41,7 +42,18 @@ impl<'a> Notes<'a> {
         *self.adapter.borrow_mut() = Some(name.to_owned());
     }
 
-    pub(crate) fn note(&self, at: Position, path: &str, message: impl Into<String>, hint: Option<String>) {
+    /// Notes a problem that a check found.
+    pub(crate) fn note(
+        &self,
+        check: Check,
+        at: Position,
+        path: &str,
+        message: impl Into<String>,
+        hint: Option<String>,
+    ) {
+        if check.is_removed() {
+            return;
+        }
         self.problems.borrow_mut().push(Problem {
             file: self.file.to_owned(),
             line: at.line,
@@ -83,18 +95,22 @@ impl<'a> Item<'a> {
     }
 
     /// Notes a problem with this value.
-    pub(crate) fn wrong(&self, message: impl Into<String>, hint: Option<String>) {
-        self.notes.note(self.node.at, &self.path, message, hint);
+    pub(crate) fn wrong(&self, check: Check, message: impl Into<String>, hint: Option<String>) {
+        self.notes.note(check, self.node.at, &self.path, message, hint);
     }
 
-    fn expected<T>(&self, what: &str, hint: Option<String>) -> Option<T> {
-        self.wrong(format!("expected {what}, found {}", self.node.content.describe()), hint);
+    fn expected<T>(&self, check: Check, what: &str, hint: Option<String>) -> Option<T> {
+        self.wrong(
+            check,
+            format!("expected {what}, found {}", self.node.content.describe()),
+            hint,
+        );
         None
     }
 
-    fn unreadable<T>(&self, result: Result<T, Unreadable>) -> Option<T> {
+    fn unreadable<T>(&self, check: Check, result: Result<T, Unreadable>) -> Option<T> {
         result
-            .map_err(|unreadable| self.wrong(unreadable.message, Some(unreadable.hint)))
+            .map_err(|unreadable| self.wrong(check, unreadable.message, Some(unreadable.hint)))
             .ok()
     }
 
@@ -108,13 +124,13 @@ impl<'a> Item<'a> {
         let quoted = |written: String| Some(format!("put it into quotes: `\"{written}\"`"));
         match &self.node.content {
             Content::Text(text) if text.trim().is_empty() => {
-                self.wrong("must not be empty", None);
+                self.wrong(Check::EmptyText, "must not be empty", None);
                 None
             }
             Content::Text(text) => Some(text),
-            Content::Bool(value) => self.expected("a text", quoted(value.to_string())),
-            Content::Number(number) => self.expected("a text", quoted(number.to_string())),
-            Content::Null | Content::List(_) | Content::Map(_) => self.expected("a text", None),
+            Content::Bool(value) => self.expected(Check::Text, "a text", quoted(value.to_string())),
+            Content::Number(number) => self.expected(Check::Text, "a text", quoted(number.to_string())),
+            Content::Null | Content::List(_) | Content::Map(_) => self.expected(Check::Text, "a text", None),
         }
     }
 
@@ -122,7 +138,7 @@ impl<'a> Item<'a> {
         match &self.node.content {
             Content::Bool(value) => Some(*value),
             Content::Text(_) | Content::Null | Content::Number(_) | Content::List(_) | Content::Map(_) => {
-                self.expected("a boolean", Some("write `true` or `false`".to_owned()))
+                self.expected(Check::Boolean, "a boolean", Some("write `true` or `false`".to_owned()))
             }
         }
     }
@@ -135,32 +151,32 @@ impl<'a> Item<'a> {
         }
         let words: Vec<String> = choices.iter().map(|(word, _)| format!("`{word}`")).collect();
         let hint = nearest(text, choices.iter().map(|(word, _)| *word)).map(|word| format!("did you mean `{word}`?"));
-        self.wrong(format!("`{text}` is none of {}", words.join(", ")), hint);
+        self.wrong(Check::Choice, format!("`{text}` is none of {}", words.join(", ")), hint);
         None
     }
 
     /// A quantity: a text, or a bare number where the reader takes one.
-    fn quantity<T>(&self, what: &str, read: impl Fn(&str) -> Result<T, Unreadable>) -> Option<T> {
+    fn quantity<T>(&self, check: Check, what: &str, read: impl Fn(&str) -> Result<T, Unreadable>) -> Option<T> {
         match &self.node.content {
-            Content::Text(text) => self.unreadable(read(text)),
-            Content::Number(number) => self.unreadable(read(&number.to_string())),
+            Content::Text(text) => self.unreadable(check, read(text)),
+            Content::Number(number) => self.unreadable(check, read(&number.to_string())),
             Content::Null | Content::Bool(_) | Content::List(_) | Content::Map(_) => {
                 let hint = read("").err().map(|unreadable| unreadable.hint);
-                self.expected(what, hint)
+                self.expected(check, what, hint)
             }
         }
     }
 
     pub(crate) fn duration(&self) -> Option<Duration> {
-        self.quantity("a duration", units::duration)
+        self.quantity(Check::Duration, "a duration", units::duration)
     }
 
     pub(crate) fn size(&self) -> Option<usize> {
-        self.quantity("a size", units::size)
+        self.quantity(Check::Size, "a size", units::size)
     }
 
     pub(crate) fn count(&self) -> Option<u64> {
-        self.quantity("a count", units::count)
+        self.quantity(Check::Count, "a count", units::count)
     }
 
     /// The items of a list.
@@ -173,8 +189,10 @@ impl<'a> Item<'a> {
                     .map(|(index, node)| Item::new(node, format!("{}[{index}]", self.path), self.notes))
                     .collect(),
             ),
-            Content::Map(_) => self.expected("a list", Some("begin each item with `- `".to_owned())),
-            Content::Null | Content::Bool(_) | Content::Number(_) | Content::Text(_) => self.expected("a list", None),
+            Content::Map(_) => self.expected(Check::List, "a list", Some("begin each item with `- `".to_owned())),
+            Content::Null | Content::Bool(_) | Content::Number(_) | Content::Text(_) => {
+                self.expected(Check::List, "a list", None)
+            }
         }
     }
 
@@ -211,7 +229,8 @@ impl<'a> Item<'a> {
                     format!("known here: {}", words.join(", "))
                 }
             };
-            self.notes.note(entry.at, &path, "unknown key", Some(hint));
+            self.notes
+                .note(Check::KnownKey, entry.at, &path, "unknown key", Some(hint));
         }
         Some(items)
     }
@@ -239,7 +258,7 @@ impl<'a> Item<'a> {
                 Some(entries)
             }
             Content::Null | Content::Bool(_) | Content::Number(_) | Content::Text(_) | Content::List(_) => {
-                self.expected("a mapping", None)
+                self.expected(Check::Mapping, "a mapping", None)
             }
         }
     }
@@ -248,6 +267,7 @@ impl<'a> Item<'a> {
         for (index, entry) in entries.iter().enumerate() {
             if let Some(first) = entries[..index].iter().find(|earlier| earlier.key == entry.key) {
                 self.notes.note(
+                    Check::KeyOnce,
                     entry.at,
                     &self.child_path(&entry.key),
                     format!("the key is given twice, first in line {}", first.at.line),
@@ -329,7 +349,7 @@ impl<'a> Mapping<'a> {
     pub(crate) fn require(&self, key: &str) -> Option<Item<'a>> {
         let item = self.get(key);
         if item.is_none() {
-            self.item.wrong(format!("`{key}` is missing"), None);
+            self.item.wrong(Check::KeyGiven, format!("`{key}` is missing"), None);
         }
         item
     }

@@ -170,6 +170,7 @@ impl Stage {
             )),
             clock: Arc::new(Timestamp::now),
             concurrency: 16,
+            owns: None,
             rhythms: Rhythms {
                 dependencies: Rhythm {
                     first: millis(500),

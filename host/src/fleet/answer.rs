@@ -137,13 +137,13 @@ pub(super) enum Echo {
     Other,
 }
 
-/// Compares the row that the API returned with what was sent.
+/// Compares the row that the API returned with what was sent. Some answer without a row.
 ///
 /// At equal times the API keeps the stored row, so the time alone proves nothing. Data is
 /// left out: the API may write numbers differently.
-pub(super) fn echo(body: &[u8], report: &Report, sent: Timestamp) -> (Echo, Option<AdapterStatus>) {
-    let Ok(row) = serde_json::from_slice::<AdapterStatus>(body) else {
-        return (Echo::Ours, None);
+pub(super) fn echo(row: Option<&AdapterStatus>, report: &Report, sent: Timestamp) -> Echo {
+    let Some(row) = row else {
+        return Echo::Ours;
     };
     let time = row.last_report_time.parse::<Timestamp>().ok();
     // A store with a coarser resolution than ours is no reason to doubt.
@@ -151,7 +151,7 @@ pub(super) fn echo(body: &[u8], report: &Report, sent: Timestamp) -> (Echo, Opti
     let same = same_time
         && row.observed_generation == report.observed_generation
         && sorted(&row.conditions) == sorted(&report.conditions);
-    (if same { Echo::Ours } else { Echo::Other }, Some(row))
+    if same { Echo::Ours } else { Echo::Other }
 }
 
 fn sorted(conditions: &[Condition]) -> Vec<&Condition> {

@@ -201,8 +201,13 @@ impl Fleet for Client {
             match answer.response.status {
                 204 => return Ok(Reported::Discarded),
                 200..=299 => {
-                    let (echo, row) = answer::echo(&answer.response.body, report, stamp.time);
-                    match echo {
+                    // What answers everything with a page of its own stores nothing.
+                    let row: Option<AdapterStatus> = if answer.response.body.trim_ascii().is_empty() {
+                        None
+                    } else {
+                        Some(exchanged.json()?)
+                    };
+                    match answer::echo(row.as_ref(), report, stamp.time) {
                         Echo::Ours => return Ok(Reported::Stored),
                         Echo::Other if resends < RESENDS => {
                             resends += 1;

@@ -4,6 +4,8 @@
 //! when it must be sent again, and a problem document for what can never succeed.
 
 mod answer;
+#[cfg(test)]
+mod bad_input;
 mod message;
 mod token;
 

@@ -1,13 +1,18 @@
-//! The administration endpoint: health, readiness, metrics, and a retry by hand.
+//! The administration endpoint: health, readiness, metrics, how adapters and plugins stand, and
+//! a retry by hand.
 //!
-//! It must not be reachable from outside of the cluster's network.
+//! It must not be reachable from outside of the cluster's network. Whoever reaches it can make
+//! berth work, but not do anything that berth would not do by itself: nothing here changes a
+//! document, deletes an object or names an identity.
+
+mod state;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use axum::{
     Json, Router,
-    extract::{State, rejection::JsonRejection},
+    extract::{Path, State, rejection::JsonRejection},
     http::{StatusCode, header},
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -16,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::Metrics;
+pub use state::{AdapterState, PluginState, Scope, Standing};
 
 /// One thing that must be so for berth to be ready.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,14 +63,51 @@ pub trait Host: Send + Sync + 'static {
 
     /// Runs a reconcile by hand.
     async fn retry(&self, retry: Retry) -> Retried;
+
+    /// How every adapter stands, with its plugins; and problems of documents that name none.
+    async fn adapters(&self) -> Adapters;
+
+    /// Asks every registry for newer plugins, and waits for what comes of it.
+    async fn refresh(&self);
 }
 
-/// `/healthz`, `/readyz`, `/metrics` and `POST /retry`.
+/// The body of `GET /adapters`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Adapters {
+    /// By name; removed ones last.
+    pub adapters: Vec<AdapterState>,
+    /// What is wrong with files of which nobody can say whose document they are.
+    pub problems: Vec<String>,
+}
+
+impl Adapters {
+    /// All plugins, but those of removed adapters and the one inside of berth.
+    fn plugins(self) -> Plugins {
+        let plugins = self.adapters.into_iter().flat_map(|one| one.plugins);
+        Plugins {
+            plugins: plugins.filter(|one| one.source != "embedded").collect(),
+        }
+    }
+}
+
+/// The body of `GET /plugins`, and of the answer to `POST /plugins/refresh`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plugins {
+    /// By adapter, in the order of its document.
+    pub plugins: Vec<PluginState>,
+}
+
+/// `/healthz`, `/readyz`, `/metrics`, `/adapters`, `/plugins`, `POST /plugins/refresh` and
+/// `POST /retry`.
 pub fn router(host: Arc<dyn Host>, metrics: Arc<Metrics>) -> Router {
     Router::new()
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
         .route("/retry", post(retry))
+        .route("/adapters", get(adapters))
+        .route("/adapters/{name}", get(adapter))
+        .route("/plugins", get(plugins))
+        .route("/plugins/refresh", post(refresh))
         .with_state(host)
         .merge(Router::new().route("/metrics", get(scrape)).with_state(metrics))
 }
@@ -91,6 +134,30 @@ async fn readyz(State(host): State<Arc<dyn Host>>) -> Response {
         (StatusCode::SERVICE_UNAVAILABLE, "unavailable")
     };
     (code, Json(json!({"status": status, "checks": told}))).into_response()
+}
+
+async fn adapters(State(host): State<Arc<dyn Host>>) -> Json<Adapters> {
+    Json(host.adapters().await)
+}
+
+async fn adapter(State(host): State<Arc<dyn Host>>, Path(name): Path<String>) -> Response {
+    let found = host.adapters().await.adapters.into_iter().find(|one| one.name == name);
+    match found {
+        Some(found) => Json(found).into_response(),
+        None => {
+            let detail = format!("there is no adapter `{name}`");
+            problem(StatusCode::NOT_FOUND, "AdapterUnknown", &detail)
+        }
+    }
+}
+
+async fn plugins(State(host): State<Arc<dyn Host>>) -> Json<Plugins> {
+    Json(host.adapters().await.plugins())
+}
+
+async fn refresh(State(host): State<Arc<dyn Host>>) -> Json<Plugins> {
+    host.refresh().await;
+    plugins(State(host)).await
 }
 
 async fn scrape(State(metrics): State<Arc<Metrics>>) -> Response {
@@ -162,6 +229,38 @@ mod tests {
             ]
         }
 
+        async fn adapters(&self) -> Adapters {
+            let plugin = |name: &str, source: &str| PluginState {
+                adapter: "lz".into(),
+                plugin: name.into(),
+                source: source.into(),
+                live: Some("sha256:1".into()),
+                since: Some("2026-01-01T00:00:00Z".into()),
+                signed_by: vec!["platform".into()],
+                newer: None,
+                why: None,
+            };
+            Adapters {
+                adapters: vec![AdapterState {
+                    name: "lz".into(),
+                    state: Standing::Outdated,
+                    file: Some("lz.yaml".into()),
+                    live: Some("1".into()),
+                    since: None,
+                    wanted: Some("2".into()),
+                    problems: vec!["lz.yaml:1:1: it is wrong".into()],
+                    subjects: vec!["Cluster".into()],
+                    namespace: Some("work".into()),
+                    service_account: None,
+                    kinds: Vec::new(),
+                    plugins: vec![plugin("declarative", "embedded"), plugin("lz", "oci://r.example/lz:1")],
+                }],
+                problems: vec!["x.yaml: not YAML".into()],
+            }
+        }
+
+        async fn refresh(&self) {}
+
         async fn retry(&self, retry: Retry) -> Retried {
             match (retry.adapter.as_str(), retry.id.as_str()) {
                 ("lz", "c-1") => Retried::Queued,
@@ -200,6 +299,26 @@ mod tests {
                 .await
                 .contains(r#"berth_build_info{version="1",wasmtime="48"} 1"#)
         );
+    }
+
+    #[tokio::test]
+    async fn anyone_can_read_how_adapters_and_plugins_stand() {
+        let get = |path: &str| Request::get(path).body(Body::empty()).unwrap();
+        let refresh = Request::post("/plugins/refresh").body(Body::empty()).unwrap();
+        let told = [
+            ask(get("/adapters")).await,
+            ask(get("/adapters/dns")).await,
+            ask(get("/plugins")).await,
+            ask(refresh).await,
+        ];
+        insta::assert_snapshot!(told.join("\n"), @r#"
+        200 {"adapters":[{"name":"lz","state":"outdated","file":"lz.yaml","live":"1","since":null,"wanted":"2","problems":["lz.yaml:1:1: it is wrong"],"subjects":["Cluster"],"namespace":"work","serviceAccount":null,"kinds":[],"plugins":[{"adapter":"lz","plugin":"declarative","source":"embedded","live":"sha256:1","since":"2026-01-01T00:00:00Z","signedBy":["platform"],"newer":null,"why":null},{"adapter":"lz","plugin":"lz","source":"oci://r.example/lz:1","live":"sha256:1","since":"2026-01-01T00:00:00Z","signedBy":["platform"],"newer":null,"why":null}]}],"problems":["x.yaml: not YAML"]}
+        404 {"detail":"there is no adapter `dns`","reason":"AdapterUnknown","status":404,"title":"Not Found","type":"about:blank"}
+        200 {"plugins":[{"adapter":"lz","plugin":"lz","source":"oci://r.example/lz:1","live":"sha256:1","since":"2026-01-01T00:00:00Z","signedBy":["platform"],"newer":null,"why":null}]}
+        200 {"plugins":[{"adapter":"lz","plugin":"lz","source":"oci://r.example/lz:1","live":"sha256:1","since":"2026-01-01T00:00:00Z","signedBy":["platform"],"newer":null,"why":null}]}
+        "#);
+        let one = ask(get("/adapters/lz")).await;
+        assert!(one.starts_with(r#"200 {"name":"lz","state":"outdated""#), "{one}");
     }
 
     #[tokio::test]

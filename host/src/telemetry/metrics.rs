@@ -1,6 +1,11 @@
 //! Every metric of berth.
 
-use std::{fmt, sync::atomic::AtomicU64, time::Duration};
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Mutex, PoisonError, atomic::AtomicU64},
+    time::Duration,
+};
 
 use berth_engine::{contract::Phase, reason::Reason};
 use prometheus_client::{
@@ -8,6 +13,8 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
     registry::Registry,
 };
+
+use super::admin::{AdapterState, Standing};
 
 /// What became of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -114,6 +121,37 @@ struct ByKind {
     kind: String,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByStanding {
+    adapter: String,
+    state: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByPlugin {
+    adapter: String,
+    plugin: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByDigest {
+    adapter: String,
+    plugin: String,
+    source: String,
+    digest: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByReload {
+    what: &'static str,
+    result: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByWhat {
+    what: &'static str,
+}
+
 type Seconds<L> = Family<L, Histogram, fn() -> Histogram>;
 
 /// All metrics. Cheap to call; share it in an `Arc`.
@@ -135,6 +173,14 @@ pub struct Metrics {
     watch_objects: Family<ByKind, Gauge>,
     watch_bytes: Gauge,
     last_report: Family<ByAdapter, Gauge<f64, AtomicU64>>,
+    adapter_state: Family<ByStanding, Gauge>,
+    plugin_live: Family<ByDigest, Gauge>,
+    plugin_current: Family<ByPlugin, Gauge>,
+    reloads: Family<ByReload, Counter>,
+    last_reload: Family<ByWhat, Gauge>,
+    restart_needed: Gauge,
+    /// What was last told of plugins, so that it is taken back when it is no longer so.
+    plugins: Mutex<HashMap<String, Vec<ByDigest>>>,
 }
 
 /// From a plugin's millisecond to the minute of a slow API.
@@ -166,6 +212,13 @@ impl Metrics {
             watch_objects: Family::default(),
             watch_bytes: Gauge::default(),
             last_report: Family::default(),
+            adapter_state: Family::default(),
+            plugin_live: Family::default(),
+            plugin_current: Family::default(),
+            reloads: Family::default(),
+            last_reload: Family::default(),
+            restart_needed: Gauge::default(),
+            plugins: Mutex::default(),
             registry: Registry::default(),
         };
         let build = Info::new(vec![("version", version.to_owned()), ("wasmtime", wasmtime.to_owned())]);
@@ -223,6 +276,18 @@ impl Metrics {
         );
         let text = "When a report was last stored, in seconds since 1970";
         registry.register("last_report_timestamp_seconds", text, metrics.last_report.clone());
+        let text = "1 for what an adapter is: `wanted` by a document, `live`, `refused` as it is wanted";
+        registry.register("adapter_state", text, metrics.adapter_state.clone());
+        let text = "1 for each plugin that is live, with its source and digest";
+        registry.register("plugin_live", text, metrics.plugin_live.clone());
+        let text = "1 if the newest of a plugin's source is live, 0 if something keeps it from it";
+        registry.register("plugin_current", text, metrics.plugin_current.clone());
+        let text = "Changes of `documents` and of the `configuration` while berth runs, by what became of them";
+        registry.register("reloads", text, metrics.reloads.clone());
+        let text = "1 if the last change was taken over, 0 if it was refused";
+        registry.register("last_reload_success", text, metrics.last_reload.clone());
+        let text = "Settings that were changed in the configuration and need a restart";
+        registry.register("restart_needed_settings", text, metrics.restart_needed.clone());
         Self { registry, ..metrics }
     }
 
@@ -330,6 +395,84 @@ impl Metrics {
         self.documents_refused.set(gauge(problems));
     }
 
+    /// How an adapter stands, with its plugins.
+    pub fn adapter_stands(&self, adapter: &AdapterState) {
+        let (live, refused) = match adapter.state {
+            Standing::Live => (true, false),
+            Standing::Outdated => (true, true),
+            Standing::Refused => (false, true),
+            Standing::Loading => (false, false),
+            Standing::Removed => return self.adapter_removed(&adapter.name),
+        };
+        for (state, holds) in [("wanted", true), ("live", live), ("refused", refused)] {
+            let adapter = adapter.name.clone();
+            self.adapter_state
+                .get_or_create(&ByStanding { adapter, state })
+                .set(holds.into());
+        }
+        let mut now = Vec::new();
+        for plugin in &adapter.plugins {
+            let (adapter, name) = (plugin.adapter.clone(), plugin.plugin.clone());
+            let current = plugin.live.is_some() && plugin.newer.is_none() && plugin.why.is_none();
+            let labels = ByPlugin { adapter, plugin: name };
+            self.plugin_current.get_or_create(&labels).set(current.into());
+            let ByPlugin { adapter, plugin: name } = labels;
+            now.push(ByDigest {
+                adapter,
+                plugin: name,
+                source: plugin.source.clone(),
+                digest: plugin.live.clone().unwrap_or_default(),
+            });
+        }
+        self.replace_plugins(&adapter.name, now);
+    }
+
+    /// An adapter was removed: nothing is told of it any more but what was counted.
+    pub fn adapter_removed(&self, adapter: &str) {
+        let owned = || adapter.to_owned();
+        for state in ["wanted", "live", "refused"] {
+            self.adapter_state.remove(&ByStanding {
+                adapter: owned(),
+                state,
+            });
+        }
+        self.last_report.remove(&ByAdapter { adapter: owned() });
+        self.replace_plugins(adapter, Vec::new());
+    }
+
+    fn replace_plugins(&self, adapter: &str, now: Vec<ByDigest>) {
+        let mut plugins = self.plugins.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = if now.is_empty() {
+            plugins.remove(adapter)
+        } else {
+            plugins.insert(adapter.to_owned(), now.clone())
+        };
+        for old in before.unwrap_or_default() {
+            if !now.contains(&old) {
+                self.plugin_live.remove(&old);
+            }
+            if !now.iter().any(|new| new.plugin == old.plugin) {
+                let (adapter, plugin) = (old.adapter, old.plugin);
+                self.plugin_current.remove(&ByPlugin { adapter, plugin });
+            }
+        }
+        for new in now.iter().filter(|new| !new.digest.is_empty()) {
+            self.plugin_live.get_or_create(new).set(1);
+        }
+    }
+
+    /// A change of `documents` or of the `configuration` was taken over, or refused.
+    pub fn reloaded(&self, what: &'static str, success: bool) {
+        let result = if success { "success" } else { "refused" };
+        self.reloads.get_or_create(&ByReload { what, result }).inc();
+        self.last_reload.get_or_create(&ByWhat { what }).set(success.into());
+    }
+
+    /// So many settings were changed that need a restart.
+    pub fn restart_needed(&self, settings: usize) {
+        self.restart_needed.set(gauge(settings));
+    }
+
     /// So many reconciles wait.
     pub fn queue_depth(&self, waiting: usize) {
         self.queue_depth.set(gauge(waiting));
@@ -375,10 +518,44 @@ pub(crate) fn sampled() -> Metrics {
     metrics.report_sent("lz", ReportResult::Failed, 2.5);
     metrics.trouble("lz", Trouble::A4, "QuotaExceeded");
     metrics.documents_read(2, 1);
+    metrics.adapter_stands(&sample("lz", Standing::Outdated));
+    metrics.adapter_stands(&sample("gone", Standing::Live));
+    metrics.adapter_stands(&sample("gone", Standing::Removed));
+    metrics.reloaded("documents", true);
+    metrics.reloaded("documents", false);
+    metrics.restart_needed(2);
     metrics.queue_depth(3);
     metrics.watch_objects("Job", 4);
     metrics.watch_bytes(5);
     metrics
+}
+
+#[cfg(test)]
+fn sample(name: &str, state: Standing) -> AdapterState {
+    let plugin = super::admin::PluginState {
+        adapter: name.to_owned(),
+        plugin: "lz".to_owned(),
+        source: "oci://registry.example/lz:1".to_owned(),
+        live: Some("sha256:1".to_owned()),
+        since: None,
+        signed_by: Vec::new(),
+        newer: Some("sha256:2".to_owned()),
+        why: None,
+    };
+    AdapterState {
+        name: name.to_owned(),
+        state,
+        file: None,
+        live: None,
+        since: None,
+        wanted: None,
+        problems: Vec::new(),
+        subjects: Vec::new(),
+        namespace: None,
+        service_account: None,
+        kinds: Vec::new(),
+        plugins: vec![plugin],
+    }
 }
 
 #[cfg(test)]
@@ -398,23 +575,32 @@ mod tests {
         // Series of one metric come in any order.
         values.sort_unstable();
         insta::assert_snapshot!(values.join("\n"), @r#"
+        berth_adapter_state{adapter="lz",state="live"} 1
+        berth_adapter_state{adapter="lz",state="refused"} 1
+        berth_adapter_state{adapter="lz",state="wanted"} 1
         berth_adapters_live 2
         berth_build_info{version="1.2.3",wasmtime="48"} 1
         berth_documents_refused 1
         berth_events_received_total{source="http"} 1
         berth_events_refused_total{source="http",reason="TypeUnknown"} 1
         berth_events_settled_total{result="done"} 1
+        berth_last_reload_success{what="documents"} 0
         berth_last_report_timestamp_seconds{adapter="lz"} 1.5
         berth_plugin_call_duration_seconds_count{adapter="lz",plugin="lz",phase="status"} 2
         berth_plugin_call_duration_seconds_sum{adapter="lz",plugin="lz",phase="status"} 0.002
         berth_plugin_calls_total{adapter="lz",plugin="lz",phase="status",reason="PluginTrapped"} 1
         berth_plugin_calls_total{adapter="lz",plugin="lz",phase="status",reason="ok"} 1
+        berth_plugin_current{adapter="lz",plugin="lz"} 0
         berth_plugin_fuel_total{adapter="lz",plugin="lz",phase="status"} 7001
+        berth_plugin_live{adapter="lz",plugin="lz",source="oci://registry.example/lz:1",digest="sha256:1"} 1
         berth_queue_depth 3
         berth_reconcile_duration_seconds_count{adapter="lz",journey="A2"} 1
         berth_reconcile_duration_seconds_sum{adapter="lz",journey="A2"} 0.02
+        berth_reloads_total{what="documents",result="refused"} 1
+        berth_reloads_total{what="documents",result="success"} 1
         berth_reports_total{adapter="lz",result="failed"} 1
         berth_reports_total{adapter="lz",result="stored"} 1
+        berth_restart_needed_settings 2
         berth_trouble_total{adapter="lz",journey="A4",reason="QuotaExceeded"} 1
         berth_watch_bytes 5
         berth_watch_objects{kind="Job"} 4

@@ -7,7 +7,7 @@ pub mod admin;
 mod logging;
 mod metrics;
 
-pub use logging::{Format, LoggingError, init};
+pub use logging::{Format, LoggingError, init, set_level};
 pub use metrics::{EventResult, Metrics, ReportResult, Trouble};
 
 #[cfg(test)]

@@ -17,6 +17,15 @@ use wasi_preview1_component_adapter_provider::WASI_SNAPSHOT_PREVIEW1_REACTOR_ADA
 /// When there is no such guest, or it is wrong.
 #[must_use]
 pub fn component(name: &str) -> Vec<u8> {
+    changed(name, |text| text)
+}
+
+/// The plugin of a guest whose text was changed.
+///
+/// # Panics
+/// When there is no such guest, or it is wrong.
+#[must_use]
+pub fn changed(name: &str, change: impl FnOnce(String) -> String) -> Vec<u8> {
     let world = match name {
         "all-phases" | "traps-after-setup" => "everyone",
         _ => "asker",
@@ -26,7 +35,8 @@ pub fn component(name: &str) -> Vec<u8> {
         wit: Some((&folder("wit"), world)),
         adapter: wasi,
     };
-    componentize(&module(name), &options).expect("the guest implements its world")
+    let core = wat::parse_str(change(text(name))).expect("the guest is valid");
+    componentize(&core, &options).expect("the guest implements its world")
 }
 
 /// The core module of a guest.
@@ -35,10 +45,14 @@ pub fn component(name: &str) -> Vec<u8> {
 /// When there is no such guest, or it is wrong.
 #[must_use]
 pub fn module(name: &str) -> Vec<u8> {
+    wat::parse_str(text(name)).expect("the guest is valid")
+}
+
+fn text(name: &str) -> String {
     let read = |name: &str| {
         std::fs::read_to_string(folder("wat").join(name).with_extension("wat")).expect("there is such a guest")
     };
-    wat::parse_str(read(name).replace(";;prelude", &read("prelude"))).expect("the guest is valid")
+    read(name).replace(";;prelude", &read("prelude"))
 }
 
 /// The names of all guests.

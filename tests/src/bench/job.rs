@@ -265,6 +265,7 @@ async fn host(plane: &ControlPlane, api: &Server, folder: &Path, clerk: Clerk) -
         clock: Arc::new(Timestamp::now),
         concurrency: 16,
         rhythms: Rhythms::default(),
+        owns: None,
         listener: Arc::new(clerk),
     };
     let (host, problems) = Host::start(parts, &documents).await;

@@ -8,14 +8,14 @@
 //!
 //! Every subject is one adapter's: with 100 adapters, each takes care of a kind of its own.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use async_trait::async_trait;
 use berth::{
     config::{document, host::HostLimits},
     dispatch::{Deaf, Dispatcher, Settings, Waits},
-    plugins::Loader,
+    plugins::{DECLARATIVE, Loader},
     serve,
     source::{Settled, Sink as _},
     telemetry::Metrics,
@@ -129,9 +129,13 @@ pub(super) async fn run(task: &Task) -> Result<Found> {
         metrics: Arc::new(Metrics::new("bench", "bench")),
         variable: Arc::new(|_| None),
     };
+    let compiled = loader.compile(DECLARATIVE.into()).await;
+    let compiled = compiled.map_err(|problem| anyhow!("the plugin cannot be compiled: {problem}"))?;
     let mut adapters = Vec::new();
     for document in &documents {
-        let live = loader.load(document).await;
+        let names = document.adapter.plugins.keys().cloned();
+        let plugins = names.map(|name| (name, Arc::clone(&compiled))).collect();
+        let live = loader.load(document, &plugins, &BTreeSet::new()).await;
         adapters.push(live.map_err(|problems| anyhow!("a document cannot be loaded: {problems:?}"))?);
     }
     let documents: Vec<Arc<Adapter>> = adapters.iter().map(|live| Arc::clone(&live.adapter)).collect();
@@ -141,9 +145,10 @@ pub(super) async fn run(task: &Task) -> Result<Found> {
         listener: Arc::new(Deaf),
         concurrency: AT_A_TIME,
         rhythms: Rhythms::default(),
+        owns: None,
         waits: Waits::default(),
     });
-    dispatcher.set_adapters(adapters);
+    dispatcher.set_adapters(adapters, BTreeSet::new());
     found.resident.push(child::resident()?);
 
     let ask = async |number: usize| {
@@ -376,6 +381,7 @@ impl Cluster for Apis {
             resource_version: "7".to_owned(),
             deleting: false,
             document,
+            statusless: false,
             diagnosis: None,
         }])
     }
@@ -390,6 +396,10 @@ impl Cluster for Apis {
 
     async fn delete(&self, _: &Identity, _: &Delete) -> Result<Deleted, ClusterFault> {
         Err(refused("a delete"))
+    }
+
+    async fn owned(&self, _: &str, _: &[KindScope]) -> Result<Vec<Observed>, ClusterFault> {
+        Err(refused("a list of everything"))
     }
 
     async fn watch(&self, _: &[KindScope]) {}

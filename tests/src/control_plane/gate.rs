@@ -30,7 +30,7 @@ pub struct Gate {
 }
 
 impl Gate {
-    pub(super) fn new(port: u16, api: u16, kubeconfig: PathBuf) -> Self {
+    pub(crate) fn new(port: u16, api: u16, kubeconfig: PathBuf) -> Self {
         let path = watch::Sender::new(Path::Open);
         let listener = tokio::spawn(listen(port, api, path.subscribe()));
         Self {

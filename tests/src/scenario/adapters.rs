@@ -2,7 +2,7 @@
 //! the sandbox runs.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use berth::{
     config::{document, host::HostLimits},
     dispatch::Live,
-    plugins::Loader,
+    plugins::{DECLARATIVE, Loader},
     serve,
     telemetry::Metrics,
     world::{Plugins, World},
@@ -99,8 +99,12 @@ fn load(world: &World) -> Result<Vec<Live>> {
         native(VALIDATION, &[], &[("batch/v1", "Job")]),
         native(DNS, &[VALIDATION], &[("apps/v1", "Deployment"), ("v1", "ConfigMap")]),
     ];
+    let compiled = runtime.block_on(loader.compile(DECLARATIVE.into()));
+    let compiled = compiled.map_err(|problem| anyhow!("the plugin cannot be compiled: {problem}"))?;
     for loaded in &documents {
-        let found = runtime.block_on(loader.load(loaded));
+        let names = loaded.adapter.plugins.keys().cloned();
+        let plugins = names.map(|name| (name, Arc::clone(&compiled))).collect();
+        let found = runtime.block_on(loader.load(loaded, &plugins, &BTreeSet::new()));
         let sandboxed = found.map_err(|problems| anyhow!("the document cannot be loaded: {problems:?}"))?;
         live.push(Live {
             plugins: Arc::new(AtOnce(sandboxed.plugins)),
@@ -134,6 +138,7 @@ fn native(name: &str, dependencies: &[&str], kinds: &[(&str, &str)]) -> Live {
     let adapter = Adapter {
         name: name.to_owned(),
         subjects: vec!["Cluster".to_owned()],
+        events: BTreeMap::new(),
         depends_on: depends_on.collect(),
         namespace: NAMESPACE.to_owned(),
         service_account: Some(name.to_owned()),

@@ -295,6 +295,10 @@ impl Cluster for Link {
         self.call(self.kubernetes.delete(identity, delete)).await
     }
 
+    async fn owned(&self, adapter: &str, kinds: &[KindScope]) -> Result<Vec<Observed>, ClusterFault> {
+        self.call(self.kubernetes.owned(adapter, kinds)).await
+    }
+
     async fn watch(&self, kinds: &[KindScope]) {
         self.kubernetes.watch(kinds).await;
     }

@@ -341,6 +341,46 @@ async fn an_answer_that_is_not_the_apis_is_a_misconfiguration() {
 }
 
 #[tokio::test]
+async fn a_success_that_is_not_the_apis_stores_no_report() {
+    for body in ["<html>Welcome</html>", r#"{"message": "ok"}"#, "[]"] {
+        let server = Scripted::spawn(vec![Box::new(move |_| answer(200, &[], body))]).await;
+
+        let fault = client(&server.settings(), &Arranged::new())
+            .report(CLUSTER, &report("dns", 1))
+            .await
+            .unwrap_err();
+
+        assert!(
+            matches!(&fault, FleetFault::Misconfigured { message } if message.contains("check `url`")),
+            "{body}: {fault:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_404_of_something_else_is_not_a_resource_that_is_gone() {
+    for (kind, body) in [
+        ("text/html", "<html>default backend - 404</html>"),
+        ("application/json", r#"{"message": "no such route"}"#),
+        ("application/json", r#"{"code": "OTHER-NTF-001"}"#),
+        ("application/json", ""),
+    ] {
+        let server = Scripted::spawn(vec![Box::new(move |_| answer(404, &[("content-type", kind)], body))]).await;
+        let client = client(&server.settings(), &Arranged::new());
+
+        for fault in [
+            client.get(CLUSTER).await.unwrap_err(),
+            client.report(CLUSTER, &report("dns", 1)).await.unwrap_err(),
+        ] {
+            assert!(
+                matches!(&fault, FleetFault::Misconfigured { message } if message.contains("check `url`")),
+                "{body}: {fault:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_answer_without_end_is_cut_off() {
     let server = Scripted::spawn(vec![Box::new(|_| answer(200, &[], &" ".repeat(9 * 1024 * 1024)))]).await;
 

@@ -32,8 +32,14 @@ pub(super) fn stuck(pod: &Value) -> Option<Stuck> {
     let waiting = statuses(pod).find_map(|status| {
         let waiting = &status["state"]["waiting"];
         let reason = match waiting["reason"].as_str()? {
-            "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" => Reason::ImagePullFailed,
-            "CreateContainerConfigError" | "CreateContainerError" => Reason::ContainerConfigInvalid,
+            "ImagePullBackOff"
+            | "InvalidImageName"
+            | "ErrImageNeverPull"
+            | "ImageInspectError"
+            | "SignatureValidationFailed" => Reason::ImagePullFailed,
+            "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => {
+                Reason::ContainerConfigInvalid
+            }
             // Among them ErrImagePull, the first failure, and ContainerCreating.
             _ => return None,
         };
@@ -87,12 +93,16 @@ pub(super) fn exits(pod: &Value) -> Vec<ContainerExit> {
 
 /// The container that made the pod fail: one that says why, else the first that failed.
 pub(super) fn deciding(pod: &Value) -> Option<ContainerExit> {
+    failures(pod).into_iter().next()
+}
+
+/// The containers that failed: those that say why, else all of them.
+pub(super) fn failures(pod: &Value) -> Vec<ContainerExit> {
     let failed: Vec<_> = exits(pod).into_iter().filter(|exit| exit.exit_code != 0).collect();
-    failed
-        .iter()
-        .find(|exit| !exit.message.is_empty())
-        .or(failed.first())
-        .cloned()
+    if failed.iter().all(|exit| exit.message.is_empty()) {
+        return failed;
+    }
+    failed.into_iter().filter(|exit| !exit.message.is_empty()).collect()
 }
 
 /// Init containers first, as they run.

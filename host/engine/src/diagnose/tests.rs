@@ -239,6 +239,30 @@ fn jobs() {
             )],
         ),
         (
+            "a webhook refuses the pod",
+            job(json!({"startTime": T1})),
+            vec![],
+            vec![refused(
+                "Error creating: admission webhook \"w\" denied the request: not signed",
+            )],
+        ),
+        (
+            "a webhook for pods is down",
+            job(json!({"startTime": T1})),
+            vec![],
+            vec![refused(
+                "Error creating: Internal error occurred: failed calling webhook \"w\": failed to call webhook: Post \"https://w.svc\": dial tcp: connection refused",
+            )],
+        ),
+        (
+            "the namespace's security level refuses the pod",
+            job(json!({"startTime": T1})),
+            vec![],
+            vec![refused(
+                "Error creating: pods \"j-a\" is forbidden: violates PodSecurity \"restricted:latest\": runAsNonRoot != true",
+            )],
+        ),
+        (
             "no service account",
             job(json!({"startTime": T1})),
             vec![],
@@ -282,8 +306,11 @@ fn jobs() {
     secret missing: Infrastructure ContainerConfigInvalid: container main: secret "s" not found | since 2026-03-01T10:00:01Z | attempt 1/7
     no node: Infrastructure Unschedulable: 0/3 nodes are available: 3 Insufficient cpu. | since 2026-03-01T10:00:02Z | attempt 1/7
     quota: Infrastructure QuotaExceeded: exceeded quota: q, requested: pods=1, used: pods=2, limited: pods=2 | since 2026-03-01T10:00:01Z | attempt 1/7
-    limit range: Infrastructure QuotaExceeded: maximum cpu usage per Container is 1, but limit is 2 | since 2026-03-01T10:00:01Z | attempt 1/7
-    no service account: Infrastructure PodCreationFailed: error looking up service account n/s: serviceaccount "s" not found | since 2026-03-01T10:00:01Z | attempt 1/7
+    limit range: Infrastructure OutsideLimitRange: maximum cpu usage per Container is 1, but limit is 2 | since 2026-03-01T10:00:01Z | attempt 1/7
+    a webhook refuses the pod: Infrastructure AdmissionRefused: admission webhook "w" denied the request: not signed | since 2026-03-01T10:00:01Z | attempt 1/7
+    a webhook for pods is down: Infrastructure AdmissionUnavailable: Internal error occurred: failed calling webhook "w": failed to call webhook: Post "https://w.svc": dial tcp: connection refused | since 2026-03-01T10:00:01Z | attempt 1/7
+    the namespace's security level refuses the pod: Infrastructure AdmissionRefused: violates PodSecurity "restricted:latest": runAsNonRoot != true | since 2026-03-01T10:00:01Z | attempt 1/7
+    no service account: Infrastructure ServiceAccountMissing: error looking up service account n/s: serviceaccount "s" not found | since 2026-03-01T10:00:01Z | attempt 1/7
     refused once, runs now: Progress WorkloadInProgress: attempt 1 of 7 | since 2026-03-01T10:00:01Z | attempt 1/7
     suspended: Progress WorkloadInProgress: suspended | attempt 1/7
     "#);
@@ -409,7 +436,7 @@ fn workloads_that_last() {
     image: Infrastructure ImagePullFailed: container main: Back-off | since 2026-03-01T10:00:01Z
     no node: Infrastructure Unschedulable: 0/3 nodes are available: 3 Insufficient cpu. | since 2026-03-01T10:00:02Z
     quota: Infrastructure QuotaExceeded: exceeded quota: q, requested: pods=1, used: pods=2, limited: pods=2 | since 2026-03-01T10:00:02Z
-    refused: Infrastructure PodCreationFailed: admission webhook "w" denied the request: no | since 2026-03-01T10:00:02Z
+    refused: Infrastructure AdmissionRefused: admission webhook "w" denied the request: no | since 2026-03-01T10:00:02Z
     stalled: Failure DeadlineExceeded: ReplicaSet "d-5d8f" has timed out progressing. | since 2026-03-01T10:00:02Z
     stateful set without quota: Infrastructure QuotaExceeded: exceeded quota: q, requested: pods=1, used: pods=2, limited: pods=2 | since 2026-03-01T10:00:01Z
     stateful set, created after all: Progress WorkloadInProgress: 0 of 2 replicas are ready

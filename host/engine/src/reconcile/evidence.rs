@@ -35,6 +35,9 @@ pub(super) fn progress(observed: &Observed) -> Progress {
     }
     let document = &observed.document;
     let object = &observed.reference;
+    if observed.statusless && document.get("status").is_none() {
+        return Progress::Done;
+    }
     match (group(&object.api_version), object.kind.as_str()) {
         ("batch", "Job") => {
             if condition(document, "Complete") == Some("True") {
@@ -53,6 +56,10 @@ pub(super) fn progress(observed: &Observed) -> Progress {
         }
         ("apps", "Deployment") => {
             if !is_observed(document) {
+                Progress::Running(format!("{object} is being rolled out"))
+            } else if is_held_up(observed) {
+                Progress::Running(running(observed))
+            } else if is_rolling_out(document) {
                 Progress::Running(format!("{object} is being rolled out"))
             } else if condition(document, "Available") == Some("True") {
                 Progress::Done
@@ -75,9 +82,15 @@ pub(super) fn progress(observed: &Observed) -> Progress {
             if condition(document, "Ready") == Some("True") && is_observed(document) {
                 Progress::Done
             } else {
-                let said = condition_entry(document, "Ready").and_then(|ready| ready.get("message")?.as_str());
+                let ready = condition_entry(document, "Ready");
+                let said = ready.and_then(|ready| ready.get("message")?.as_str());
                 Progress::Running(match said {
                     Some(message) if !message.is_empty() => format!("{object} is not ready: {message}"),
+                    Some(_) | None if ready.is_none() && document.get("status").is_some() => {
+                        format!(
+                            "{object} has no condition Ready yet; a postcondition can say otherwise when it is done"
+                        )
+                    }
                     Some(_) | None => format!("{object} is not ready yet"),
                 })
             }
@@ -85,10 +98,33 @@ pub(super) fn progress(observed: &Observed) -> Progress {
     }
 }
 
+/// Whether something outside of the workload keeps its pods from starting.
+fn is_held_up(observed: &Observed) -> bool {
+    let diagnosis = observed.diagnosis.as_ref();
+    diagnosis.is_some_and(|diagnosis| diagnosis.nature == Nature::Infrastructure)
+}
+
+/// Whether pods of an earlier template are still in the place of new ones. An object that counts
+/// none is judged by its conditions alone.
+fn is_rolling_out(document: &Value) -> bool {
+    let number = |path: &str| document.pointer(path).and_then(Value::as_u64);
+    let Some(all) = number("/status/replicas") else {
+        return false;
+    };
+    let updated = number("/status/updatedReplicas").unwrap_or(0);
+    updated < all.max(number("/spec/replicas").unwrap_or(1))
+}
+
 fn replicas(observed: &Observed, wanted: &str, ready: &str) -> Progress {
     let number = |path: &str| observed.document.pointer(path).and_then(Value::as_u64);
     let (wanted, ready) = (number(wanted).unwrap_or(1), number(ready).unwrap_or(0));
-    if is_observed(&observed.document) && ready >= wanted {
+    // Pods that an update has not reached yet; a partition leaves the first ones out.
+    let kept = number("/spec/updateStrategy/rollingUpdate/partition").unwrap_or(0);
+    let updated = number("/status/updatedReplicas").or_else(|| number("/status/updatedNumberScheduled"));
+    let is_updated = updated.is_none_or(|updated| updated.saturating_add(kept) >= wanted);
+    if is_held_up(observed) {
+        Progress::Running(running(observed))
+    } else if is_observed(&observed.document) && ready >= wanted && is_updated {
         Progress::Done
     } else {
         Progress::Running(format!(

@@ -229,19 +229,19 @@ async fn judge(run: &mut Run, plan: plan::Executed) -> Result<Ending, Stop> {
 }
 
 /// When to look again at a workload that has no pods yet: what keeps them away is told by events
-/// alone, which nothing watches.
+/// alone, which may be out of reach.
 fn without_pods(current: &[Observed]) -> Option<Duration> {
-    let is_workload = |one: &&Observed| {
-        matches!(
-            one.reference.kind.as_str(),
-            "Job" | "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet"
-        )
+    let has_none = |one: &&Observed| {
+        let number = |path: &str| one.document.pointer(path).and_then(Value::as_u64).unwrap_or(0);
+        let is_job = manifest::runs_once(&one.reference);
+        let has_begun = one.document.pointer("/status/startTime").is_some();
+        let nothing_runs = is_job && has_begun && number("/status/active") == 0;
+        nothing_runs || (one.diagnosis.is_none() && (is_job || manifest::runs_for_ever(&one.reference)))
     };
-    let has_none = |one: &Observed| !evidence::has_ended(one) && one.diagnosis.is_none();
     current
         .iter()
-        .filter(is_workload)
-        .any(has_none)
+        .filter(has_none)
+        .any(|one| !evidence::has_ended(one))
         .then_some(PODS_EXPECTED)
 }
 

@@ -106,11 +106,17 @@ impl Run {
                 self.bear_crashes();
                 Ok(())
             }
+            // Nothing is proven of what exists by berth's own lack of rights.
+            Err(fault) if fault.cause == ClusterCause::Forbidden => {
+                let message = format!("Objects cannot be seen: {}", fault.message);
+                Err(self.unseen(Reason::ReadForbidden, message, &fault).into())
+            }
             Err(fault) => Err(self.stopped_by(&fault, "listing objects").into()),
         }
     }
 
-    /// A container that crashes again and again may still recover: within grace it is under way.
+    /// A workload that is meant to run for ever may still recover, whatever its containers do:
+    /// within grace it is under way.
     fn bear_crashes(&mut self) {
         for one in &mut self.observed {
             let Some(diagnosis) = &mut one.diagnosis else { continue };
@@ -118,8 +124,9 @@ impl Run {
                 .since
                 .as_deref()
                 .and_then(|since| since.parse::<Timestamp>().ok());
+            let may_recover = diagnosis.reason == Reason::CrashLoop.name() || manifest::runs_for_ever(&one.reference);
             if diagnosis.nature == Nature::Failure
-                && diagnosis.reason == Reason::CrashLoop.name()
+                && may_recover
                 && let Some(since) = since
                 && let Some(rest) = evidence::remaining(since, self.now, self.adapter.grace)
             {
@@ -200,14 +207,20 @@ impl Run {
             |reason: Reason, recheck| Ending::new(creation_failed(reason.name(), fault.message.clone()), recheck);
         match &fault.cause {
             ClusterCause::Unreachable => {
-                let journey = Journey::Unreachable {
-                    reason: Reason::KubernetesApiUnreachable,
-                    message: format!("Kubernetes API unreachable while {doing}: {}", fault.message),
-                    after_success: self.has_succeeded(),
-                };
-                let mut ending = Ending::new(journey, trouble);
-                ending.keeps_row = true;
-                ending
+                let message = format!("Kubernetes API unreachable while {doing}: {}", fault.message);
+                self.outage(Reason::KubernetesApiUnreachable, message, fault)
+            }
+            // Neither proves anything of what exists: as an outage, it takes no success back.
+            ClusterCause::Throttled => {
+                let message = format!(
+                    "Kubernetes API refuses too many requests while {doing}: {}",
+                    fault.message
+                );
+                self.unseen(Reason::KubernetesApiThrottled, message, fault)
+            }
+            ClusterCause::ConversionUnavailable => {
+                let message = format!("A custom resource cannot be converted while {doing}: {}", fault.message);
+                self.unseen(Reason::ConversionUnavailable, message, fault)
             }
             ClusterCause::NamespaceMissing { namespace } => {
                 let key = format!("Namespace {namespace} {}", Reason::NamespaceMissing);
@@ -232,6 +245,7 @@ impl Run {
             }
             ClusterCause::NamespaceTerminating { .. } => failed(Reason::NamespaceTerminating, trouble),
             ClusterCause::Quota => failed(Reason::QuotaExceeded, trouble),
+            ClusterCause::LimitRange => failed(Reason::OutsideLimitRange, trouble),
             ClusterCause::Forbidden => failed(Reason::Forbidden, trouble),
             ClusterCause::Admission => failed(Reason::AdmissionRefused, trouble),
             ClusterCause::WebhookUnavailable => failed(Reason::AdmissionUnavailable, trouble),
@@ -239,12 +253,30 @@ impl Run {
                 let message = format!("{} (field manager `{manager}`)", fault.message);
                 Ending::new(creation_failed(Reason::FieldConflict.name(), message), trouble)
             }
-            ClusterCause::Immutable | ClusterCause::Invalid => failed(Reason::ManifestInvalid, Recheck::Never),
+            ClusterCause::Immutable => failed(Reason::FieldImmutable, Recheck::Never),
+            ClusterCause::Invalid => failed(Reason::ManifestInvalid, Recheck::Never),
             ClusterCause::UnknownKind => failed(Reason::UnknownKind, trouble),
-            ClusterCause::Stale | ClusterCause::Throttled | ClusterCause::Other => {
-                failed(Reason::CreationFailed, trouble)
-            }
+            ClusterCause::Stale | ClusterCause::Other => failed(Reason::CreationFailed, trouble),
         }
+    }
+
+    /// An [`outage`](Self::outage), with what to do about it.
+    fn unseen(&self, reason: Reason, message: String, fault: &ClusterFault) -> Ending {
+        let message = format!("{}. {}", message.trim_end_matches('.'), reason.remediation());
+        self.outage(reason, message, fault)
+    }
+
+    /// What exists cannot be seen or written: that changes nothing but Health after success.
+    fn outage(&self, reason: Reason, message: String, fault: &ClusterFault) -> Ending {
+        let journey = Journey::Unreachable {
+            reason,
+            message,
+            after_success: self.has_succeeded(),
+        };
+        let at_least = fault.retry_after;
+        let mut ending = Ending::new(journey, Recheck::Trouble { at_least });
+        ending.keeps_row = true;
+        ending
     }
 
     /// Whether our stored row says that this generation succeeded.

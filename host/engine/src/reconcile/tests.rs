@@ -14,6 +14,7 @@
 mod deleting;
 mod hard_moments;
 mod journeys;
+mod kinds;
 mod objects;
 mod plugins;
 mod world;

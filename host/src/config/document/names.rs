@@ -1,6 +1,6 @@
 //! What names and patterns look like.
 
-use crate::config::{reader::Item, suggest::nearest};
+use crate::config::{check::Check, reader::Item, suggest::nearest};
 
 /// What a text may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +50,16 @@ impl Name {
         }
     }
 
+    fn check(self) -> Check {
+        match self {
+            Self::Label => Check::Label,
+            Self::Subdomain => Check::Subdomain,
+            Self::Pascal => Check::Pascal,
+            Self::Step => Check::Step,
+            Self::Variable => Check::Variable,
+        }
+    }
+
     fn rule(self) -> &'static str {
         match self {
             Self::Label => {
@@ -71,7 +81,11 @@ pub(super) fn name(item: &Item<'_>, form: Name) -> Option<String> {
     if form.allows(text) {
         return Some(text.to_owned());
     }
-    item.wrong(format!("`{text}` is not a usable name"), Some(form.rule().to_owned()));
+    item.wrong(
+        form.check(),
+        format!("`{text}` is not a usable name"),
+        Some(form.rule().to_owned()),
+    );
     None
 }
 
@@ -96,6 +110,7 @@ pub(super) fn api_version(item: &Item<'_>) -> Option<String> {
         };
     if !fits {
         item.wrong(
+            Check::ApiVersion,
             format!("`{text}` is not a group and version"),
             Some("write it as in a manifest: `v1` or `batch/v1`".to_owned()),
         );
@@ -112,16 +127,28 @@ pub(super) fn name_or_any(item: &Item<'_>, form: Name) -> Option<String> {
     }
 }
 
+/// Why a text has not the form that it must have.
+pub(super) struct Misfit {
+    pub(super) check: Check,
+    pub(super) problem: String,
+}
+
+/// It has not.
+pub(super) fn misfit(check: Check, problem: impl Into<String>) -> Result<(), Misfit> {
+    let problem = problem.into();
+    Err(Misfit { check, problem })
+}
+
 /// A pattern with placeholders, of which only `allowed` are known. `form` is what the text
 /// must look like once placeholders are replaced.
-pub(super) fn pattern(item: &Item<'_>, allowed: &[&str], form: impl Fn(&str) -> Result<(), String>) -> Option<String> {
+pub(super) fn pattern(item: &Item<'_>, allowed: &[&str], form: impl Fn(&str) -> Result<(), Misfit>) -> Option<String> {
     let text = item.text()?;
     let mut filled = String::new();
     let mut rest = text;
     while let Some(start) = rest.find("{{") {
         filled.push_str(&rest[..start]);
         let Some(length) = rest[start..].find("}}") else {
-            item.wrong("a placeholder is not closed with `}}`", None);
+            item.wrong(Check::PlaceholderClosed, "a placeholder is not closed with `}}`", None);
             return None;
         };
         let placeholder = rest[start + 2..start + length].trim();
@@ -136,7 +163,11 @@ pub(super) fn pattern(item: &Item<'_>, allowed: &[&str], form: impl Fn(&str) -> 
                 (Some(near), false) => format!("did you mean `{{{{ {near} }}}}`?"),
                 (None, false) => format!("known here: {known}"),
             };
-            item.wrong(format!("unknown placeholder `{{{{ {placeholder} }}}}`"), Some(hint));
+            item.wrong(
+                Check::PlaceholderKnown,
+                format!("unknown placeholder `{{{{ {placeholder} }}}}`"),
+                Some(hint),
+            );
             return None;
         }
         // A stand-in that is itself a valid name, and a path where the value is one.
@@ -146,15 +177,21 @@ pub(super) fn pattern(item: &Item<'_>, allowed: &[&str], form: impl Fn(&str) -> 
     filled.push_str(rest);
     match form(&filled) {
         Ok(()) => Some(text.to_owned()),
-        Err(problem) => {
-            item.wrong(format!("`{text}` {problem}"), None);
+        Err(Misfit { check, problem }) => {
+            // Credentials that stand where they may not are not repeated.
+            let shown = if text.contains('@') {
+                "the text"
+            } else {
+                &format!("`{text}`")
+            };
+            item.wrong(check, format!("{shown} {problem}"), None);
             None
         }
     }
 }
 
 /// The form of an object's name. Kubernetes decides for each kind; RBAC objects may have colons.
-pub(super) fn object_name(text: &str) -> Result<(), String> {
+pub(super) fn object_name(text: &str) -> Result<(), Misfit> {
     let fits = text.len() <= 253
         && text
             .chars()
@@ -162,35 +199,49 @@ pub(super) fn object_name(text: &str) -> Result<(), String> {
     if fits {
         Ok(())
     } else {
-        Err("is not an object's name: use lower-case letters, digits, `-`, `.` and `:`".to_owned())
+        misfit(
+            Check::ObjectName,
+            "is not an object's name: use lower-case letters, digits, `-`, `.` and `:`",
+        )
     }
 }
 
 /// The form of a namespace, or `*` for any.
-pub(super) fn namespace_pattern(text: &str) -> Result<(), String> {
+pub(super) fn namespace_pattern(text: &str) -> Result<(), Misfit> {
     if text == "*" || Name::Label.allows(text) {
         return Ok(());
     }
-    Err("is not a namespace: use lower-case letters, digits and `-`, or `*` for any".to_owned())
+    misfit(
+        Check::Namespace,
+        "is not a namespace: use lower-case letters, digits and `-`, or `*` for any",
+    )
 }
 
 /// The form of a path pattern: whole segments, `*` for one, a final `**` for the rest.
-pub(super) fn path_pattern(text: &str) -> Result<(), String> {
+pub(super) fn path_pattern(text: &str) -> Result<(), Misfit> {
     let Some(path) = text.strip_prefix('/') else {
-        return Err("is not a path: it must begin with `/`".to_owned());
+        return misfit(Check::PathAbsolute, "is not a path: it must begin with `/`");
     };
     let segments: Vec<&str> = path.split('/').collect();
     for (index, segment) in segments.iter().enumerate() {
         let last = index + 1 == segments.len();
         match *segment {
-            "" => return Err("has an empty segment".to_owned()),
-            "." | ".." => return Err(format!("has the segment `{segment}`")),
+            "" => return misfit(Check::PathFull, "has an empty segment"),
+            "." | ".." => return misfit(Check::PathDown, format!("has the segment `{segment}`")),
             "*" => {}
             "**" if last => {}
-            "**" => return Err("has `**` before its end".to_owned()),
-            other if other.contains('*') => return Err(format!("has `*` within the segment `{other}`")),
+            "**" => return misfit(Check::PathRestLast, "has `**` before its end"),
+            other if other.contains('*') => {
+                return misfit(
+                    Check::PathWholeSegments,
+                    format!("has `*` within the segment `{other}`"),
+                );
+            }
             other if other.contains(['?', '#', ' ', '\\', '%']) => {
-                return Err(format!("has a character in `{other}` that a path cannot have"));
+                return misfit(
+                    Check::PathLetters,
+                    format!("has a character in `{other}` that a path cannot have"),
+                );
             }
             _ => {}
         }

@@ -8,8 +8,8 @@ use berth_engine::adapter::{
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
 
-use super::names::{Name, api_version, name, name_or_any, object_name, path_pattern, pattern};
-use crate::config::{reader::Item, units};
+use super::names::{Name, api_version, misfit, name, name_or_any, object_name, path_pattern, pattern};
+use crate::config::{check::Check, reader::Item, units};
 
 const PLUGIN: &[&str] = &["source", "config", "limits", "grants"];
 const LIMITS: &[&str] = &["fuel", "memory", "deadline", "hostTime", "output", "logLines"];
@@ -22,6 +22,7 @@ pub(super) fn plugins(item: &Item<'_>, file: &Path, caps: &Limits) -> IndexMap<S
     for (key, item) in item.named().unwrap_or_default() {
         if key == DECLARATIVE {
             item.wrong(
+                Check::PluginNotOurs,
                 format!("`{DECLARATIVE}` is the name of what berth itself contains"),
                 Some("choose another name".to_owned()),
             );
@@ -33,6 +34,7 @@ pub(super) fn plugins(item: &Item<'_>, file: &Path, caps: &Limits) -> IndexMap<S
                 .all(|letter| letter.is_ascii_alphanumeric() || letter == '-' || letter == '_')
         {
             item.wrong(
+                Check::PluginName,
                 format!("`{key}` is not a usable name"),
                 Some("use letters, digits, `-` and `_`, beginning with a letter".to_owned()),
             );
@@ -64,6 +66,18 @@ fn plugin(item: &Item<'_>, file: &Path, caps: &Limits) -> Option<Plugin> {
 
 fn source(item: &Item<'_>, file: &Path) -> Option<Source> {
     let text = item.text()?;
+    let user = text
+        .split_once("://")
+        .and_then(|(_, rest)| rest.split('/').next()?.split_once('@'));
+    if user.is_some_and(|(_, host)| !host.starts_with("sha256:")) {
+        // They are not repeated: this text goes into logs.
+        item.wrong(
+            Check::SourceWithoutCredentials,
+            "has credentials in front of its host",
+            Some("credentials of registries belong into the host's configuration".to_owned()),
+        );
+        return None;
+    }
     if let Some(reference) = text.strip_prefix("oci://") {
         return oci(item, reference);
     }
@@ -71,6 +85,7 @@ fn source(item: &Item<'_>, file: &Path) -> Option<Source> {
         return local(item, path, file);
     }
     item.wrong(
+        Check::SourceScheme,
         format!("`{text}` is not a source"),
         Some("write `oci://registry/repository:tag`, `oci://registry/repository@sha256:…` or `file:path`".to_owned()),
     );
@@ -78,13 +93,14 @@ fn source(item: &Item<'_>, file: &Path) -> Option<Source> {
 }
 
 fn oci(item: &Item<'_>, reference: &str) -> Option<Source> {
-    let wrong = |message: String, hint: &str| {
-        item.wrong(message, Some(hint.to_owned()));
+    let wrong = |check: Check, message: String, hint: &str| {
+        item.wrong(check, message, Some(hint.to_owned()));
         None
     };
     let hint = "write `oci://registry.example.com/repository:1.0.0`";
     if reference.contains('@') && !reference.contains("@sha256:") {
         return wrong(
+            Check::SourceDigestKind,
             format!("`{reference}` has a digest that is not sha256"),
             "write `…@sha256:` and 64 hexadecimal digits",
         );
@@ -97,15 +113,24 @@ fn oci(item: &Item<'_>, reference: &str) -> Option<Source> {
         && !(digest.len() == 64 && digest.chars().all(|letter| matches!(letter, '0'..='9' | 'a'..='f')))
     {
         return wrong(
+            Check::SourceDigest,
             format!("`{digest}` is not a sha256 digest"),
             "write 64 hexadecimal digits",
         );
     }
     let Some((registry, path)) = name.split_once('/') else {
-        return wrong(format!("`{reference}` names no repository"), hint);
+        return wrong(
+            Check::SourceRepositoryGiven,
+            format!("`{reference}` names no repository"),
+            hint,
+        );
     };
     if !(registry.contains('.') || registry.contains(':') || registry == "localhost") {
-        return wrong(format!("`{registry}` is not a registry's host"), hint);
+        return wrong(
+            Check::SourceRegistry,
+            format!("`{registry}` is not a registry's host"),
+            hint,
+        );
     }
     let (repository, tag) = match path.split_once(':') {
         Some((repository, tag)) => (repository, Some(tag)),
@@ -119,6 +144,7 @@ fn oci(item: &Item<'_>, reference: &str) -> Option<Source> {
     };
     if !repository.split('/').all(is_segment) {
         return wrong(
+            Check::SourceRepository,
             format!("`{repository}` is not a repository"),
             "use lower-case letters, digits, `.`, `_`, `-` and `/`",
         );
@@ -130,9 +156,10 @@ fn oci(item: &Item<'_>, reference: &str) -> Option<Source> {
                     .chars()
                     .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')) =>
         {
-            wrong(format!("`{tag}` is not a tag"), hint)
+            wrong(Check::SourceTag, format!("`{tag}` is not a tag"), hint)
         }
         None if digest.is_none() => wrong(
+            Check::SourceVersion,
             format!("`{reference}` has neither a tag nor a digest"),
             "a version must be named: append `:1.0.0` or `@sha256:…`",
         ),
@@ -146,6 +173,7 @@ fn local(item: &Item<'_>, path: &str, file: &Path) -> Option<Source> {
     let path = Path::new(path);
     if path.as_os_str().is_empty() {
         item.wrong(
+            Check::FileGiven,
             "names no file",
             Some("write `file:plugin.wasm`, relative to this document".to_owned()),
         );
@@ -162,6 +190,7 @@ fn local(item: &Item<'_>, path: &str, file: &Path) -> Option<Source> {
             Component::ParentDir if inside.pop() => {}
             Component::ParentDir | Component::RootDir | Component::Prefix(_) => {
                 item.wrong(
+                    Check::FileBelow,
                     format!("`{}` leaves the document's folder", path.display()),
                     Some("write an absolute path, or put the file beside the document".to_owned()),
                 );
@@ -231,11 +260,12 @@ fn limits(item: &Item<'_>, caps: &Limits) -> Limits {
 fn bounded<T: PartialOrd + Default>(item: &Item<'_>, value: T, cap: T, write: impl Fn(T) -> String) -> bool {
     // Log lines may be none; everything else needs something to run with.
     if value == T::default() && !item.path.ends_with("logLines") {
-        item.wrong("must be more than zero", None);
+        item.wrong(Check::LimitPositive, "must be more than zero", None);
         return false;
     }
     if value > cap {
         item.wrong(
+            Check::LimitWithinCap,
             format!("is more than this host allows, {}", write(cap)),
             Some("ask for less, or have `limits.plugins` raised in the host's configuration".to_owned()),
         );
@@ -292,6 +322,7 @@ fn kind_grant(item: &Item<'_>) -> Option<KindGrant> {
     let kind = kind?;
     if kind == "Secret" && object.is_none() && !mapping.has("name") {
         item.wrong(
+            Check::SecretNamed,
             "would show every Secret",
             Some("name the one that is needed with `name`".to_owned()),
         );
@@ -323,7 +354,9 @@ fn host_grant(item: &Item<'_>) -> Option<HostGrant> {
     let is_port = port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0));
     if !is_name || !is_port {
         let hint = "write `host` or `host:port`, without scheme, path or `*`";
-        item.wrong(format!("`{host}` is not a host"), Some(hint.to_owned()));
+        // Credentials that stand where they may not are not repeated.
+        let shown = if host.contains('@') { "it" } else { &format!("`{host}`") };
+        item.wrong(Check::Host, format!("{shown} is not a host"), Some(hint.to_owned()));
         return None;
     }
     Some(HostGrant {
@@ -344,17 +377,20 @@ fn action_grant(item: &Item<'_>) -> Option<ActionGrant> {
             return path_pattern(text);
         }
         let Some(rest) = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")) else {
-            return Err("is neither a path nor an absolute URL".to_owned());
+            return misfit(Check::UrlScheme, "is neither a path nor an absolute URL");
         };
         match rest.find('/') {
-            Some(0) | None => Err("names no host and path".to_owned()),
-            Some(end) if rest[..end].contains(['*', '@']) => Err("has `*` or credentials in its host".to_owned()),
+            Some(0) | None => misfit(Check::UrlHostAndPath, "names no host and path"),
+            Some(end) if rest[..end].contains(['*', '@']) => {
+                misfit(Check::UrlHost, "has `*` or credentials in its host")
+            }
             Some(end) => path_pattern(&rest[end..]),
         }
     })?;
     let methods = methods?;
     if methods.is_empty() {
         item.wrong(
+            Check::ActionMethods,
             "allows no method",
             Some("name some of POST, PUT, PATCH and DELETE".to_owned()),
         );
@@ -367,6 +403,7 @@ fn variable(item: &Item<'_>) -> Option<String> {
     let variable = name(item, Name::Variable)?;
     if variable.starts_with("BERTH_") || variable.starts_with("KUBERNETES_") {
         item.wrong(
+            Check::VariableNotOurs,
             format!("`{variable}` configures the host and is not shown to plugins"),
             None,
         );

@@ -1,9 +1,9 @@
 //! One document -> one [`Adapter`].
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use berth_engine::adapter::{
-    Adapter, Cleanup, DECLARATIVE, Dependency, Grants, Limits, NotApplicable, Of, Permit, Plugin, Source,
+    Adapter, Cleanup, DECLARATIVE, Dependency, Grants, Limits, NotApplicable, Of, Permit, Plugin, Source, Subscription,
 };
 
 use super::{
@@ -11,10 +11,14 @@ use super::{
     names::{Name, api_version, name, name_or_any, namespace_pattern, object_name, pattern},
     plugins, steps,
 };
-use crate::config::reader::{Item, Mapping, Notes};
+use crate::config::{
+    check::Check,
+    reader::{Item, Mapping, Notes},
+};
 
 const SPEC: &[&str] = &[
     "subjects",
+    "events",
     "dependsOn",
     "namespace",
     "serviceAccount",
@@ -53,6 +57,7 @@ pub(super) fn adapter(document: &Item<'_>, notes: &Notes<'_>, caps: &Limits) -> 
     }
     let spec = root.require("spec")?.mapping(SPEC)?;
     let subjects = subjects(&spec);
+    let events = events(&spec);
     let depends_on = dependencies(&spec);
     let namespace = spec
         .require("namespace")
@@ -91,6 +96,7 @@ pub(super) fn adapter(document: &Item<'_>, notes: &Notes<'_>, caps: &Limits) -> 
     let adapter = Adapter {
         name: name?,
         subjects,
+        events,
         depends_on,
         namespace: namespace?,
         service_account,
@@ -105,6 +111,31 @@ pub(super) fn adapter(document: &Item<'_>, notes: &Notes<'_>, caps: &Limits) -> 
     Some((adapter, phases.moved))
 }
 
+/// Subscriptions of its own, by source. The words are those of the host's configuration.
+fn events(spec: &Mapping<'_>) -> BTreeMap<String, Subscription> {
+    const WORDS: [(&str, [&str; 2]); 3] = [
+        ("rabbitmq", ["topic", "subscription"]),
+        ("pubsub", ["topic", "subscription"]),
+        ("nats", ["stream", "consumer"]),
+    ];
+    let mut events = BTreeMap::new();
+    let Some(item) = spec.get("events") else { return events };
+    let Some(sources) = item.mapping(&WORDS.map(|(source, _)| source)) else {
+        return events;
+    };
+    for (source, words) in WORDS {
+        let Some(item) = sources.get(source) else { continue };
+        let Some(mapping) = item.mapping(&words) else { continue };
+        let [topic, subscription] = words.map(|word| mapping.get(word).and_then(|item| item.text()).map(str::to_owned));
+        if topic.is_none() && subscription.is_none() {
+            let hint = format!("write `{}`, `{}` or both", words[0], words[1]);
+            item.wrong(Check::SubscriptionGiven, "names no subscription", Some(hint));
+        }
+        events.insert(source.to_owned(), Subscription { topic, subscription });
+    }
+    events
+}
+
 fn subjects(spec: &Mapping<'_>) -> Vec<String> {
     let Some(item) = spec.require("subjects") else {
         return Vec::new();
@@ -112,6 +143,7 @@ fn subjects(spec: &Mapping<'_>) -> Vec<String> {
     let Some(items) = item.list() else { return Vec::new() };
     if items.is_empty() {
         item.wrong(
+            Check::SubjectsGiven,
             "names no kind",
             Some("write `[Cluster]`, `[NodePool]` or both".to_owned()),
         );
@@ -122,7 +154,7 @@ fn subjects(spec: &Mapping<'_>) -> Vec<String> {
             continue;
         };
         if subjects.contains(&kind) {
-            item.wrong(format!("`{kind}` is named twice"), None);
+            item.wrong(Check::SubjectOnce, format!("`{kind}` is named twice"), None);
         }
         subjects.push(kind);
     }
@@ -146,7 +178,11 @@ fn dependencies(spec: &Mapping<'_>) -> Vec<Dependency> {
             of: of.flatten().unwrap_or_default(),
         };
         if dependencies.contains(&dependency) {
-            item.wrong(format!("`{}` is named twice", dependency.adapter), None);
+            item.wrong(
+                Check::DependencyOnce,
+                format!("`{}` is named twice", dependency.adapter),
+                None,
+            );
         }
         dependencies.push(dependency);
     }
@@ -166,6 +202,7 @@ fn permits(spec: &Mapping<'_>) -> Vec<Permit> {
     let Some(items) = item.list() else { return Vec::new() };
     if items.is_empty() {
         item.wrong(
+            Check::PermitsGiven,
             "permits nothing",
             Some("leave `permits` out for namespaced kinds in the adapter's namespace, or list kinds".to_owned()),
         );
@@ -204,6 +241,7 @@ fn permit(item: &Item<'_>) -> Option<Permit> {
     ];
     if permit.name.is_none() && !mapping.has("name") && cluster_scoped.contains(&permit.kind.as_str()) {
         item.wrong(
+            Check::PermitNamed,
             format!("`{}` is cluster-scoped: `name` is needed", permit.kind),
             Some("name it with a placeholder: `name: \"lz-{{ .subject.id }}\"`".to_owned()),
         );
@@ -230,6 +268,7 @@ fn unused(spec: &Mapping<'_>, declared: &[&str], phases: &steps::Phases) {
     for (key, item) in plugins.named_known() {
         if declared.contains(&key) && key != DECLARATIVE && !asked(key) {
             item.wrong(
+                Check::PluginAsked,
                 "no phase asks this plugin",
                 Some(format!("add `{{plugin: {key}}}` to a phase, or remove it")),
             );

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::names::{Name, name, name_or_template};
 use crate::config::{
+    check::Check,
     reader::{Item, Mapping},
     suggest::nearest,
     yaml::Content,
@@ -95,7 +96,7 @@ impl Reading<'_> {
                 && let Some(name) = name(&item, Name::Step)
                 && !names.insert(name.clone())
             {
-                item.wrong(format!("two steps are named `{name}`"), None);
+                item.wrong(Check::StepOnce, format!("two steps are named `{name}`"), None);
             }
             if phase == Phase::Resources && !step.has("plugin") {
                 self.refuse_plugins_name(&step);
@@ -129,6 +130,7 @@ impl Reading<'_> {
             && self.plugins.contains(&name.as_str())
         {
             item.wrong(
+                Check::ResourceNotPlugin,
                 format!("`{name}` is the name of a plugin"),
                 Some("choose another name".to_owned()),
             );
@@ -144,6 +146,7 @@ impl Reading<'_> {
         for (key, item) in step.item.named_known() {
             if !allowed.contains(&key) {
                 item.wrong(
+                    Check::StepEither,
                     format!("`{key}` cannot be given together with `plugin`"),
                     Some("a step is either a plugin or written here".to_owned()),
                 );
@@ -173,7 +176,7 @@ impl Reading<'_> {
             Some(near) => format!("did you mean `{near}`?"),
             None => "declare it under `spec.plugins`".to_owned(),
         };
-        item.wrong(format!("there is no plugin `{text}`"), Some(hint));
+        item.wrong(Check::PluginKnown, format!("there is no plugin `{text}`"), Some(hint));
         None
     }
 
@@ -245,15 +248,22 @@ impl Reading<'_> {
                 if !has_plugin && !names.contains(wanted) {
                     let hint =
                         nearest(wanted, names.iter().map(String::as_str)).map(|near| format!("did you mean `{near}`?"));
-                    item.at(node, &format!("after[{index}]"))
-                        .wrong(format!("there is no resource `{wanted}`"), hint);
+                    item.at(node, &format!("after[{index}]")).wrong(
+                        Check::ResourceKnown,
+                        format!("there is no resource `{wanted}`"),
+                        hint,
+                    );
                 }
             }
         }
         if let Some(circle) = super::between::circle(&edges) {
             let first = items.iter().find(|item| name_of(item).as_ref() == circle.first());
             if let Some(item) = first {
-                item.wrong(format!("resources wait for each other: {}", circle.join(" -> ")), None);
+                item.wrong(
+                    Check::ResourceOrder,
+                    format!("resources wait for each other: {}", circle.join(" -> ")),
+                    None,
+                );
             }
         }
     }
@@ -279,7 +289,8 @@ fn expression_step(step: &Mapping<'_>) -> Option<Map<String, Value>> {
     let expression = if step.has("expression") {
         step.get("expression")
     } else {
-        step.item.wrong("needs `expression` or `plugin`", None);
+        step.item
+            .wrong(Check::StepExpression, "needs `expression` or `plugin`", None);
         None
     };
     let mut object = Map::new();
@@ -296,7 +307,7 @@ fn precondition(_: &mut Phases, step: &Mapping<'_>) -> Option<Value> {
         let duration = item.duration()?;
         let milliseconds = u32::try_from(duration.as_millis()).ok();
         if milliseconds.is_none() {
-            item.wrong("is more than 49 days", None);
+            item.wrong(Check::RecheckLength, "is more than 49 days", None);
         }
         milliseconds
     });
@@ -335,7 +346,8 @@ fn resource(phases: &mut Phases, step: &Mapping<'_>) -> Option<Value> {
     let after = step.get("after").and_then(|item| item.texts());
     let name = step.require("name").and_then(|item| item.text());
     if !step.has("manifest") {
-        step.item.wrong("needs `manifest` or `plugin`", None);
+        step.item
+            .wrong(Check::StepManifest, "needs `manifest` or `plugin`", None);
     }
     let manifest = step.get("manifest").and_then(|item| manifest(&item));
     let name = name?;
@@ -377,7 +389,7 @@ fn manifest(item: &Item<'_>) -> Option<Value> {
     };
     for key in ["apiVersion", "kind", "metadata"] {
         if !keys.iter().any(|(name, _)| *name == key) {
-            item.wrong(format!("`{key}` is missing"), None);
+            item.wrong(Check::ManifestFrame, format!("`{key}` is missing"), None);
         }
     }
     text_of("apiVersion");
@@ -390,6 +402,7 @@ fn manifest(item: &Item<'_>) -> Option<Value> {
                 item.text();
             }
             None => metadata.wrong(
+                Check::ManifestName,
                 "`name` is missing",
                 Some("generateName is not possible: objects must be found again".to_owned()),
             ),
@@ -397,6 +410,7 @@ fn manifest(item: &Item<'_>) -> Option<Value> {
         for refused in ["ownerReferences", "finalizers", "generateName", "managedFields"] {
             if let Some((_, item)) = inner.iter().find(|(name, _)| *name == refused) {
                 item.wrong(
+                    Check::ManifestMetadata,
                     format!("`{refused}` may not be set"),
                     Some("berth tracks its objects by labels".to_owned()),
                 );
@@ -404,7 +418,7 @@ fn manifest(item: &Item<'_>) -> Option<Value> {
         }
     }
     if let Some((_, item)) = keys.iter().find(|(name, _)| *name == "status") {
-        item.wrong("a manifest may not set `status`", None);
+        item.wrong(Check::ManifestStatus, "a manifest may not set `status`", None);
     }
     Some(item.json())
 }
@@ -442,10 +456,18 @@ fn condition(item: &Item<'_>, types: &mut HashSet<String>) -> Option<Value> {
     let item = mapping.require("type")?;
     let kind = name(&item, Name::Pascal)?;
     if kind == "Finalized" {
-        item.wrong("`Finalized` is set by berth alone, when all objects are gone", None);
+        item.wrong(
+            Check::ConditionNotOurs,
+            "`Finalized` is set by berth alone, when all objects are gone",
+            None,
+        );
     }
     if !types.insert(kind.clone()) {
-        item.wrong(format!("the condition `{kind}` is given twice"), None);
+        item.wrong(
+            Check::ConditionOnce,
+            format!("the condition `{kind}` is given twice"),
+            None,
+        );
     }
     object.insert("type".to_owned(), json!(kind));
     object.insert("expression".to_owned(), json!(expression?));

@@ -87,6 +87,7 @@ fn a_good_document_means_what_it_says() {
       "subjects": [
         "Cluster"
       ],
+      "events": {},
       "depends_on": [
         {
           "adapter": "validation",
@@ -323,9 +324,7 @@ fn a_small_document_gets_every_default() {
         "apiVersion: berth.hyperfleet.io/v1alpha1\nkind: Adapter\nmetadata: {name: small}\nspec:\n  subjects: [Cluster]\n  namespace: adapters\n",
     );
     let adapter = loading.strict().unwrap().remove(0).adapter;
-    insta::assert_snapshot!(serde_json::to_string(&adapter).unwrap(), @r#"
-    {"name":"small","subjects":["Cluster"],"depends_on":[],"namespace":"adapters","service_account":null,"permits":[{"api_version":"*","kind":"*","namespace":null,"name":null}],"plugins":{},"phases":{"preconditions":[],"resources":[],"postconditions":[],"status":[]},"resources":{},"cleanup":null,"grace":{"secs":120,"nanos":0},"not_applicable":"NotAvailable"}
-    "#);
+    insta::assert_snapshot!(serde_json::to_string(&adapter).unwrap(), @r#"{"name":"small","subjects":["Cluster"],"events":{},"depends_on":[],"namespace":"adapters","service_account":null,"permits":[{"api_version":"*","kind":"*","namespace":null,"name":null}],"plugins":{},"phases":{"preconditions":[],"resources":[],"postconditions":[],"status":[]},"resources":{},"cleanup":null,"grace":{"secs":120,"nanos":0},"not_applicable":"NotAvailable"}"#);
 }
 
 #[test]
@@ -379,11 +378,11 @@ fn the_embedded_plugin_is_asked_first_and_for_both_lives() {
 
 #[test]
 fn unknown_keys_are_told_with_what_may_be_meant() {
-    insta::assert_snapshot!(spec("precondition: []\nhealth: {}\nresources:\n  - {name: a, manifst: {}}"), @r"
+    insta::assert_snapshot!(spec("precondition: []\nhealth: {}\nresources:\n  - {name: a, manifst: {}}"), @"
     docs/a.yaml:7:3: spec.precondition: unknown key
       hint: did you mean `preconditions`?
     docs/a.yaml:8:3: spec.health: unknown key
-      hint: known here: `subjects`, `dependsOn`, `namespace`, `serviceAccount`, `permits`, `plugins`, `preconditions`, `resources`, `postconditions`, `status`, `cleanup`, `grace`, `notApplicable`
+      hint: known here: `subjects`, `events`, `dependsOn`, `namespace`, `serviceAccount`, `permits`, `plugins`, `preconditions`, `resources`, `postconditions`, `status`, `cleanup`, `grace`, `notApplicable`
     docs/a.yaml:10:7: spec.resources[0]: needs `manifest` or `plugin`
     docs/a.yaml:10:17: spec.resources[0].manifst: unknown key
       hint: did you mean `manifest`?

@@ -12,7 +12,11 @@ use std::{
 use berth_engine::adapter::Limits;
 use url::Url;
 
-use super::{Fleet, HostLimits, Http, KEYS, Key, Kubernetes, Log, LogFormat, Settings};
+use super::{
+    Fleet, HostLimits, Http, KEYS, Key, Kubernetes, Leases, Log, LogFormat, Settings, broker,
+    registries::{self, Registries},
+    sources,
+};
 use crate::config::{
     problem::{Problem, Problems},
     reader::{Item, Notes},
@@ -26,8 +30,11 @@ use crate::config::{
 pub struct Written<'a> {
     /// The file's path and text; none if there is no file.
     pub file: Option<(&'a Path, &'a str)>,
-    /// The environment. Names that do not begin with `BERTH_` are ignored.
+    /// The environment. Names that neither begin with `BERTH_` nor are HyperFleet's for brokers
+    /// are ignored.
     pub variables: &'a [(String, String)],
+    /// HyperFleet's `broker.yaml`: its path and text; none if there is no file.
+    pub broker: Option<(&'a Path, &'a str)>,
     /// Flags: a key's path, the flag, and its value.
     pub flags: &'a [(&'static str, &'static str, String)],
 }
@@ -79,18 +86,52 @@ pub struct Shown {
 /// # Errors
 /// All unknown keys and variables, and all values that cannot be used.
 pub fn load(written: &Written<'_>) -> Result<(Settings, Vec<Shown>), Problems> {
+    let mut values = gather(written);
+    let settings = values.settings();
+    let with_credential = values
+        .shown
+        .iter_mut()
+        .filter(|shown| WITH_CREDENTIAL.contains(&shown.key));
+    for shown in with_credential {
+        shown.value = shown.value.as_deref().map(sources::masked);
+    }
+    match settings {
+        Some(settings) if values.problems.is_empty() => Ok((settings, values.shown)),
+        Some(_) | None => Err(Problems(values.problems)),
+    }
+}
+
+/// Merges what was written, and checks what is about registries only: commands that work
+/// with registries need nothing else.
+///
+/// # Errors
+/// All unknown keys and variables, and all values about registries that cannot be used.
+pub fn load_registries(written: &Written<'_>) -> Result<Registries, Problems> {
+    let mut values = gather(written);
+    let registries = values.registries();
+    match registries {
+        Some(registries) if values.problems.is_empty() => Ok(registries),
+        Some(_) | None => Err(Problems(values.problems)),
+    }
+}
+
+fn gather(written: &Written<'_>) -> Values {
     let mut values = Values {
         shown: Vec::new(),
         problems: Vec::new(),
     };
     let from_file = values.read_file(written.file);
     let from_variables = values.read_variables(written.variables);
+    let from_broker = values.read_broker(written);
+    values.refuse_credentials(&from_file);
     for key in KEYS {
         let flag = written.flags.iter().find(|(path, _, _)| *path == key.path);
         let flag = flag.map(|(_, flag, value)| (value.clone(), Origin::Flag(flag)));
         let found = flag
             .or_else(|| from_variables.get(key.path).cloned())
             .or_else(|| from_file.get(key.path).cloned())
+            .or_else(|| elsewhere(key.path, written.variables))
+            .or_else(|| from_broker.get(key.path).cloned())
             .or_else(|| key.default.map(|value| (value.to_owned(), Origin::Default)));
         let (value, origin) = found.map_or((None, Origin::Default), |(value, origin)| (Some(value), origin));
         values.shown.push(Shown {
@@ -99,11 +140,16 @@ pub fn load(written: &Written<'_>) -> Result<(Settings, Vec<Shown>), Problems> {
             origin,
         });
     }
-    let settings = values.settings();
-    match settings {
-        Some(settings) if values.problems.is_empty() => Ok((settings, values.shown)),
-        Some(_) | None => Err(Problems(values.problems)),
-    }
+    values
+}
+
+/// What the environment says of a key by another name: a pod's name is its `HOSTNAME`.
+fn elsewhere(key: &str, variables: &[(String, String)]) -> Option<(String, Origin)> {
+    const NAME: &str = "HOSTNAME";
+    let (_, value) = variables
+        .iter()
+        .find(|(name, _)| key == "leases.host" && name == NAME)?;
+    Some((value.clone(), Origin::Variable(NAME.to_owned())))
 }
 
 /// Variables that are no settings: the configuration file's own path, and what builds and
@@ -117,9 +163,12 @@ const FOREIGN: [&str; 6] = [
     "BERTH_UPDATE",
 ];
 
+/// Settings that may hold a credential, though not in our file. They are shown without it.
+const WITH_CREDENTIAL: [&str; 1] = ["sources.rabbitmq.url"];
+
 type Found = BTreeMap<&'static str, (String, Origin)>;
 
-struct Values {
+pub(super) struct Values {
     shown: Vec<Shown>,
     problems: Vec<Problem>,
 }
@@ -182,6 +231,37 @@ impl Values {
         found
     }
 
+    fn read_broker(&mut self, written: &Written<'_>) -> Found {
+        match broker::read(written.broker, written.variables) {
+            Ok(found) => found,
+            Err(malformed) => {
+                let file = written.broker.map(|(file, _)| file).unwrap_or(Path::new("broker.yaml"));
+                self.problem(file, malformed.at, "", format!("not YAML: {}", malformed.message), None);
+                Found::new()
+            }
+        }
+    }
+
+    /// A configuration file is often in a ConfigMap, where no password belongs.
+    fn refuse_credentials(&mut self, from_file: &Found) {
+        for key in WITH_CREDENTIAL {
+            if let Some((text, Origin::File { file, line, column })) = from_file.get(key)
+                && sources::has_credential(text)
+            {
+                let (line, column) = (*line, *column);
+                let hint = format!("name a file that holds it in `{key}File`, or set it as a variable");
+                let message = "contains a credential".to_owned();
+                self.problem(file, Position { line, column }, key, message, Some(hint));
+            }
+        }
+    }
+
+    /// Whether anything below `prefix` was written.
+    pub(super) fn is_told(&self, prefix: &str) -> bool {
+        let told = |shown: &&Shown| shown.key.starts_with(prefix) && shown.origin != Origin::Default;
+        self.shown.iter().any(|shown| told(&shown))
+    }
+
     fn problem(&mut self, file: &Path, at: Position, path: &str, message: String, hint: Option<String>) {
         let (file, path) = (file.to_owned(), path.to_owned());
         self.problems.push(Problem {
@@ -196,7 +276,7 @@ impl Values {
     }
 
     /// Notes a problem with a value where it was written.
-    fn wrong(&mut self, key: &str, message: String, hint: Option<String>) {
+    pub(super) fn wrong(&mut self, key: &str, message: String, hint: Option<String>) {
         let origin = self
             .shown
             .iter()
@@ -218,11 +298,11 @@ impl Values {
         }
     }
 
-    fn text(&self, key: &str) -> Option<String> {
+    pub(super) fn text(&self, key: &str) -> Option<String> {
         self.shown.iter().find(|shown| shown.key == key)?.value.clone()
     }
 
-    fn read<T>(&mut self, key: &str, read: impl Fn(&str) -> Result<T, Unreadable>) -> Option<T> {
+    pub(super) fn read<T>(&mut self, key: &str, read: impl Fn(&str) -> Result<T, Unreadable>) -> Option<T> {
         let text = self.text(key)?;
         match read(&text) {
             Ok(value) => Some(value),
@@ -233,7 +313,7 @@ impl Values {
         }
     }
 
-    fn required<T>(&mut self, key: &'static str, value: Option<T>) -> Option<T> {
+    pub(super) fn required<T>(&mut self, key: &'static str, value: Option<T>) -> Option<T> {
         // Whatever is wrong with the file or with this key has been told already.
         let told = self
             .problems
@@ -254,14 +334,35 @@ impl Values {
         value
     }
 
+    /// The folder that relative paths in a key's value begin in.
+    pub(super) fn folder(&self, key: &str) -> PathBuf {
+        let shown = self.shown.iter().find(|shown| shown.key == key);
+        match shown.map(|shown| &shown.origin) {
+            Some(Origin::File { file, .. }) => file.parent().unwrap_or(Path::new("")).to_owned(),
+            Some(Origin::Flag(_) | Origin::Variable(_) | Origin::Default) | None => PathBuf::new(),
+        }
+    }
+
     /// A path in the file is relative to the file.
-    fn path(&self, key: &str) -> Option<PathBuf> {
+    pub(super) fn path(&self, key: &str) -> Option<PathBuf> {
         let shown = self.shown.iter().find(|shown| shown.key == key)?;
         let path = PathBuf::from(shown.value.as_deref()?);
         match &shown.origin {
             Origin::File { file, .. } => Some(file.parent().unwrap_or(Path::new("")).join(path)),
             Origin::Flag(_) | Origin::Variable(_) | Origin::Default => Some(path),
         }
+    }
+
+    fn leases(&mut self) -> Option<Leases> {
+        let namespace = self.read("leases.namespace", name)?;
+        let group = self.read("leases.group", name);
+        let host = self.read("leases.host", name);
+        let host = self.required("leases.host", host);
+        Some(Leases {
+            namespace,
+            group: group?,
+            host: host?,
+        })
     }
 
     fn settings(&mut self) -> Option<Settings> {
@@ -288,6 +389,7 @@ impl Values {
         let host_time = self.read("limits.plugins.hostTime", positive_duration);
         let output = self.read("limits.plugins.output", positive_size);
         let log_lines = self.read("limits.plugins.logLines", small_count);
+        let registries = self.registries();
         let format = self.read("log.format", |text| match text {
             "text" => Ok(LogFormat::Text),
             "json" => Ok(LogFormat::Json),
@@ -296,6 +398,8 @@ impl Values {
                 "write `text` or `json`",
             )),
         });
+        let sources = self.sources();
+        let leases = self.leases();
         let token_file = self.path("fleet.tokenFile");
         if let Some(url) = &url
             && url.scheme() == "http"
@@ -325,7 +429,9 @@ impl Values {
                 listen: listen?,
                 token_file: self.path("sources.http.tokenFile"),
             },
+            sources,
             admin: admin?,
+            leases,
             limits: HostLimits {
                 plugins: Limits {
                     fuel: fuel?,
@@ -339,11 +445,27 @@ impl Values {
                 event_size: event_size?,
             },
             cache: self.path("cache"),
+            registries: registries?,
             log: Log {
                 format: format?,
                 level: self.text("log.level")?,
             },
         })
+    }
+}
+
+/// A name as a part of the names of Kubernetes objects.
+fn name(text: &str) -> Result<String, Unreadable> {
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'.';
+    let edges = [text.bytes().next(), text.bytes().last()];
+    let alphanumeric = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric());
+    if text.len() <= 63 && text.bytes().all(allowed) && edges.into_iter().all(alphanumeric) {
+        Ok(text.to_owned())
+    } else {
+        Err(unreadable(
+            format!("`{text}` is not a name"),
+            "write lower-case letters, digits, `-` and `.`, at most 63",
+        ))
     }
 }
 
@@ -364,7 +486,11 @@ fn section(item: &Item<'_>, found: &mut Found, file: &Path) {
     for (_, item) in entries {
         match KEYS.iter().find(|key| key.path == item.path) {
             Some(key) => {
-                if let Some(text) = scalar(&item) {
+                let text = match registries::is_structured(key.path) {
+                    true => registries::as_written(&item),
+                    false => scalar(&item),
+                };
+                if let Some(text) = text {
                     let Position { line, column } = item.node.at;
                     found.insert(
                         key.path,
@@ -387,9 +513,8 @@ fn section(item: &Item<'_>, found: &mut Found, file: &Path) {
 fn scalar(item: &Item<'_>) -> Option<String> {
     match &item.node.content {
         Content::Number(number) => Some(number.to_string()),
-        Content::Text(_) | Content::Null | Content::Bool(_) | Content::List(_) | Content::Map(_) => {
-            item.text().map(str::to_owned)
-        }
+        Content::Bool(value) => Some(value.to_string()),
+        Content::Text(_) | Content::Null | Content::List(_) | Content::Map(_) => item.text().map(str::to_owned),
     }
 }
 
@@ -403,7 +528,7 @@ fn is_service_link(name: &str) -> bool {
             .is_some_and(|(_, rest)| rest.starts_with(|letter: char| letter.is_ascii_digit()))
 }
 
-fn unreadable(message: String, hint: &str) -> Unreadable {
+pub(super) fn unreadable(message: String, hint: &str) -> Unreadable {
     Unreadable {
         message,
         hint: hint.to_owned(),
@@ -458,15 +583,15 @@ fn positive<T: PartialEq + Default>(text: &str, value: T) -> Result<T, Unreadabl
     Ok(value)
 }
 
-fn positive_duration(text: &str) -> Result<Duration, Unreadable> {
+pub(super) fn positive_duration(text: &str) -> Result<Duration, Unreadable> {
     positive(text, units::duration(text)?)
 }
 
-fn positive_size(text: &str) -> Result<usize, Unreadable> {
+pub(super) fn positive_size(text: &str) -> Result<usize, Unreadable> {
     positive(text, units::size(text)?)
 }
 
-fn positive_count(text: &str) -> Result<NonZeroUsize, Unreadable> {
+pub(super) fn positive_count(text: &str) -> Result<NonZeroUsize, Unreadable> {
     let count = units::count(text)?;
     usize::try_from(count)
         .ok()

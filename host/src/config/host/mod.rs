@@ -5,16 +5,22 @@
 //! passed in. Secrets stay in files that only their users open; what is known here of a
 //! secret is the path of its file.
 
+mod broker;
 mod keys;
 mod merge;
+mod registries;
+mod sources;
 
 use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use berth_engine::adapter::Limits;
 use url::Url;
 
+pub use broker::is_variable as is_broker_variable;
 pub use keys::{KEYS, Key};
-pub use merge::{Origin, Shown, Written, load};
+pub use merge::{Origin, Shown, Written, load, load_registries};
+pub use registries::{Policy, Proxy, Registries, Registry};
+pub use sources::{Nats, Place, PubSub, RabbitMq, Sources, Tls};
 
 /// What the host runs with.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,12 +33,18 @@ pub struct Settings {
     pub adapters: PathBuf,
     /// The source of events over HTTP.
     pub http: Http,
+    /// The brokers that events come from.
+    pub sources: Sources,
     /// Where health, metrics and administration are served.
     pub admin: SocketAddr,
+    /// How work is shared with other hosts; none to work on everything.
+    pub leases: Option<Leases>,
     /// What may be used at most.
     pub limits: HostLimits,
     /// Where compiled plugins are kept; none to keep them in memory only.
     pub cache: Option<PathBuf>,
+    /// Where plugins are loaded from.
+    pub registries: Registries,
     /// How logs look.
     pub log: Log,
 }
@@ -66,6 +78,17 @@ pub struct Http {
     pub listen: SocketAddr,
     /// The file with the bearer token that senders must present; none to accept everybody.
     pub token_file: Option<PathBuf>,
+}
+
+/// How watches and timers are shared with other hosts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leases {
+    /// Where the Leases are.
+    pub namespace: String,
+    /// Which hosts share: those of one group.
+    pub group: String,
+    /// This host's name, which no other host has.
+    pub host: String,
 }
 
 /// What may be used at most.

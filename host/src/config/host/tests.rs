@@ -4,6 +4,8 @@ use std::path::Path;
 
 use super::*;
 
+mod sources;
+
 const FILE: &str = "fleet:
   url: https://fleet.example.com
   tokenFile: secrets/token
@@ -27,9 +29,12 @@ fn told(text: Option<&str>, variables: &[(&str, &str)], flags: Flags<'_>) -> Str
         file,
         variables: &variables,
         flags,
+        broker: None,
     }) {
         Ok((_, shown)) => shown
             .into_iter()
+            // Brokers are many keys; those that nobody set are left out.
+            .filter(|shown| !shown.key.starts_with("sources.") || shown.origin != Origin::Default)
             .map(|shown| {
                 format!(
                     "{} = {} ({})",
@@ -52,7 +57,7 @@ fn a_flag_counts_before_a_variable_before_the_file_before_the_default() {
         ("HOME", "/root"),
     ];
     let flags = [("admin.listen", "--admin-listen", "127.0.0.1:2".to_owned())];
-    insta::assert_snapshot!(told(Some(FILE), &variables, &flags), @r"
+    insta::assert_snapshot!(told(Some(FILE), &variables, &flags), @"
     fleet.url = https://fleet.example.com (/etc/berth/berth.yaml:2:8)
     fleet.tokenFile = secrets/token (/etc/berth/berth.yaml:3:14)
     fleet.caFile = - (default)
@@ -63,6 +68,9 @@ fn a_flag_counts_before_a_variable_before_the_file_before_the_default() {
     sources.http.listen = 127.0.0.1:8081 (/etc/berth/berth.yaml:6:26)
     sources.http.tokenFile = /run/token (/etc/berth/berth.yaml:6:53)
     admin.listen = 127.0.0.1:2 (flag --admin-listen)
+    leases.namespace = - (default)
+    leases.group = berth (default)
+    leases.host = - (default)
     limits.concurrency = 8 (/etc/berth/berth.yaml:8:16)
     limits.eventSize = 1MiB (default)
     limits.plugins.fuel = 1G (default)
@@ -72,6 +80,22 @@ fn a_flag_counts_before_a_variable_before_the_file_before_the_default() {
     limits.plugins.output = 8MiB (default)
     limits.plugins.logLines = 1000 (default)
     cache = - (default)
+    registries.allow = - (default)
+    registries.verify = - (default)
+    registries.keys = - (default)
+    registries.policy = any (default)
+    registries.dockerConfig = - (default)
+    registries.caFile = - (default)
+    registries.proxy = - (default)
+    registries.proxyExcept = - (default)
+    registries.proxyCredentialsFile = - (default)
+    registries.insecure = - (default)
+    registries.mirrors = - (default)
+    registries.perRegistry = - (default)
+    registries.cache = - (default)
+    registries.maxSize = 64MiB (default)
+    registries.refresh = 5m (default)
+    registries.timeout = 2m (default)
     log.format = text (default)
     log.level = info (default)
     ");
@@ -113,13 +137,13 @@ fn unknown_keys_and_variables_are_told() {
         ("BERTH_SOMETHING", "x"),
         ("BERTH_CONFIG", "x"),
     ];
-    insta::assert_snapshot!(told(Some(&file), &variables, &[]), @r"
+    insta::assert_snapshot!(told(Some(&file), &variables, &[]), @"
     /etc/berth/berth.yaml:10:1: cashe: unknown key
       hint: did you mean `cache`?
     /etc/berth/berth.yaml:11:7: log.levl: unknown key
       hint: did you mean `level`?
     /etc/berth/berth.yaml:12:1: other: unknown key
-      hint: known here: `fleet`, `kubernetes`, `adapters`, `sources`, `admin`, `limits`, `cache`, `log`
+      hint: known here: `fleet`, `kubernetes`, `adapters`, `sources`, `admin`, `leases`, `limits`, `cache`, `registries`, `log`
     environment: BERTH_FLEET_TOKENFILE: unknown variable
       hint: did you mean `BERTH_FLEET_TOKEN_FILE`?
     environment: BERTH_SOMETHING: unknown variable

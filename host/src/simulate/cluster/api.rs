@@ -293,6 +293,21 @@ impl Model {
             && namespace.is_none_or(|namespace| document::text(document, &["metadata", "namespace"]) == Some(namespace))
     }
 
+    /// What an adapter owns for all subjects, without a diagnosis.
+    pub(super) fn owned(&self, adapter: &str, kinds: &[KindScope]) -> Vec<Observed> {
+        let mut found: Vec<Observed> = Vec::new();
+        for document in kinds.iter().flat_map(|scope| self.listed(scope)) {
+            let ours = has_label(document, LABEL_ADAPTER, adapter) && !document::is_controlled(document);
+            if ours && !found.iter().any(|other| other.uid == document::uid(document)) {
+                found.push(Observed {
+                    diagnosis: None,
+                    ..self.observed(document)
+                });
+            }
+        }
+        found
+    }
+
     fn listed<'a>(&'a self, scope: &'a KindScope) -> impl Iterator<Item = &'a Value> {
         let group = super::kinds::group(&scope.api_version);
         let known = self.kinds.get(&scope.api_version, &scope.kind);
@@ -340,8 +355,15 @@ impl Model {
                 .to_owned(),
             deleting: document::is_deleting(document),
             document: shown,
+            statusless: self.is_statusless(document),
             diagnosis: diagnose(document, &pods, &events),
         }
+    }
+
+    fn is_statusless(&self, document: &Value) -> bool {
+        let text = |field: &str| document::text(document, &[field]).unwrap_or_default();
+        let known = self.kinds.get(text("apiVersion"), text("kind"));
+        known.is_some_and(|kind| !kind.status)
     }
 
     /// Objects by name or by labels.

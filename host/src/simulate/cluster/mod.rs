@@ -387,6 +387,10 @@ impl Cluster for Kubernetes {
         self.arrange(|model| model.notices.watch(&model.store, kinds));
     }
 
+    async fn owned(&self, adapter: &str, kinds: &[KindScope]) -> Result<Vec<Observed>, ClusterFault> {
+        self.call(|model| Ok(model.owned(adapter, kinds)))
+    }
+
     async fn await_namespace(&self, namespace: &str, adapter: &str, subject: &SubjectRef) {
         self.arrange(|model| model.notices.wait_for(&model.store, namespace, adapter, subject));
     }

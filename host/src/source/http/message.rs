@@ -5,7 +5,7 @@ use berth_engine::subject::Event;
 use serde_json::{Map, Value};
 
 use super::answer::Fault;
-use crate::source::{Refusal, decode};
+use crate::source::{Refusal, check::Check, decode};
 
 /// How an event is laid out in a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,21 +31,26 @@ pub(super) fn form(headers: &HeaderMap) -> Result<Form, Fault> {
         "application/cloudevents+json" => Ok(Form::Structured),
         "application/cloudevents-batch+json" => Ok(Form::Batch),
         _ if headers.contains_key("ce-specversion") => Ok(Form::Binary),
-        _ => Err(Fault::ContentType(content_type)),
+        _ => {
+            let refused = || Fault::ContentType(content_type.clone());
+            Check::ContentType.passes(false, refused).map(|()| Form::Structured)
+        }
     }
 }
 
 /// The events of a message; refused ones in their place.
 pub(super) fn events(form: &Form, headers: &HeaderMap, body: &[u8]) -> Result<Vec<Result<Event, Refusal>>, Fault> {
     match form {
-        Form::Structured => Ok(vec![
-            serde_json::from_slice(body).map_err(Refusal::NotJson).and_then(decode),
-        ]),
+        Form::Structured => {
+            let document = Check::Json.succeeds(serde_json::from_slice(body), Refusal::NotJson);
+            Ok(vec![document.and_then(decode)])
+        }
         Form::Binary => Ok(vec![binary(headers, body)?.and_then(decode)]),
-        Form::Batch => match serde_json::from_slice(body) {
-            Ok(Value::Array(list)) => Ok(list.into_iter().map(decode).collect()),
-            Ok(_) | Err(_) => Err(Fault::BatchInvalid),
-        },
+        Form::Batch => {
+            let list: Option<Vec<Value>> = serde_json::from_slice(body).ok();
+            Check::BatchList.passes(list.is_some(), || Fault::BatchInvalid)?;
+            Ok(list.unwrap_or_default().into_iter().map(decode).collect())
+        }
     }
 }
 
@@ -62,9 +67,9 @@ fn binary(headers: &HeaderMap, body: &[u8]) -> Result<Result<Value, Refusal>, Fa
         event.insert("datacontenttype".to_owned(), Value::String(content_type));
     }
     if !body.is_empty() {
-        match serde_json::from_slice(body) {
+        match Check::BodyJson.succeeds(serde_json::from_slice(body), |_| Refusal::DataNotAnObject) {
             Ok(data) => event.insert("data".to_owned(), data),
-            Err(_) => return Ok(Err(Refusal::DataNotAnObject)),
+            Err(refusal) => return Ok(Err(refusal)),
         };
     }
     Ok(Ok(Value::Object(event)))
@@ -79,11 +84,12 @@ fn content_type(headers: &HeaderMap) -> Result<String, Fault> {
 }
 
 fn text(headers: &HeaderMap, name: &HeaderName) -> Result<String, Fault> {
-    let value = headers.get(name).map(|value| value.to_str().map(str::to_owned));
-    value
-        .transpose()
-        .map(Option::unwrap_or_default)
-        .map_err(|_| Fault::HeaderInvalid(name.to_string()))
+    let Some(value) = headers.get(name) else {
+        return Ok(String::new());
+    };
+    let text = value.to_str().ok();
+    Check::HeaderText.passes(text.is_some(), || Fault::HeaderInvalid(name.to_string()))?;
+    Ok(text.unwrap_or_default().to_owned())
 }
 
 /// Attributes are percent-encoded in headers. What is not a valid escape stays as it is.

@@ -43,6 +43,10 @@ impl Sink for Adapters {
     fn refused(&self, reason: &'static str) {
         self.refused.lock().unwrap().push(reason);
     }
+
+    fn set_aside(&self, reason: &'static str) {
+        panic!("HTTP tells its senders; {reason} was set aside");
+    }
 }
 
 const STRUCTURED: (&str, &str) = ("content-type", "application/cloudevents+json; charset=utf-8");

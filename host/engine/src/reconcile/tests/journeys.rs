@@ -186,10 +186,12 @@ fn a4_every_cause_has_its_reason_and_what_cannot_mend_is_not_repeated() {
         ClusterCause::Forbidden,
         ClusterCause::Admission,
         ClusterCause::WebhookUnavailable,
+        ClusterCause::LimitRange,
         ClusterCause::FieldConflict {
             manager: "kubectl".into(),
         },
         ClusterCause::Invalid,
+        ClusterCause::Immutable,
         ClusterCause::NamespaceTerminating {
             namespace: "work".into(),
         },
@@ -206,11 +208,13 @@ fn a4_every_cause_has_its_reason_and_what_cannot_mend_is_not_repeated() {
     Trouble { at_least: None } Failed to create workload: no. Grant the adapter's service account the missing rights.
     Trouble { at_least: None } Failed to create workload: no. Make the manifest comply with the policy, or ask for an exemption.
     Trouble { at_least: None } Failed to create workload: no. Restore the webhook's service.
+    Trouble { at_least: None } Failed to create workload: no. Bring the requests and limits into the namespace's limit range, or change the range.
     Trouble { at_least: None } Failed to create workload: no (field manager `kubectl`). Let one manager own the field, or set `force` in the adapter document.
     Never Failed to create workload: no. Correct the manifest.
+    Never Failed to create workload: no. Leave the field as it was, or set `recreate` so that the object is made anew.
     Trouble { at_least: None } Failed to create workload: no. Wait for the namespace's deletion, or find out which finalizer holds it.
     Trouble { at_least: None } Failed to create workload: no. Install the custom resource definition.
-    Trouble { at_least: None } Failed to create workload: no. Read the message and the API server's log.
+    Trouble { at_least: None } Kubernetes API refuses too many requests while applying Job work/validate-c-1: no. Give berth a priority level with more seats, or find out who else loads the API server.
     Trouble { at_least: None } Failed to create workload: no. Read the message and the API server's log.
     ");
 }

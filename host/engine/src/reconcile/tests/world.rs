@@ -125,6 +125,7 @@ impl World {
         let adapter = Adapter {
             name: "lz".into(),
             subjects: vec!["Cluster".into()],
+            events: Default::default(),
             depends_on: Vec::new(),
             namespace: "work".into(),
             service_account: Some("lz".into()),
@@ -413,6 +414,7 @@ impl World {
             resource_version: self.fresh(),
             deleting: false,
             document: apply.document.clone(),
+            statusless: false,
             diagnosis: None,
         };
         self.objects.push(observed.clone());

@@ -1,0 +1,109 @@
+//! `berth plugin push` and `berth plugin sign`.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::Context as _;
+use clap::Args;
+use serde_json::json;
+
+use super::{AccessArgs, Failure, block, failed, progress, read, remote};
+use crate::registry::{self, PrivateKey, PushError, Reference, signature};
+
+/// The variable with a key's password, as cosign has it.
+const PASSWORD: &str = "COSIGN_PASSWORD";
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  berth plugin push lz.wasm registry.example.com/partners/landing-zone:1.4.0
+  berth plugin push lz.wasm localhost:5000/lz:dev --insecure localhost:5000 --output json
+
+The same component always gives the same digest: nothing of time, machine or repository goes into it.")]
+pub(in crate::cli) struct PushArgs {
+    /// The plugin.
+    #[arg(value_name = "FILE.wasm")]
+    file: PathBuf,
+    /// Where it is pushed to.
+    #[arg(value_name = "REGISTRY/PATH:TAG")]
+    reference: Reference,
+    #[command(flatten)]
+    access: AccessArgs,
+}
+
+pub(in crate::cli) fn push(args: &PushArgs) -> Result<ExitCode, Failure> {
+    let bytes = read(&args.file)?;
+    let settings = args.access.settings(None)?;
+    let Reference { repository, tag, .. } = &args.reference;
+    let remote = remote(&settings, &repository.registry)?;
+    let told = |part: &str, bytes: u64| progress(&format!("pushed {part}, {bytes} bytes"));
+    let packed = block(async {
+        let pushed = registry::push(remote.as_ref(), repository, tag.as_deref(), &bytes, &told).await;
+        pushed.map_err(|error| match error {
+            PushError::Registry { .. } => {
+                Failure::from(error).with_hint("`berth registry check` looks for the cause, step by step")
+            }
+            PushError::Layout(_) => {
+                Failure::from(error).with_hint("`berth plugin build` makes a plugin of a core module")
+            }
+            PushError::Differs { .. } => Failure::from(error),
+        })
+    })?;
+    let name = format!("{repository}@{}", packed.digest);
+    let json = json!({
+        "digest": packed.digest, "component": packed.component, "reference": args.reference.to_string(),
+        "pinned": name, "annotations": packed.annotations,
+    });
+    args.access
+        .tell(&json, &format!("{}  {}\n", packed.digest, args.reference))
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  COSIGN_PASSWORD=... berth plugin sign registry.example.com/partners/landing-zone:1.4.0 --key cosign.key
+  berth plugin sign registry.example.com/partners/landing-zone@sha256:... --key cosign.key --password-file password
+
+The key is what `cosign generate-key-pair` writes, or a PKCS #8 key without a password. The signature is in cosign's format:
+  cosign verify --key cosign.pub --insecure-ignore-tlog registry.example.com/partners/landing-zone:1.4.0")]
+pub(in crate::cli) struct SignArgs {
+    /// What is signed.
+    #[arg(value_name = "REGISTRY/PATH[:TAG][@DIGEST]")]
+    reference: Reference,
+    /// The private key.
+    #[arg(long, value_name = "FILE")]
+    key: PathBuf,
+    /// The file with the key's password; by default it is in the variable COSIGN_PASSWORD.
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+    #[command(flatten)]
+    access: AccessArgs,
+}
+
+pub(in crate::cli) fn sign(args: &SignArgs) -> Result<ExitCode, Failure> {
+    let password = match &args.password_file {
+        Some(file) => {
+            let mut password = read(file)?;
+            while password.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
+                password.pop();
+            }
+            password
+        }
+        None => std::env::var_os(PASSWORD).unwrap_or_default().into_encoded_bytes(),
+    };
+    let key = PrivateKey::read(&read(&args.key)?, &password)
+        .with_context(|| format!("cannot use the private key `{}`", args.key.display()))
+        .map_err(|error| {
+            Failure::from(error).with_hint(format!("its password is read from {PASSWORD} or --password-file"))
+        })?;
+    let settings = args.access.settings(None)?;
+    let repository = &args.reference.repository;
+    let remote = remote(&settings, &repository.registry)?;
+    let (digest, tag) = block(async {
+        let digest = remote.resolve(&args.reference).await.map_err(failed)?;
+        progress(&format!("signing {digest}"));
+        let tag = signature::sign(remote.as_ref(), repository, &digest, &key).await?;
+        Ok((digest, tag))
+    })?;
+    let json = json!({"digest": digest, "signature": format!("{repository}:{tag}")});
+    args.access.tell(&json, &format!("{digest}  {repository}:{tag}\n"))
+}

@@ -1,0 +1,321 @@
+//! Where plugins come from: the newest usable component of each source, and why there is no newer one.
+
+use std::{
+    collections::BTreeMap,
+    io::Read as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use berth_engine::adapter::Source;
+use berth_runtime::Plugin;
+use jiff::{SignedDuration, Timestamp};
+use tokio::task::{JoinError, JoinSet};
+
+use super::folder::{self, Stamp};
+use crate::{
+    plugins::{DECLARATIVE, Loader},
+    web::chain,
+    world::{Artifact, ArtifactFault, Artifacts, Refresh},
+};
+
+/// The largest plugin file that is read, in bytes.
+const MAX_FILE: u64 = 256 << 20;
+/// How long a plugin file must be left alone before it is read: somebody may be writing it.
+const SETTLES: Duration = Duration::from_millis(150);
+/// The first and the longest pause between attempts at a registry that gives nothing.
+const PAUSES: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
+
+/// A component that can be used.
+#[derive(Debug, Clone)]
+pub(super) struct Usable {
+    /// It.
+    pub(super) plugin: Arc<Plugin>,
+    /// What it is called: the digest of its file, or of its manifest, with the algorithm.
+    pub(super) digest: String,
+    /// Whose signatures were verified.
+    pub(super) signed_by: Vec<String>,
+}
+
+/// Why the newest content of a source is not used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Trouble {
+    pub(super) message: String,
+    /// Whether it may pass without anybody doing anything.
+    pub(super) passes: bool,
+}
+
+#[derive(Debug)]
+struct Entry {
+    source: Source,
+    usable: Option<Usable>,
+    trouble: Option<Trouble>,
+    stamp: Option<Stamp>,
+    /// When a registry is asked next.
+    due: Timestamp,
+    failures: u32,
+    fetching: bool,
+}
+
+/// How a source stands.
+#[derive(Debug)]
+pub(super) enum State<'a> {
+    /// This can be used.
+    Usable(&'a Usable),
+    /// Its first fetch is under way.
+    Fetching,
+    /// There is nothing that can be used.
+    Unusable(&'a Trouble),
+}
+
+type Fetched = (String, Result<Artifact, ArtifactFault>);
+
+/// A fetch that ended.
+pub(super) struct Landed(Result<Fetched, JoinError>);
+
+/// All sources that documents name.
+pub(super) struct Sources {
+    entries: BTreeMap<String, Entry>,
+    artifacts: Option<Arc<dyn Artifacts>>,
+    /// How often tags are resolved again.
+    every: Duration,
+    fetching: JoinSet<Fetched>,
+}
+
+impl Sources {
+    pub(super) fn new(artifacts: Option<Arc<dyn Artifacts>>, every: Duration) -> Self {
+        Self {
+            entries: BTreeMap::new(),
+            artifacts,
+            every,
+            fetching: JoinSet::new(),
+        }
+    }
+
+    /// These sources are wanted, and no others.
+    pub(super) fn want<'a>(&mut self, wanted: impl Iterator<Item = &'a Source>) {
+        let mut before = std::mem::take(&mut self.entries);
+        for source in wanted {
+            let name = name(source);
+            let entry = before.remove(&name).unwrap_or_else(|| Entry {
+                source: source.clone(),
+                usable: None,
+                trouble: None,
+                stamp: None,
+                due: Timestamp::MIN,
+                failures: 0,
+                fetching: false,
+            });
+            self.entries.entry(name).or_insert(entry);
+        }
+    }
+
+    /// How a source stands.
+    pub(super) fn state(&self, source: &Source) -> State<'_> {
+        let Some(entry) = self.entries.get(&name(source)) else {
+            return State::Fetching;
+        };
+        match (&entry.usable, &entry.trouble) {
+            // A file that is there and wrong is what is wanted now; a registry that does not
+            // answer, or whose tag moved to something bad, leaves what was verified before.
+            (Some(usable), None) => State::Usable(usable),
+            (Some(usable), Some(_)) if matches!(entry.source, Source::Oci(_)) => State::Usable(usable),
+            (_, Some(trouble)) => State::Unusable(trouble),
+            (None, None) => State::Fetching,
+        }
+    }
+
+    /// Why there is nothing newer, if the newest cannot be used.
+    pub(super) fn trouble(&self, source: &Source) -> Option<&Trouble> {
+        self.entries.get(&name(source))?.trouble.as_ref()
+    }
+
+    /// Whether a fetch is under way.
+    pub(super) fn is_fetching(&self) -> bool {
+        !self.fetching.is_empty()
+    }
+
+    /// Looks at every file, and begins to ask registries where it is time, or where `all` says so.
+    pub(super) async fn look(&mut self, loader: &Loader, now: Timestamp, all: bool) {
+        for (name, entry) in &mut self.entries {
+            match &entry.source {
+                Source::Embedded if entry.usable.is_none() => {
+                    let compiled = loader.compile(DECLARATIVE.into()).await;
+                    let digest = |plugin: &Plugin| format!("sha256:{}", plugin.digest().as_str());
+                    entry.take(compiled.map(|plugin| (digest(&plugin), plugin)), Vec::new());
+                }
+                Source::Embedded => {}
+                Source::File(path) => {
+                    let path = path.clone();
+                    entry.look_at_file(&path, loader).await;
+                }
+                Source::Oci(reference) => {
+                    if entry.fetching || (entry.due > now && !all) {
+                        continue;
+                    }
+                    let Some(artifacts) = self.artifacts.clone() else {
+                        entry.trouble = Some(Trouble {
+                            message: "this host is set up to load plugins from files only".to_owned(),
+                            passes: false,
+                        });
+                        continue;
+                    };
+                    let refresh = if entry.usable.is_none() && !all {
+                        Refresh::Known
+                    } else {
+                        Refresh::Resolve
+                    };
+                    entry.fetching = true;
+                    let (name, reference) = (name.clone(), reference.clone());
+                    self.fetching
+                        .spawn(async move { (name, artifacts.fetch(&reference, refresh).await) });
+                }
+            }
+        }
+    }
+
+    /// Waits for the next fetch to end. None: none is under way. May be dropped at any time.
+    pub(super) async fn landed(&mut self) -> Option<Landed> {
+        self.fetching.join_next().await.map(Landed)
+    }
+
+    /// Takes in what was fetched.
+    pub(super) async fn take_in(&mut self, landed: Landed, loader: &Loader, now: Timestamp, jitter: f64) {
+        let (name, fetched) = match landed.0 {
+            Ok(fetched) => fetched,
+            Err(error) => {
+                tracing::error!(%error, "a fetch panicked; this is a defect of berth");
+                for entry in self.entries.values_mut() {
+                    entry.fetching = false;
+                }
+                return;
+            }
+        };
+        // Nobody may want it any more.
+        let Some(entry) = self.entries.get_mut(&name) else {
+            return;
+        };
+        entry.fetching = false;
+        match fetched {
+            Ok(artifact) => {
+                entry.failures = 0;
+                entry.due = after(now, spread(self.every, jitter));
+                if entry.usable.as_ref().is_some_and(|one| one.digest == artifact.digest) {
+                    entry.trouble = None;
+                    return;
+                }
+                let compiled = loader.compile(artifact.bytes).await;
+                entry.take(compiled.map(|plugin| (artifact.digest, plugin)), artifact.signed_by);
+            }
+            Err(fault) => {
+                let pause = pause(entry.failures).min(self.every.max(PAUSES.0));
+                let pause = if fault.retryable { pause } else { self.every };
+                entry.failures = entry.failures.saturating_add(1);
+                entry.due = after(now, spread(pause, jitter));
+                let trouble = Trouble {
+                    message: format!("{} ({})", chain(&fault), fault.reason),
+                    passes: fault.retryable,
+                };
+                if entry.trouble.as_ref() != Some(&trouble) {
+                    let (reason, message) = (&fault.reason, &fault.message);
+                    tracing::warn!(source = name, reason, message, "a plugin cannot be fetched");
+                }
+                entry.trouble = Some(trouble);
+            }
+        }
+    }
+}
+
+impl Entry {
+    fn take(&mut self, compiled: Result<(String, Arc<Plugin>), String>, signed_by: Vec<String>) {
+        match compiled {
+            Ok((digest, plugin)) => {
+                self.trouble = None;
+                self.usable = Some(Usable {
+                    plugin,
+                    digest,
+                    signed_by,
+                });
+            }
+            Err(message) => self.trouble = Some(Trouble { message, passes: false }),
+        }
+    }
+
+    async fn look_at_file(&mut self, path: &Path, loader: &Loader) {
+        let told = |error: std::io::Error| format!("cannot read `{}`: {error}", path.display());
+        let mut seen = stamp(path).await;
+        if matches!(&seen, Ok(stamp) if self.stamp == Some(*stamp)) {
+            return;
+        }
+        // A first look finds what was there before; a later one may find it half written.
+        while self.stamp.is_some() {
+            tokio::time::sleep(SETTLES).await;
+            let again = stamp(path).await;
+            let rests = matches!((&seen, &again), (Ok(one), Ok(other)) if one == other) || again.is_err();
+            seen = again;
+            if rests {
+                break;
+            }
+        }
+        let stamp = match seen {
+            Ok(stamp) => stamp,
+            Err(error) => {
+                self.stamp = None;
+                self.take(Err(told(error)), Vec::new());
+                return;
+            }
+        };
+        let owned = path.to_owned();
+        let bytes = match tokio::task::spawn_blocking(move || read(&owned)).await {
+            Ok(Ok(bytes)) => bytes,
+            Ok(Err(error)) => return self.take(Err(told(error)), Vec::new()),
+            Err(error) => return self.take(Err(error.to_string()), Vec::new()),
+        };
+        let compiled = loader.compile(bytes.into()).await;
+        let digest = |plugin: &Plugin| format!("sha256:{}", plugin.digest().as_str());
+        self.take(compiled.map(|plugin| (digest(&plugin), plugin)), Vec::new());
+        self.stamp = Some(stamp);
+    }
+}
+
+async fn stamp(path: &Path) -> std::io::Result<Stamp> {
+    let owned = path.to_owned();
+    let stamped = folder::apart(move || folder::stamp(&owned)).await;
+    stamped.unwrap_or_else(|| Err(std::io::Error::other("it cannot be looked at")))
+}
+
+fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_FILE {
+        return Err(std::io::Error::other(format!("it has more than {MAX_FILE} bytes")));
+    }
+    Ok(bytes)
+}
+
+/// A source as a document writes it.
+pub(super) fn name(source: &Source) -> String {
+    match source {
+        Source::Embedded => "embedded".to_owned(),
+        Source::File(path) => format!("file:{}", PathBuf::from(path).display()),
+        Source::Oci(reference) => format!("oci://{reference}"),
+    }
+}
+
+fn pause(failures: u32) -> Duration {
+    PAUSES
+        .0
+        .saturating_mul(2_u32.saturating_pow(failures.min(10)))
+        .min(PAUSES.1)
+}
+
+/// Between 90 % and 110 %, so that many hosts do not ask at once.
+fn spread(pause: Duration, jitter: f64) -> Duration {
+    pause.mul_f64(0.9 + 0.2 * jitter.clamp(0.0, 1.0))
+}
+
+pub(super) fn after(now: Timestamp, pause: Duration) -> Timestamp {
+    let pause = SignedDuration::try_from(pause).unwrap_or(SignedDuration::MAX);
+    now.checked_add(pause).unwrap_or(Timestamp::MAX)
+}

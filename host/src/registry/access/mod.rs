@@ -1,0 +1,323 @@
+//! How each registry is reached: as whom, by whose certificates, through which mirror and proxy.
+//!
+//! Owns credentials and the files that they are in. Files are read again for every session and
+//! every log-in, because they rotate. Nothing comes from the environment: no proxy, no file.
+//!
+//! # Guarantees
+//! - Plain HTTP is spoken only to registries that are listed as insecure, not even to localhost.
+//! - A client certificate is shown to its registry only, and to nobody that it redirects to.
+//! - Credentials are looked up for the registry that is talked to: a mirror never gets those of
+//!   the registry that it stands in for.
+
+mod clients;
+pub mod doctor;
+mod helper;
+mod keyring;
+mod mirrors;
+mod routed;
+mod secret;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use futures::future::BoxFuture;
+use url::Url;
+
+pub use clients::ClientError;
+pub(crate) use clients::Clients;
+pub use helper::HelperError;
+pub use keyring::KeyringError;
+pub use mirrors::Mirrors;
+pub use secret::{Credentials, Secret};
+
+use super::{
+    Connect,
+    remote::{Cause, Fault, Remote, Repository},
+    session::{Place, Retries, Session},
+};
+use keyring::{Found, Keyring};
+
+/// No file with credentials is longer, in bytes.
+const LARGEST_FILE: u64 = 1 << 20;
+
+/// How registries are reached.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// Where credentials are; the first that knows the repository counts.
+    pub credentials: Vec<CredentialSource>,
+    /// Authorities that are trusted in addition to the system's, PEM.
+    pub ca_file: Option<PathBuf>,
+    /// The proxy for all registries.
+    pub proxy: Option<Proxy>,
+    /// Registries that are spoken to without TLS: `HOST[:PORT]`.
+    pub insecure: BTreeSet<String>,
+    /// What stands in for what.
+    pub mirrors: Mirrors,
+    /// What differs, by registry: `HOST[:PORT]`.
+    pub registries: BTreeMap<String, PerRegistry>,
+    /// How long things may take.
+    pub limits: Limits,
+    /// How often things are tried.
+    pub retries: Retries,
+}
+
+/// What differs for one registry.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PerRegistry {
+    /// The only authorities that are trusted for it, PEM.
+    pub ca_file: Option<PathBuf>,
+    /// Our certificate, PEM.
+    pub client_certificate: Option<PathBuf>,
+    /// Its key, PEM.
+    pub client_key: Option<PathBuf>,
+    /// A file with credentials that counts before all others.
+    pub docker_config: Option<PathBuf>,
+    /// Hosts, with ports if they have one, that may be sent the credentials for a token, beside the
+    /// registry itself and hosts of the same domain.
+    pub token_servers: Vec<String>,
+}
+
+/// An HTTP proxy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proxy {
+    /// Its address, without credentials.
+    pub url: Url,
+    /// Hosts, domains and networks that are reached without it.
+    pub except: Vec<String>,
+    /// The file with `USER:PASSWORD` for it.
+    pub credentials_file: Option<PathBuf>,
+}
+
+/// How long things may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Making a connection.
+    pub connect: Duration,
+    /// Waiting for the begin of an answer, and for each of its pieces.
+    pub answer: Duration,
+    /// One question with all redirects, log-ins and retries.
+    pub total: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(5),
+            answer: Duration::from_secs(15),
+            total: Duration::from_secs(120),
+        }
+    }
+}
+
+/// Reads a document with credentials that is no file, such as a Secret in Kubernetes.
+pub type ReadDocument = Arc<dyn Fn() -> BoxFuture<'static, Result<Vec<u8>, Cause>> + Send + Sync>;
+
+/// Where credentials are.
+#[derive(Clone)]
+pub enum CredentialSource {
+    /// docker's `config.json`, or a mounted pull secret (`.dockerconfigjson`).
+    File(PathBuf),
+    /// The same text from elsewhere.
+    Document {
+        /// What it is called in errors, such as `Secret berth/registry`.
+        name: String,
+        /// Reads it.
+        read: ReadDocument,
+    },
+}
+
+impl fmt::Debug for CredentialSource {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => to.debug_tuple("File").field(path).finish(),
+            Self::Document { name, read: _ } => to.debug_tuple("Document").field(name).finish(),
+        }
+    }
+}
+
+/// Why there are no credentials to use.
+#[derive(Debug, thiserror::Error)]
+pub enum CredentialsError {
+    /// A source cannot be read.
+    #[error("cannot read credentials from {from}")]
+    Unreadable {
+        /// Which one.
+        from: String,
+        /// Why.
+        #[source]
+        source: Cause,
+    },
+    /// A source cannot be understood.
+    #[error("cannot use credentials from {from}")]
+    Unusable {
+        /// Which one.
+        from: String,
+        /// Why.
+        #[source]
+        source: KeyringError,
+    },
+    /// A helper gave nothing.
+    #[error("the credential helper gave nothing")]
+    Helper(#[from] HelperError),
+}
+
+/// docker's own file with credentials, if there is one: `$DOCKER_CONFIG/config.json`, else
+/// `$HOME/.docker/config.json`.
+#[must_use]
+pub fn docker_config(variable: impl Fn(&str) -> Option<std::ffi::OsString>) -> Option<PathBuf> {
+    let folder = variable("DOCKER_CONFIG")
+        .map(PathBuf::from)
+        .or_else(|| variable("HOME").map(|home| Path::new(&home).join(".docker")))?;
+    Some(folder.join("config.json")).filter(|file| file.is_file())
+}
+
+/// Knows the credentials for repositories.
+#[async_trait]
+pub(crate) trait Authenticate: Send + Sync {
+    /// The credentials for a repository, read anew.
+    async fn credentials(&self, repository: &Repository) -> Result<Credentials, CredentialsError>;
+}
+
+struct Purse {
+    sources: Vec<CredentialSource>,
+}
+
+#[async_trait]
+impl Authenticate for Purse {
+    async fn credentials(&self, repository: &Repository) -> Result<Credentials, CredentialsError> {
+        for source in &self.sources {
+            let (from, text) = match source {
+                CredentialSource::File(path) => (format!("`{}`", path.display()), read_file(path).await),
+                CredentialSource::Document { name, read } => (format!("`{name}`"), read().await),
+            };
+            let text = text.map_err(|source| CredentialsError::Unreadable {
+                from: from.clone(),
+                source,
+            })?;
+            let found = Keyring::parse(&text).and_then(|keyring| keyring.find(repository));
+            match found.map_err(|source| CredentialsError::Unusable { from, source })? {
+                Some(Found::Here(credentials)) => return Ok(credentials),
+                Some(Found::Helper { name, server }) => return Ok(helper::ask(&name, &server).await?),
+                None => {}
+            }
+        }
+        Ok(Credentials::Anonymous)
+    }
+}
+
+async fn read_file(path: &Path) -> Result<Vec<u8>, Cause> {
+    use tokio::io::AsyncReadExt as _;
+
+    let mut text = Vec::new();
+    let file = tokio::fs::File::open(path).await?;
+    file.take(LARGEST_FILE).read_to_end(&mut text).await?;
+    Ok(text)
+}
+
+/// Gives sessions with registries.
+#[derive(Clone)]
+pub struct Access {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    settings: Settings,
+    sessions: Mutex<Sessions>,
+}
+
+/// By registry. A session is kept as long as the files that it was made of stay as they are.
+type Sessions = BTreeMap<String, ([u8; 32], Arc<Session>)>;
+
+impl fmt::Debug for Access {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.debug_struct("Access")
+            .field("settings", &self.inner.settings)
+            .finish()
+    }
+}
+
+impl Access {
+    /// Access with these settings. Files are read when a registry is first talked to.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                settings,
+                sessions: Mutex::default(),
+            }),
+        }
+    }
+
+    /// The settings.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.inner.settings
+    }
+
+    /// A registry by its name; reads try its mirrors first, writes go to itself.
+    ///
+    /// # Errors
+    /// [`Fault::Misconfigured`] when its certificates, or the proxy, cannot be used.
+    pub fn open(&self, registry: &str) -> Result<Arc<dyn Remote>, Fault> {
+        let origin = self.session(registry)?;
+        if self.inner.settings.mirrors.is_empty() {
+            return Ok(origin);
+        }
+        Ok(Arc::new(routed::Routed::new(self.clone(), origin)))
+    }
+
+    /// Where a repository is looked for, in order.
+    #[must_use]
+    pub fn candidates(&self, repository: &Repository) -> Vec<Repository> {
+        mirrors::candidates(&self.inner.settings.mirrors, repository)
+    }
+
+    /// The session with exactly this registry.
+    pub(crate) fn session(&self, registry: &str) -> Result<Arc<Session>, Fault> {
+        let settings = &self.inner.settings;
+        let misconfigured = |source: ClientError| Fault::Misconfigured {
+            registry: registry.to_owned(),
+            source: source.into(),
+        };
+        let per_registry = settings.registries.get(registry).cloned().unwrap_or_default();
+        let material = clients::Material::read(settings, &per_registry).map_err(misconfigured)?;
+        let mut sessions = self.inner.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((fingerprint, session)) = sessions.get(registry)
+            && *fingerprint == material.fingerprint
+        {
+            return Ok(Arc::clone(session));
+        }
+        let plain = settings.insecure.contains(registry);
+        let clients = material.clients(settings, plain).map_err(misconfigured)?;
+        let own = per_registry.docker_config.map(CredentialSource::File);
+        let sources = own.into_iter().chain(settings.credentials.iter().cloned()).collect();
+        let place = Place::new(registry, &settings.insecure, per_registry.token_servers)?;
+        let purse = Arc::new(Purse { sources });
+        let session = Arc::new(Session::new(place, clients, purse, settings.limits, settings.retries));
+        sessions.insert(registry.to_owned(), (material.fingerprint, Arc::clone(&session)));
+        Ok(session)
+    }
+}
+
+impl Connect for Access {
+    fn remote(&self, registry: &str) -> Result<Arc<dyn Remote>, Fault> {
+        self.open(registry)
+    }
+}
+
+/// Not more of a text than a message can hold, and no control characters.
+pub(super) fn shown(text: &str) -> String {
+    text.chars()
+        .take(200)
+        .map(|letter| if letter.is_control() { ' ' } else { letter })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

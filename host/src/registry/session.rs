@@ -1,0 +1,411 @@
+//! A session with one registry, by the OCI distribution protocol.
+//!
+//! Spoken with reqwest and not with oci-client. That one has no limit for the bytes of a manifest, an
+//! error or a token; follows redirects by the library's rules, and a client certificate with
+//! them; sends the password to any token server that the registry names, over plain HTTP too;
+//! knows no identity tokens; never asks again; and puts addresses with their signatures into
+//! errors. With those calls made here, nothing is left that it would do.
+//!
+//! # Guarantees
+//! - Every answer is bounded in bytes before and while it is read, and every question in time,
+//!   with all its redirects, log-ins and retries.
+//! - Bytes that are handed out have the digest that was asked for.
+//! - Credentials go to the registry's own address, and to a token server at home with it. Once a
+//!   redirect has left the registry, they are not sent again, not even back to it.
+//! - No credential is in an error, a log or debug output, even if the registry repeats it.
+
+mod exchange;
+mod login;
+mod place;
+mod push;
+mod retry;
+
+use std::{collections::HashSet, fmt, future::Future, sync::Arc};
+
+use async_trait::async_trait;
+use reqwest::{
+    Method,
+    header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, LOCATION},
+};
+use serde::Deserialize;
+use url::Url;
+
+use super::{
+    access::{Authenticate, Clients, Credentials, Limits, Secret},
+    remote::{At, Descriptor, Digest, Fault, INDEX, MAX_REFERRERS, Manifest, Reference, Remote, Repository},
+};
+use exchange::Answer;
+use login::{Passes, Scope};
+pub(crate) use place::{Place, authority};
+pub use retry::Retries;
+
+/// Manifests that are asked for. Lists of docker's older kind are told apart from them by their type.
+const ACCEPTED: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, \
+     application/vnd.docker.distribution.manifest.v2+json, application/vnd.docker.distribution.manifest.list.v2+json";
+/// So often a question is redirected at most.
+const MAX_REDIRECTS: usize = 5;
+/// No list of what refers to a manifest is longer, in bytes.
+const MAX_INDEX: u64 = 4 << 20;
+/// Where a registry tells the digest of what it sends.
+const DIGEST_HEADER: &str = "docker-content-digest";
+
+/// A session with one registry.
+pub(crate) struct Session {
+    place: Place,
+    clients: Clients,
+    purse: Arc<dyn Authenticate>,
+    passes: Passes,
+    limits: Limits,
+    retries: Retries,
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.debug_struct("Session")
+            .field("place", &self.place)
+            .finish_non_exhaustive()
+    }
+}
+
+/// One question to the registry.
+#[derive(Debug, Clone)]
+struct Question<'a> {
+    repository: &'a Repository,
+    method: Method,
+    url: Url,
+    accept: Option<&'static str>,
+    content_type: Option<&'a str>,
+    body: Option<Vec<u8>>,
+    /// The most bytes of the answer.
+    max: u64,
+    /// What is asked for, for errors.
+    what: String,
+}
+
+impl<'a> Question<'a> {
+    fn get(repository: &'a Repository, url: Url, max: u64, what: String) -> Self {
+        Self {
+            repository,
+            method: Method::GET,
+            url,
+            accept: None,
+            content_type: None,
+            body: None,
+            max,
+            what,
+        }
+    }
+
+    fn scope(&self) -> Scope {
+        let reads = matches!(self.method, Method::GET | Method::HEAD);
+        Scope {
+            path: self.repository.path.clone(),
+            actions: if reads { "pull" } else { "pull,push" },
+        }
+    }
+}
+
+impl Session {
+    pub(crate) fn new(
+        place: Place,
+        clients: Clients,
+        purse: Arc<dyn Authenticate>,
+        limits: Limits,
+        retries: Retries,
+    ) -> Self {
+        Self {
+            place,
+            clients,
+            purse,
+            passes: Passes::default(),
+            limits,
+            retries,
+        }
+    }
+
+    /// The registry's address.
+    pub(crate) fn base(&self) -> &Url {
+        &self.place.base
+    }
+
+    /// Asks for nothing but an answer, with a log-in for the repository if the registry wants one.
+    pub(crate) async fn greet(&self, repository: &Repository) -> Result<(), Fault> {
+        let url = self.url("v2/")?;
+        let question = Question::get(repository, url, MAX_INDEX, "version 2 of the protocol".to_owned());
+        self.bounded(async { self.ask(&question).await.map(drop) }).await
+    }
+
+    fn url(&self, path: &str) -> Result<Url, Fault> {
+        // Paths are made of parts that `Repository`, `At` and `Digest` have checked.
+        self.place.base.join(path).map_err(|_| Fault::Malformed {
+            message: "an address cannot be made".to_owned(),
+        })
+    }
+
+    /// Ends whatever takes longer than a question may.
+    async fn bounded<T>(&self, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+        let limit = self.limits.total;
+        match tokio::time::timeout(limit, work).await {
+            Ok(done) => done,
+            Err(_) => Err(Fault::TimedOut {
+                registry: self.place.registry.clone(),
+                limit,
+            }),
+        }
+    }
+
+    /// Asks until there is a welcome answer, or no hope for one.
+    async fn ask(&self, question: &Question<'_>) -> Result<Answer, Fault> {
+        let mut attempt = 1;
+        loop {
+            let fault = match self.attempt(question).await {
+                Ok(answer) => return Ok(answer),
+                Err(fault) => fault,
+            };
+            let Some(pause) = retry::pause(&self.retries, attempt, &fault, rand::random()) else {
+                return Err(fault);
+            };
+            tracing::debug!(
+                registry = self.place.registry,
+                what = question.what,
+                attempt,
+                ?pause,
+                reason = fault.reason(),
+                "asking the registry again"
+            );
+            tokio::time::sleep(pause).await;
+            attempt += 1;
+        }
+    }
+
+    /// Asks once: with redirects, and a log-in if one is asked for.
+    async fn attempt(&self, question: &Question<'_>) -> Result<Answer, Fault> {
+        let scope = question.scope();
+        let mut pass = self.passes.get(&scope).await;
+        let mut logged_in = false;
+        let mut url = question.url.clone();
+        let mut been = HashSet::new();
+        let mut at_home = self.place.is_own(&url);
+        loop {
+            let shown_pass = pass.as_ref().filter(|_| at_home);
+            let request = self.request(question, url.clone(), at_home, shown_pass);
+            let what = question.what.as_str();
+            let answer = exchange::read(request, &self.place, question.max, what, self.limits.answer).await?;
+            match answer.status.as_u16() {
+                200..=299 => return Ok(answer),
+                401 if at_home && !logged_in => {
+                    logged_in = true;
+                    self.passes.forget(&scope).await;
+                    pass = Some(self.log_in(question.repository, &answer, &scope).await?);
+                }
+                301 | 302 | 303 | 307 | 308 if matches!(question.method, Method::GET | Method::HEAD) => {
+                    let location = answer.header(LOCATION.as_str()).ok_or_else(|| Fault::Malformed {
+                        message: "a redirect leads nowhere".to_owned(),
+                    })?;
+                    let to = self.place.redirect(&url, location)?;
+                    let looped = !been.insert(std::mem::replace(&mut url, to)) || been.contains(&url);
+                    if looped || been.len() > MAX_REDIRECTS {
+                        return Err(Fault::RedirectLoop {
+                            registry: self.place.registry.clone(),
+                        });
+                    }
+                    at_home &= self.place.is_own(&url);
+                }
+                _ => {
+                    let secrets: Vec<&Secret> = pass.iter().collect();
+                    return Err(exchange::fault(&answer, &self.place, what, &secrets));
+                }
+            }
+        }
+    }
+
+    fn request(
+        &self,
+        question: &Question<'_>,
+        url: Url,
+        at_home: bool,
+        pass: Option<&Secret>,
+    ) -> reqwest::RequestBuilder {
+        let client = if at_home {
+            &self.clients.own
+        } else {
+            &self.clients.other
+        };
+        let mut request = client
+            .request(question.method.clone(), url)
+            // What was packed for the way would have another digest.
+            .header(ACCEPT_ENCODING, "identity");
+        if let Some(accept) = question.accept {
+            request = request.header(ACCEPT, accept);
+        }
+        if let Some(content_type) = question.content_type {
+            request = request.header(CONTENT_TYPE, content_type);
+        }
+        if let Some(body) = &question.body {
+            request = request.body(body.clone());
+        }
+        match pass {
+            Some(pass) => login::with(request, pass),
+            None => request,
+        }
+    }
+
+    async fn log_in(&self, repository: &Repository, answer: &Answer, scope: &Scope) -> Result<Secret, Fault> {
+        let challenge = login::challenge(&answer.headers).ok_or_else(|| Fault::Unauthorized {
+            registry: self.place.registry.clone(),
+        })?;
+        let credentials: Credentials =
+            self.purse
+                .credentials(repository)
+                .await
+                .map_err(|error| Fault::Misconfigured {
+                    registry: self.place.registry.clone(),
+                    source: error.into(),
+                })?;
+        let limit = self.limits.answer;
+        let pass = login::answer(&self.place, &self.clients, challenge, &credentials, scope, limit).await?;
+        Ok(self.passes.put(scope.clone(), pass).await)
+    }
+
+    async fn read_manifest(&self, repository: &Repository, at: &At, max: u64) -> Result<Manifest, Fault> {
+        let url = self.url(&format!("v2/{}/manifests/{at}", repository.path))?;
+        let what = format!("manifest `{at}` in `{repository}`");
+        let mut question = Question::get(repository, url, max, what);
+        question.accept = Some(ACCEPTED);
+        let answer = self.ask(&question).await?;
+        let digest = Digest::of(&answer.body);
+        let told = answer.header(DIGEST_HEADER).and_then(|told| told.parse().ok());
+        let expected = match at {
+            At::Digest(expected) => Some(expected.clone()),
+            At::Tag(_) => told,
+        };
+        if let Some(expected) = expected.filter(|expected| *expected != digest) {
+            return Err(Fault::DigestMismatch {
+                what: question.what,
+                expected,
+                got: digest,
+            });
+        }
+        let media_type = answer.header(CONTENT_TYPE.as_str()).unwrap_or_default();
+        let media_type = media_type.split(';').next().unwrap_or_default().trim().to_owned();
+        Ok(Manifest {
+            media_type,
+            digest,
+            bytes: answer.body,
+        })
+    }
+
+    /// The list under the fallback tag; empty if there is none.
+    async fn fallback(&self, repository: &Repository, digest: &Digest) -> Result<Vec<Descriptor>, Fault> {
+        match self.read_manifest(repository, &At::Tag(digest.tag()), MAX_INDEX).await {
+            // Somebody may have put something else under that name.
+            Ok(manifest) if manifest.media_type != INDEX => Ok(Vec::new()),
+            Ok(manifest) => descriptors(&manifest.bytes),
+            Err(Fault::NotFound { .. }) => Ok(Vec::new()),
+            Err(fault) => Err(fault),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Index {
+    manifests: Vec<Descriptor>,
+}
+
+fn descriptors(index: &[u8]) -> Result<Vec<Descriptor>, Fault> {
+    let index: Index = serde_json::from_slice(index).map_err(|error| Fault::Malformed {
+        message: format!(
+            "the list of what refers to a manifest is no index (line {}, column {})",
+            error.line(),
+            error.column()
+        ),
+    })?;
+    Ok(index.manifests.into_iter().take(MAX_REFERRERS).collect())
+}
+
+#[async_trait]
+impl Remote for Session {
+    async fn resolve(&self, reference: &Reference) -> Result<Digest, Fault> {
+        let at = reference.at();
+        let tag = match &at {
+            At::Digest(digest) => return Ok(digest.clone()),
+            At::Tag(tag) => tag,
+        };
+        let repository = &reference.repository;
+        self.bounded(async {
+            let url = self.url(&format!("v2/{}/manifests/{tag}", repository.path))?;
+            let what = format!("tag `{tag}` in `{repository}`");
+            let mut question = Question::get(repository, url, MAX_INDEX, what);
+            question.method = Method::HEAD;
+            // The length is told of what is not sent.
+            question.max = u64::MAX;
+            question.accept = Some(ACCEPTED);
+            let told = match self.ask(&question).await {
+                Ok(answer) => answer.header(DIGEST_HEADER).and_then(|told| told.parse().ok()),
+                // Not every registry, or proxy before one, answers this question.
+                Err(Fault::Refused { status: 405, .. }) => None,
+                Err(fault) => return Err(fault),
+            };
+            match told {
+                Some(digest) => Ok(digest),
+                None => Ok(self.read_manifest(repository, &at, MAX_INDEX).await?.digest),
+            }
+        })
+        .await
+    }
+
+    async fn manifest(&self, repository: &Repository, at: &At, max: u64) -> Result<Manifest, Fault> {
+        self.bounded(self.read_manifest(repository, at, max)).await
+    }
+
+    async fn blob(&self, repository: &Repository, digest: &Digest, max: u64) -> Result<Vec<u8>, Fault> {
+        self.bounded(async {
+            let url = self.url(&format!("v2/{}/blobs/{digest}", repository.path))?;
+            let question = Question::get(repository, url, max, format!("blob `{digest}` in `{repository}`"));
+            let bytes = self.ask(&question).await?.body;
+            let got = Digest::of(&bytes);
+            if got != *digest {
+                return Err(Fault::DigestMismatch {
+                    what: question.what,
+                    expected: digest.clone(),
+                    got,
+                });
+            }
+            Ok(bytes)
+        })
+        .await
+    }
+
+    async fn referrers(&self, repository: &Repository, digest: &Digest) -> Result<Vec<Descriptor>, Fault> {
+        self.bounded(async {
+            let url = self.url(&format!("v2/{}/referrers/{digest}", repository.path))?;
+            let what = format!("list of what refers to `{digest}` in `{repository}`");
+            let mut question = Question::get(repository, url, MAX_INDEX, what);
+            question.accept = Some(INDEX);
+            match self.ask(&question).await {
+                Ok(answer) => descriptors(&answer.body),
+                // Registries that do not know this question say so in many ways.
+                Err(Fault::NotFound { .. } | Fault::Refused { .. }) => self.fallback(repository, digest).await,
+                Err(fault) => Err(fault),
+            }
+        })
+        .await
+    }
+
+    async fn push_blob(&self, repository: &Repository, bytes: &[u8]) -> Result<Digest, Fault> {
+        self.bounded(self.upload(repository, bytes)).await
+    }
+
+    async fn push_manifest(
+        &self,
+        repository: &Repository,
+        at: &At,
+        media_type: &str,
+        bytes: &[u8],
+    ) -> Result<Digest, Fault> {
+        self.bounded(self.publish(repository, at, media_type, bytes)).await
+    }
+}
+
+#[cfg(test)]
+mod tests;

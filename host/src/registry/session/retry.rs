@@ -1,0 +1,123 @@
+//! Whether a question is asked again, and when.
+
+use std::time::Duration;
+
+use crate::registry::remote::Fault;
+
+/// How often things are tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retries {
+    /// How often at most, the first time included.
+    pub attempts: u32,
+    /// The pause after the first time; it doubles.
+    pub base: Duration,
+    /// The longest pause by ourselves.
+    pub longest: Duration,
+    /// The longest pause that a registry can ask for. Where it asks for more, the question fails.
+    pub patience: Duration,
+}
+
+impl Default for Retries {
+    fn default() -> Self {
+        Self {
+            attempts: 4,
+            base: Duration::from_millis(250),
+            longest: Duration::from_secs(5),
+            patience: Duration::from_secs(30),
+        }
+    }
+}
+
+/// The pause before asking again after the `attempt`th try (from 1) failed; none to give up.
+///
+/// `jitter` is from 0 to 1: half of each pause of our own is left to it, so that many hosts
+/// do not ask at once. A registry's own wish is obeyed to the letter.
+pub(super) fn pause(retries: &Retries, attempt: u32, fault: &Fault, jitter: f64) -> Option<Duration> {
+    if attempt >= retries.attempts || !fault.is_transient() {
+        return None;
+    }
+    let doubled = retries.base.saturating_mul(1 << attempt.saturating_sub(1).min(16));
+    let own = doubled.min(retries.longest).mul_f64(0.5 + 0.5 * jitter.clamp(0.0, 1.0));
+    match fault {
+        Fault::RateLimited {
+            retry_after: Some(wish),
+            ..
+        } => (*wish <= retries.patience).then(|| (*wish).max(own)),
+        _ => Some(own),
+    }
+}
+
+/// Reads `Retry-After`: seconds, or a time.
+pub(super) fn retry_after(text: &str, now: jiff::Timestamp) -> Option<Duration> {
+    if let Ok(seconds) = text.trim().parse::<u64>() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let at = jiff::fmt::rfc2822::parse(text.trim()).ok()?.timestamp();
+    Some(Duration::try_from(at.duration_since(now)).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RETRIES: Retries = Retries {
+        attempts: 4,
+        base: Duration::from_millis(100),
+        longest: Duration::from_millis(300),
+        patience: Duration::from_secs(30),
+    };
+
+    fn failed() -> Fault {
+        Fault::Failed {
+            registry: "a.io".to_owned(),
+            status: 503,
+        }
+    }
+
+    fn limited(seconds: Option<u64>) -> Fault {
+        Fault::RateLimited {
+            registry: "a.io".to_owned(),
+            retry_after: seconds.map(Duration::from_secs),
+        }
+    }
+
+    #[test]
+    fn pauses_double_up_to_the_longest_and_end() {
+        let told: Vec<_> = (1..=4)
+            .map(|attempt| pause(&RETRIES, attempt, &failed(), 1.0))
+            .collect();
+        let ms = |ms| Some(Duration::from_millis(ms));
+        assert_eq!(told, [ms(100), ms(200), ms(300), None]);
+        assert_eq!(pause(&RETRIES, 1, &failed(), 0.0), ms(50));
+    }
+
+    #[test]
+    fn what_does_not_mend_by_itself_is_not_asked_again() {
+        let fault = Fault::Unauthorized {
+            registry: "a.io".to_owned(),
+        };
+        assert_eq!(pause(&RETRIES, 1, &fault, 1.0), None);
+    }
+
+    #[test]
+    fn a_registrys_wish_is_obeyed_or_the_question_fails() {
+        assert_eq!(pause(&RETRIES, 1, &limited(Some(7)), 0.0), Some(Duration::from_secs(7)));
+        assert_eq!(pause(&RETRIES, 1, &limited(Some(31)), 0.0), None);
+        assert_eq!(
+            pause(&RETRIES, 1, &limited(None), 1.0),
+            Some(Duration::from_millis(100))
+        );
+    }
+
+    #[test]
+    fn a_wish_is_seconds_or_a_time() {
+        let now = "2026-11-23T10:00:00Z".parse().unwrap();
+        assert_eq!(retry_after("17", now), Some(Duration::from_secs(17)));
+        assert_eq!(
+            retry_after("Mon, 23 Nov 2026 10:00:05 GMT", now),
+            Some(Duration::from_secs(5))
+        );
+        assert_eq!(retry_after("Mon, 23 Nov 2026 09:00:00 GMT", now), Some(Duration::ZERO));
+        assert_eq!(retry_after("soon", now), None);
+    }
+}

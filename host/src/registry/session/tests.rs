@@ -1,0 +1,556 @@
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{Request, State},
+    http::{Response, StatusCode},
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+
+use super::*;
+use crate::registry::{
+    access::{Access, CredentialSource, PerRegistry, Proxy, Settings},
+    remote::MANIFEST,
+};
+
+/// What a server was asked: method, path with query, and the credentials that came along.
+type Seen = Arc<Mutex<Vec<(String, Option<String>)>>>;
+type Answering = Arc<dyn Fn(&str, Option<&str>, usize) -> Response<Body> + Send + Sync>;
+
+/// A server that answers as a function says: of the question, the credentials, and how often it was asked.
+struct Server {
+    address: String,
+    seen: Seen,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn handle(State((seen, answering)): State<(Seen, Answering)>, request: Request) -> Response<Body> {
+    let question = format!("{} {}", request.method(), request.uri());
+    let credentials = request
+        .headers()
+        .get("authorization")
+        .or_else(|| request.headers().get("proxy-authorization"))
+        .map(|value| value.to_str().unwrap().to_owned());
+    let body = axum::body::to_bytes(request.into_body(), 1 << 20).await.unwrap();
+    let question = match std::str::from_utf8(&body) {
+        Ok("") | Err(_) => question,
+        Ok(body) => format!("{question} {body}"),
+    };
+    let times = {
+        let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.push((question.clone(), credentials.clone()));
+        seen.len()
+    };
+    answering(&question, credentials.as_deref(), times)
+}
+
+impl Server {
+    async fn start(answering: impl Fn(&str, Option<&str>, usize) -> Response<Body> + Send + Sync + 'static) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let seen = Seen::default();
+        let answering: Answering = Arc::new(answering);
+        let router = Router::new()
+            .fallback(handle)
+            .with_state((Arc::clone(&seen), answering));
+        let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Self { address, seen, task }
+    }
+
+    fn seen(&self) -> Vec<(String, Option<String>)> {
+        self.seen.lock().unwrap().clone()
+    }
+
+    fn asked(&self) -> usize {
+        self.seen().len()
+    }
+}
+
+fn reply(status: u16, headers: &[(&str, &str)], body: impl Into<Body>) -> Response<Body> {
+    let mut response = Response::builder().status(StatusCode::from_u16(status).unwrap());
+    for (name, value) in headers {
+        response = response.header(*name, *value);
+    }
+    response.body(body.into()).unwrap()
+}
+
+fn quick() -> Settings {
+    Settings {
+        limits: Limits {
+            connect: Duration::from_secs(5),
+            answer: Duration::from_secs(5),
+            total: Duration::from_secs(20),
+        },
+        retries: Retries {
+            attempts: 3,
+            base: Duration::from_millis(1),
+            longest: Duration::from_millis(2),
+            patience: Duration::from_secs(5),
+        },
+        ..Settings::default()
+    }
+}
+
+struct Keys {
+    folder: tempfile::TempDir,
+}
+
+impl Keys {
+    fn new(auths: &serde_json::Value) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let text = serde_json::json!({ "auths": auths }).to_string();
+        std::fs::write(folder.path().join("config.json"), text).unwrap();
+        Self { folder }
+    }
+
+    fn for_registry(registry: &str) -> Self {
+        Self::new(&serde_json::json!({registry: {"username": "robot", "password": "hunter2"}}))
+    }
+
+    fn source(&self) -> CredentialSource {
+        CredentialSource::File(self.folder.path().join("config.json"))
+    }
+}
+
+fn listed(servers: &[&Server]) -> BTreeSet<String> {
+    servers.iter().map(|server| server.address.clone()).collect()
+}
+
+fn access(settings: Settings, servers: &[&Server]) -> Access {
+    Access::new(Settings {
+        insecure: listed(servers),
+        ..settings
+    })
+}
+
+fn repository(server: &Server) -> Repository {
+    format!("{}/lz", server.address).parse().unwrap()
+}
+
+/// Asks the server for this blob, at most 64 bytes of it.
+async fn blob(access: &Access, server: &Server, bytes: &[u8]) -> Result<Vec<u8>, Fault> {
+    let remote = access.open(&server.address).unwrap();
+    remote.blob(&repository(server), &Digest::of(bytes), 64).await
+}
+
+#[tokio::test]
+async fn a_registry_that_is_not_listed_is_never_spoken_to_in_plain_http() {
+    let server = Server::start(|_, _, _| reply(200, &[], "x")).await;
+
+    let fault = blob(&access(quick(), &[]), &server, b"x").await.unwrap_err();
+
+    assert_eq!(fault.reason(), "Tls", "{fault:?}");
+    assert_eq!(server.asked(), 0);
+}
+
+#[tokio::test]
+async fn bytes_with_another_digest_are_refused() {
+    let server = Server::start(|_, _, _| reply(200, &[], "tampered")).await;
+    let fault = blob(&access(quick(), &[&server]), &server, b"genuine")
+        .await
+        .unwrap_err();
+    assert_eq!(fault.reason(), "DigestMismatch");
+}
+
+#[tokio::test]
+async fn a_length_over_the_limit_is_refused_before_a_byte_is_read() {
+    let server = Server::start(|_, _, _| {
+        // The body never comes: whoever waits for it waits for ever.
+        let body = Body::from_stream(futures::stream::pending::<Result<Vec<u8>, std::io::Error>>());
+        reply(200, &[("content-length", "65")], body)
+    })
+    .await;
+    let fault = blob(&access(quick(), &[&server]), &server, b"x").await.unwrap_err();
+    assert!(matches!(fault, Fault::TooLarge { limit: 64, .. }), "{fault:?}");
+}
+
+#[tokio::test]
+async fn bytes_over_the_limit_are_refused_while_they_are_read() {
+    let server = Server::start(|_, _, _| {
+        let endless = futures::stream::repeat_with(|| Ok::<_, std::io::Error>(vec![b'x'; 16]));
+        reply(200, &[], Body::from_stream(endless))
+    })
+    .await;
+    let fault = blob(&access(quick(), &[&server]), &server, b"x").await.unwrap_err();
+    assert!(matches!(fault, Fault::TooLarge { limit: 64, .. }), "{fault:?}");
+}
+
+#[tokio::test]
+async fn a_registry_that_hangs_ends_by_the_time_limit() {
+    let server = Server::start(|_, _, _| {
+        let body = Body::from_stream(futures::stream::pending::<Result<Vec<u8>, std::io::Error>>());
+        reply(200, &[("content-length", "1")], body)
+    })
+    .await;
+    let mut settings = quick();
+    settings.limits.total = Duration::from_millis(100);
+    let fault = blob(&access(settings, &[&server]), &server, b"x").await.unwrap_err();
+    assert_eq!(fault.reason(), "TimedOut");
+}
+
+#[tokio::test]
+async fn a_body_that_ends_early_is_told_as_truncated() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let task = tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = [0; 1024];
+            let _ = stream.read(&mut request).await.unwrap();
+            let answer = "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf";
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    });
+    let server = Server {
+        address,
+        seen: Seen::default(),
+        task,
+    };
+    let fault = blob(&access(quick(), &[&server]), &server, b"x").await.unwrap_err();
+    assert!(
+        matches!(
+            fault,
+            Fault::Truncated {
+                expected: 10,
+                got: 4,
+                ..
+            }
+        ),
+        "{fault:?}"
+    );
+}
+
+#[tokio::test]
+async fn what_may_mend_is_asked_again_and_nothing_else() {
+    for (status, times) in [(500, 3), (503, 3), (408, 3), (400, 1), (403, 1), (404, 1)] {
+        let server = Server::start(move |_, _, _| reply(status, &[], "")).await;
+        blob(&access(quick(), &[&server]), &server, b"x").await.unwrap_err();
+        assert_eq!(server.asked(), times, "{status}");
+    }
+    let server = Server::start(|_, _, times| reply(if times < 3 { 502 } else { 200 }, &[], "x")).await;
+    assert_eq!(blob(&access(quick(), &[&server]), &server, b"x").await.unwrap(), b"x");
+}
+
+#[tokio::test]
+async fn a_rate_limit_is_obeyed_and_one_that_is_too_long_is_told() {
+    let server = Server::start(|_, _, times| match times {
+        1 => reply(429, &[("retry-after", "1")], ""),
+        _ => reply(200, &[], "x"),
+    })
+    .await;
+    let begun = std::time::Instant::now();
+    assert_eq!(blob(&access(quick(), &[&server]), &server, b"x").await.unwrap(), b"x");
+    assert!(begun.elapsed() >= Duration::from_secs(1));
+
+    let server = Server::start(|_, _, _| reply(429, &[("retry-after", "3600")], "")).await;
+    let fault = blob(&access(quick(), &[&server]), &server, b"x").await.unwrap_err();
+    assert!(matches!(&fault, Fault::RateLimited { retry_after: Some(wish), .. } if wish.as_secs() == 3600));
+    assert_eq!(server.asked(), 1);
+}
+
+/// Asks for `Basic`, then answers by another function.
+fn guarded(
+    then: impl Fn(&str) -> Response<Body> + Send + Sync,
+) -> impl Fn(&str, Option<&str>, usize) -> Response<Body> {
+    let expected = format!("Basic {}", STANDARD.encode("robot:hunter2"));
+    move |question, credentials, _| {
+        if credentials == Some(expected.as_str()) {
+            then(question)
+        } else {
+            reply(401, &[("www-authenticate", "Basic realm=\"registry\"")], "")
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_to_another_host_takes_no_credentials_along() {
+    let other = Server::start(|_, _, _| reply(200, &[], "x")).await;
+    let to = format!("http://{}/cdn?signature=1", other.address);
+    let server = Server::start(guarded(move |_| reply(307, &[("location", &to)], ""))).await;
+    let keys = Keys::for_registry(&server.address);
+    let mut settings = quick();
+    settings.credentials = vec![keys.source()];
+
+    let bytes = blob(&access(settings, &[&server, &other]), &server, b"x")
+        .await
+        .unwrap();
+
+    assert_eq!(bytes, b"x");
+    assert_eq!(other.seen(), [("GET /cdn?signature=1".to_owned(), None)]);
+    assert!(server.seen().last().unwrap().1.is_some());
+}
+
+#[tokio::test]
+async fn a_redirect_that_comes_back_from_elsewhere_gets_no_credentials_either() {
+    let back = Arc::new(Mutex::new(String::new()));
+    let to = Arc::clone(&back);
+    let other = Server::start(move |_, _, _| {
+        let to = to.lock().unwrap().clone();
+        reply(307, &[("location", &to)], "")
+    })
+    .await;
+    let away = format!("http://{}/", other.address);
+    let server = Server::start(guarded(move |question| {
+        assert!(!question.contains("/private"));
+        reply(307, &[("location", &away)], "")
+    }))
+    .await;
+    *back.lock().unwrap() = format!("http://{}/private", server.address);
+    let keys = Keys::for_registry(&server.address);
+    let mut settings = quick();
+    settings.credentials = vec![keys.source()];
+
+    let fault = blob(&access(settings, &[&server, &other]), &server, b"x")
+        .await
+        .unwrap_err();
+
+    assert_eq!(fault.reason(), "Unauthorized");
+    assert_eq!(
+        server.seen().last().unwrap(),
+        &("GET /private".to_owned(), None),
+        "the last question has no credentials"
+    );
+}
+
+#[tokio::test]
+async fn redirects_in_a_ring_end() {
+    let server = Server::start(|question, _, _| {
+        let to = if question.contains("/a") { "/b" } else { "/a" };
+        reply(302, &[("location", to)], "")
+    })
+    .await;
+    let fault = blob(&access(quick(), &[&server]), &server, b"x").await.unwrap_err();
+    assert_eq!(fault.reason(), "RedirectLoop");
+    assert_eq!(server.asked(), 3);
+}
+
+#[tokio::test]
+async fn redirects_without_end_end() {
+    let server = Server::start(|_, _, times| reply(302, &[("location", &format!("/{times}"))], "")).await;
+    let fault = blob(&access(quick(), &[&server]), &server, b"x").await.unwrap_err();
+    assert_eq!(fault.reason(), "RedirectLoop");
+    assert_eq!(server.asked(), MAX_REDIRECTS + 1);
+}
+
+#[tokio::test]
+async fn a_redirect_to_a_host_that_is_not_listed_is_not_followed_in_plain_http() {
+    let other = Server::start(|_, _, _| reply(200, &[], "x")).await;
+    let to = format!("http://{}/", other.address);
+    let server = Server::start(move |_, _, _| reply(307, &[("location", &to)], "")).await;
+    let fault = blob(&access(quick(), &[&server]), &server, b"x").await.unwrap_err();
+    assert_eq!(fault.reason(), "BadRedirect");
+    assert_eq!(other.asked(), 0);
+}
+
+/// Asks for a token of its own token server, and takes `t1` only. `HOST` in the realm is its own address.
+async fn tokened(realm: &str) -> Server {
+    let address = Arc::new(Mutex::new(String::new()));
+    let (own, realm) = (Arc::clone(&address), realm.to_owned());
+    let server = Server::start(move |question, credentials, _| match credentials {
+        Some(sent) if question.starts_with("GET /token?") && sent.starts_with("Basic ") => {
+            reply(200, &[], r#"{"token": "t1", "expires_in": 300}"#)
+        }
+        None if question.starts_with("POST /token") && question.contains("refresh_token=hunter2") => {
+            reply(200, &[], r#"{"access_token": "t1"}"#)
+        }
+        Some("Bearer t1") => reply(200, &[], "x"),
+        Some(_) | None => {
+            let realm = realm.replace("HOST", &own.lock().unwrap());
+            reply(401, &[("www-authenticate", &realm)], "")
+        }
+    })
+    .await;
+    address.lock().unwrap().clone_from(&server.address);
+    server
+}
+
+const REALM: &str = "Bearer realm=\"http://HOST/token\",service=\"s\"";
+
+#[tokio::test]
+async fn a_token_is_fetched_once_and_used_again() {
+    let server = tokened(REALM).await;
+    let keys = Keys::for_registry(&server.address);
+    let mut settings = quick();
+    settings.credentials = vec![keys.source()];
+    let access = access(settings, &[&server]);
+
+    for _ in 0..3 {
+        assert_eq!(blob(&access, &server, b"x").await.unwrap(), b"x");
+    }
+
+    let tokens: Vec<String> = server
+        .seen()
+        .into_iter()
+        .map(|(question, _)| question)
+        .filter(|question| question.contains("/token"))
+        .collect();
+    assert_eq!(tokens, ["GET /token?scope=repository%3Alz%3Apull&service=s"]);
+}
+
+#[tokio::test]
+async fn an_identity_token_is_exchanged() {
+    let server = tokened(REALM).await;
+    let keys = Keys::new(&serde_json::json!({ (server.address.clone()): {"identitytoken": "hunter2"} }));
+    let mut settings = quick();
+    settings.credentials = vec![keys.source()];
+    assert_eq!(blob(&access(settings, &[&server]), &server, b"x").await.unwrap(), b"x");
+}
+
+#[tokio::test]
+async fn a_token_server_elsewhere_gets_no_credentials_unless_it_is_listed() {
+    let elsewhere = Server::start(|_, _, _| reply(200, &[], r#"{"token": "t1"}"#)).await;
+    let server = tokened(&REALM.replace("HOST", &elsewhere.address)).await;
+    let keys = Keys::for_registry(&server.address);
+    let mut settings = quick();
+    settings.credentials = vec![keys.source()];
+
+    let both = [&server, &elsewhere];
+    let fault = blob(&access(settings.clone(), &both), &server, b"x").await.unwrap_err();
+    assert_eq!(fault.reason(), "Misconfigured");
+    assert_eq!(elsewhere.asked(), 0);
+
+    let per_registry = PerRegistry {
+        token_servers: vec![elsewhere.address.clone()],
+        ..PerRegistry::default()
+    };
+    settings.registries = BTreeMap::from([(server.address.clone(), per_registry)]);
+    assert_eq!(blob(&access(settings, &both), &server, b"x").await.unwrap(), b"x");
+    assert_eq!(elsewhere.asked(), 1);
+}
+
+#[tokio::test]
+async fn credentials_that_are_not_accepted_are_told_and_in_no_text() {
+    let server = Server::start(|_, credentials, _| {
+        let echo = format!("you sent {}", credentials.unwrap_or_default());
+        match credentials {
+            Some(_) => reply(400, &[], echo),
+            None => reply(401, &[("www-authenticate", "Basic realm=\"x\"")], ""),
+        }
+    })
+    .await;
+    let keys = Keys::for_registry(&server.address);
+    let mut settings = quick();
+    settings.credentials = vec![keys.source()];
+    let access = access(settings, &[&server]);
+
+    let fault = blob(&access, &server, b"x").await.unwrap_err();
+
+    let session = access.session(&server.address).unwrap();
+    let texts = format!("{fault} {fault:?} {access:?} {session:?} {:?}", session.passes);
+    for secret in ["hunter2", &STANDARD.encode("robot:hunter2")] {
+        assert!(!texts.contains(secret), "{texts}");
+    }
+}
+
+#[tokio::test]
+async fn credentials_of_one_registry_are_not_sent_to_another() {
+    let server = Server::start(guarded(|_| reply(200, &[], "x"))).await;
+    let keys = Keys::for_registry("registry.example.com");
+    let mut settings = quick();
+    settings.credentials = vec![keys.source()];
+    let fault = blob(&access(settings, &[&server]), &server, b"x").await.unwrap_err();
+    assert_eq!(fault.reason(), "Unauthorized");
+    assert!(server.seen().iter().all(|(_, credentials)| credentials.is_none()));
+}
+
+#[tokio::test]
+async fn a_mirror_is_asked_first_and_the_registry_where_the_mirror_fails() {
+    let mirror = Server::start(|question, _, _| match question.contains("/copies/lz/blobs/") {
+        true => reply(200, &[], "x"),
+        false => reply(404, &[], ""),
+    })
+    .await;
+    let origin = Server::start(|_, _, _| reply(200, &[], "y")).await;
+    let mut settings = quick();
+    settings.mirrors = BTreeMap::from([(origin.address.clone(), vec![format!("{}/copies", mirror.address)])]);
+    let access = access(settings, &[&mirror, &origin]);
+
+    assert_eq!(blob(&access, &origin, b"x").await.unwrap(), b"x");
+    assert_eq!(origin.asked(), 0);
+    // What the mirror has is not what was asked for.
+    assert_eq!(blob(&access, &origin, b"y").await.unwrap(), b"y");
+    assert_eq!(origin.asked(), 1);
+}
+
+#[tokio::test]
+async fn a_tag_is_resolved_by_its_header_or_by_its_bytes() {
+    let digest = Digest::of(b"manifest");
+    for (header, times) in [(Some(digest.clone()), 1), (None, 2)] {
+        let header = header.map(|digest| digest.to_string());
+        let server = Server::start(move |_, _, _| match &header {
+            Some(header) => reply(200, &[("docker-content-digest", header)], "manifest"),
+            None => reply(200, &[], "manifest"),
+        })
+        .await;
+        let remote = access(quick(), &[&server]).open(&server.address).unwrap();
+        let reference = format!("{}/lz:1", server.address).parse().unwrap();
+        assert_eq!(remote.resolve(&reference).await.unwrap(), digest);
+        assert_eq!(server.asked(), times);
+    }
+}
+
+#[tokio::test]
+async fn what_refers_to_a_manifest_is_found_under_the_fallback_tag_and_bounded() {
+    let subject = Digest::of(b"subject");
+    let entry = serde_json::json!({"mediaType": MANIFEST, "digest": Digest::of(b"x"), "size": 1, "annotations": null});
+    let index = serde_json::json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": vec![entry; 150]}).to_string();
+    let tag = subject.tag();
+    let server = Server::start(move |question, _, _| match question {
+        fallback if fallback.ends_with(&tag) => reply(200, &[("content-type", INDEX)], index.clone()),
+        _ => reply(404, &[], ""),
+    })
+    .await;
+    let remote = access(quick(), &[&server]).open(&server.address).unwrap();
+    let found = remote.referrers(&repository(&server), &subject).await.unwrap();
+    assert_eq!(found.len(), MAX_REFERRERS);
+    let none = remote
+        .referrers(&repository(&server), &Digest::of(b"other"))
+        .await
+        .unwrap();
+    assert_eq!(none, []);
+}
+
+#[tokio::test]
+async fn a_proxy_is_asked_for_what_it_is_not_spared_from() {
+    let proxy = Server::start(|_, _, _| reply(200, &[], "x")).await;
+    let direct = Server::start(|_, _, _| reply(200, &[], "x")).await;
+    let folder = tempfile::tempdir().unwrap();
+    let credentials_file = folder.path().join("proxy");
+    std::fs::write(&credentials_file, "robot:hunter2\n").unwrap();
+    let settings = Settings {
+        insecure: BTreeSet::from(["registry.invalid".to_owned(), direct.address.clone()]),
+        proxy: Some(Proxy {
+            url: format!("http://{}", proxy.address).parse().unwrap(),
+            except: vec!["127.0.0.1".to_owned()],
+            credentials_file: Some(credentials_file),
+        }),
+        ..quick()
+    };
+    let access = Access::new(settings);
+    assert!(!format!("{access:?}").contains("hunter2"));
+
+    let digest = Digest::of(b"x");
+    let remote = access.open("registry.invalid").unwrap();
+    let repository = "registry.invalid/lz".parse().unwrap();
+    assert_eq!(remote.blob(&repository, &digest, 64).await.unwrap(), b"x");
+    let question = format!("GET http://registry.invalid/v2/lz/blobs/{digest}");
+    let credentials = format!("Basic {}", STANDARD.encode("robot:hunter2"));
+    assert_eq!(proxy.seen(), [(question, Some(credentials))]);
+
+    assert_eq!(blob(&access, &direct, b"x").await.unwrap(), b"x");
+    assert_eq!((proxy.asked(), direct.asked()), (1, 1));
+}

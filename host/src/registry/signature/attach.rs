@@ -1,0 +1,232 @@
+//! What lies beside an artifact in its registry: found, fetched, and added to.
+
+use std::collections::BTreeMap;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::{
+    KeyError, PrivateKey,
+    formats::{Claim, SIGNATURE, SIMPLE, SIMPLE_KIND, claims, is_signature},
+};
+use crate::registry::{
+    layout::{MAX_MANIFEST, Written, describe},
+    reference::{At, Digest, Repository},
+    remote::{Descriptor, Fault, MANIFEST, Remote},
+};
+
+/// The largest layer of a signature that is read, in bytes.
+const MAX_LAYER: u64 = 256 << 10;
+/// At most so many bytes of signatures are read for one artifact.
+const MAX_ALL: u64 = 8 << 20;
+/// At most so many manifests with signatures are read for one artifact.
+const MAX_ATTACHMENTS: usize = 32;
+
+/// How something is found beside an artifact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Place {
+    /// Under the tag `sha256-<hex>.sig`.
+    Tag,
+    /// Among what refers to the artifact.
+    Referrer,
+}
+
+/// A manifest beside an artifact, with its layers, byte by byte as in the registry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attachment {
+    /// How it was found.
+    pub place: Place,
+    /// The manifest.
+    pub manifest: Vec<u8>,
+    /// The layers that hold signatures, and the config; in the order of the manifest.
+    pub blobs: Vec<Vec<u8>>,
+}
+
+/// Fetches what may be a signature of `digest`, in both formats. Bounded in number and size; what is larger, or no
+/// signature, is left out.
+///
+/// # Errors
+/// When the registry does not answer. That there is nothing is no error.
+pub async fn find(remote: &dyn Remote, repository: &Repository, digest: &Digest) -> Result<Vec<Attachment>, Fault> {
+    let mut found = Vec::new();
+    let mut budget = MAX_ALL;
+    let tag = At::Tag(format!("{}.sig", digest.tag()));
+    if let Some(attachment) = fetch(remote, repository, &tag, Place::Tag, &mut budget).await? {
+        found.push(attachment);
+    }
+    let referrers = remote.referrers(repository, digest).await?;
+    // What an index says of its entries may be wrong: only what is surely something else is left out unread.
+    let candidates = referrers.iter().filter(|referrer| may_be_signature(referrer));
+    for referrer in candidates.take(MAX_ATTACHMENTS) {
+        let at = At::Digest(referrer.digest.clone());
+        if let Some(attachment) = fetch(remote, repository, &at, Place::Referrer, &mut budget).await? {
+            found.push(attachment);
+        }
+    }
+    Ok(found)
+}
+
+fn may_be_signature(referrer: &Descriptor) -> bool {
+    let foreign = |kind: &str| kind.contains("spdx") || kind.contains("cyclonedx") || kind.contains("sarif");
+    referrer.media_type == MANIFEST && !referrer.artifact_type.as_deref().is_some_and(foreign)
+}
+
+async fn fetch(
+    remote: &dyn Remote,
+    repository: &Repository,
+    at: &At,
+    place: Place,
+    budget: &mut u64,
+) -> Result<Option<Attachment>, Fault> {
+    let manifest = match remote.manifest(repository, at, MAX_MANIFEST).await {
+        Ok(manifest) => manifest,
+        Err(Fault::NotFound { .. } | Fault::TooLarge { .. }) => return Ok(None),
+        Err(fault) => return Err(fault),
+    };
+    let Ok(written) = serde_json::from_slice::<Written>(&manifest.bytes) else {
+        return Ok(None);
+    };
+    if !written.layers.iter().any(|layer| is_signature(&layer.media_type)) {
+        return Ok(None);
+    }
+    let mut blobs = Vec::new();
+    let layers = written.layers.iter().filter(|layer| is_signature(&layer.media_type));
+    for wanted in layers.chain([&written.config]) {
+        let limit = MAX_LAYER.min(*budget);
+        match remote.blob(repository, &wanted.digest, limit).await {
+            Ok(blob) => {
+                *budget = budget.saturating_sub(blob.len() as u64);
+                blobs.push(blob);
+            }
+            Err(Fault::NotFound { .. } | Fault::TooLarge { .. }) => {}
+            Err(fault) => return Err(fault),
+        }
+    }
+    Ok(Some(Attachment {
+        place,
+        manifest: manifest.bytes,
+        blobs,
+    }))
+}
+
+/// Why an artifact was not signed.
+#[derive(Debug, thiserror::Error)]
+pub enum SignError {
+    /// The registry.
+    #[error("cannot read or write the signatures of {digest}")]
+    Registry {
+        /// The artifact.
+        digest: Digest,
+        /// What the registry says.
+        #[source]
+        source: Fault,
+    },
+    /// The key.
+    #[error("the key cannot sign")]
+    Key(#[source] KeyError),
+    /// What is under the tag for signatures is something else.
+    #[error("the tag `{0}` holds something else than signatures")]
+    Occupied(String),
+}
+
+/// Signs `digest` with `key` in cosign's SimpleSigning format, beside the signatures that are there. An artifact that
+/// this key has signed already is left as it is.
+///
+/// Answers with the tag under which the signatures are.
+///
+/// # Errors
+/// When the registry or the key fail, or the tag is taken by something else.
+pub async fn sign(
+    remote: &dyn Remote,
+    repository: &Repository,
+    digest: &Digest,
+    key: &PrivateKey,
+) -> Result<String, SignError> {
+    let registry = |source| SignError::Registry {
+        digest: digest.clone(),
+        source,
+    };
+    let tag = format!("{}.sig", digest.tag());
+    let at = At::Tag(tag.clone());
+    let mut layers = match remote.manifest(repository, &at, MAX_MANIFEST).await {
+        Ok(manifest) => {
+            let written: Written =
+                serde_json::from_slice(&manifest.bytes).map_err(|_| SignError::Occupied(tag.clone()))?;
+            written.layers
+        }
+        Err(Fault::NotFound { .. }) => Vec::new(),
+        Err(fault) => return Err(registry(fault)),
+    };
+    if layers.iter().any(|layer| layer.media_type != SIMPLE) {
+        return Err(SignError::Occupied(tag));
+    }
+    let mut budget = MAX_ALL;
+    let present = fetch(remote, repository, &at, Place::Tag, &mut budget)
+        .await
+        .map_err(registry)?;
+    let ours = present.iter().flat_map(claims).any(|claim| match claim {
+        Claim::Signed(claim) => {
+            claim.subjects == [digest.as_str()] && key.public().signed(&claim.message, &claim.signature)
+        }
+        Claim::Keyless | Claim::Unknown(_) | Claim::Malformed(_) => false,
+    });
+    if ours {
+        return Ok(tag);
+    }
+    let payload = payload(repository, digest);
+    let signature = key.sign(&payload).map_err(SignError::Key)?;
+    let mut layer = describe(SIMPLE, &payload);
+    layer.annotations = BTreeMap::from([(SIGNATURE.to_owned(), STANDARD.encode(signature))]);
+    layers.push(layer);
+    let config = config(&layers);
+    remote.push_blob(repository, &payload).await.map_err(registry)?;
+    remote.push_blob(repository, &config).await.map_err(registry)?;
+    let manifest = manifest(&config, layers);
+    remote
+        .push_manifest(repository, &at, MANIFEST, &manifest)
+        .await
+        .map_err(registry)?;
+    Ok(tag)
+}
+
+/// What is signed: which manifest, and where it was when it was signed.
+fn payload(repository: &Repository, digest: &Digest) -> Vec<u8> {
+    json!({
+        "critical": {
+            "identity": {"docker-reference": repository.to_string()},
+            "image": {"docker-manifest-digest": digest},
+            "type": SIMPLE_KIND,
+        },
+        "optional": null,
+    })
+    .to_string()
+    .into_bytes()
+}
+
+/// cosign reads signatures as an image, so an image's config it is.
+fn config(layers: &[Descriptor]) -> Vec<u8> {
+    let digests: Vec<_> = layers.iter().map(|layer| &layer.digest).collect();
+    json!({
+        "architecture": "",
+        "config": {},
+        "created": "0001-01-01T00:00:00Z",
+        "history": layers.iter().map(|_| json!({"created": "0001-01-01T00:00:00Z"})).collect::<Vec<_>>(),
+        "os": "",
+        "rootfs": {"type": "layers", "diff_ids": digests},
+    })
+    .to_string()
+    .into_bytes()
+}
+
+fn manifest(config: &[u8], layers: Vec<Descriptor>) -> Vec<u8> {
+    json!({
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "config": describe("application/vnd.oci.image.config.v1+json", config),
+        "layers": layers,
+    })
+    .to_string()
+    .into_bytes()
+}

@@ -1,0 +1,339 @@
+use std::sync::{Arc, atomic::Ordering};
+
+use super::{
+    component::tests::sample,
+    layout::pack,
+    memory::{Memory, Only},
+    remote::{Descriptor, INDEX, MANIFEST},
+    signature::{new_key, sign},
+    *,
+};
+
+mod bad;
+mod wire;
+
+/// A registry, and a host that pulls from it.
+struct World {
+    remote: Arc<Memory>,
+    registry: Registry,
+    _folder: tempfile::TempDir,
+}
+
+fn reference() -> Reference {
+    "registry.example.com/partners/lz:1".parse().unwrap()
+}
+
+fn trust(keys: &[&PrivateKey], needed: Needed) -> Policy {
+    let keys = keys.iter().enumerate().map(|(index, key)| TrustedKey {
+        name: format!("key-{index}"),
+        key: key.public().clone(),
+    });
+    Policy::Keys {
+        keys: keys.collect(),
+        needed,
+    }
+}
+
+impl World {
+    fn new(policy: Policy) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let remote = Arc::new(Memory::default());
+        let settings = Settings {
+            policy,
+            allow: vec!["registry.example.com/partners/*".parse().unwrap()],
+            ..Settings::new(folder.path().to_owned())
+        };
+        let registry = Registry::new(settings, Arc::new(Only(remote.clone()))).unwrap();
+        Self {
+            remote,
+            registry,
+            _folder: folder,
+        }
+    }
+
+    /// Pushes a plugin under the tag `1`.
+    async fn push(&self, marker: &str) -> Digest {
+        let repository = &reference().repository;
+        let packed = push(self.remote.as_ref(), repository, Some("1"), &sample(marker), &|_, _| {}).await;
+        packed.unwrap().digest
+    }
+
+    async fn sign(&self, digest: &Digest, key: &PrivateKey) {
+        sign(self.remote.as_ref(), &reference().repository, digest, key)
+            .await
+            .unwrap();
+    }
+
+    async fn refused(&self) -> &'static str {
+        let error = self.registry.fetch(&reference()).await.unwrap_err();
+        assert!(!error.to_string().is_empty());
+        error.reason()
+    }
+}
+
+#[tokio::test]
+async fn what_was_pushed_is_fetched_byte_by_byte() {
+    let world = World::new(Policy::Off);
+    let digest = world.push("one").await;
+    let fetched = world.registry.fetch(&reference()).await.unwrap();
+    assert_eq!(fetched.plugin.bytes, sample("one"));
+    assert_eq!(fetched.plugin.digest, Digest::of(&sample("one")));
+    assert_eq!(fetched.plugin.manifest, digest);
+    assert!(matches!(fetched.origin, Origin::Registry));
+}
+
+#[tokio::test]
+async fn what_is_in_the_cache_is_not_fetched_again() {
+    let world = World::new(Policy::Off);
+    world.push("one").await;
+    world.registry.fetch(&reference()).await.unwrap();
+    let sent = world.remote.blobs_sent.load(Ordering::Relaxed);
+    let again = world.registry.fetch(&reference()).await.unwrap();
+    assert!(matches!(again.origin, Origin::Confirmed));
+    assert_eq!(again.plugin.bytes, sample("one"));
+    assert_eq!(world.remote.blobs_sent.load(Ordering::Relaxed), sent);
+}
+
+#[tokio::test]
+async fn a_repository_that_is_not_listed_is_not_asked() {
+    let world = World::new(Policy::Off);
+    let elsewhere: Reference = "registry.example.com/others/lz:1".parse().unwrap();
+    let error = world.registry.fetch(&elsewhere).await.unwrap_err();
+    assert_eq!(error.reason(), "NotAllowed");
+    assert_eq!(
+        world
+            .registry
+            .cached(&elsewhere, &Policy::Off)
+            .await
+            .unwrap_err()
+            .reason(),
+        "NotAllowed"
+    );
+    assert!(world.remote.calls.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_plugin_that_nobody_signed_is_refused_before_anything_of_it_is_fetched() {
+    let key = new_key();
+    let world = World::new(trust(&[&key], Needed::Any));
+    world.push("one").await;
+    assert_eq!(world.refused().await, "NoSignature");
+    assert_eq!(world.remote.blobs_sent.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test]
+async fn a_signature_by_a_trusted_key_suffices_and_is_named() {
+    let key = new_key();
+    let world = World::new(trust(&[&new_key(), &key], Needed::Any));
+    let digest = world.push("one").await;
+    world.sign(&digest, &key).await;
+    let fetched = world.registry.fetch(&reference()).await.unwrap();
+    assert_eq!(fetched.plugin.signed_by, ["key-1"]);
+}
+
+#[tokio::test]
+async fn a_signature_by_another_key_is_refused() {
+    let world = World::new(trust(&[&new_key()], Needed::Any));
+    let digest = world.push("one").await;
+    world.sign(&digest, &new_key()).await;
+    assert_eq!(world.refused().await, "WrongKey");
+}
+
+#[tokio::test]
+async fn the_signature_of_another_artifact_is_refused() {
+    let key = new_key();
+    let world = World::new(trust(&[&key], Needed::Any));
+    let other = world.push("other").await;
+    world.sign(&other, &key).await;
+    let digest = world.push("one").await;
+    {
+        let mut tags = world.remote.tags.lock().unwrap();
+        let signatures = tags[&format!("{}.sig", other.tag())].clone();
+        tags.insert(format!("{}.sig", digest.tag()), signatures);
+    }
+    assert_eq!(world.refused().await, "OtherDigest");
+}
+
+#[tokio::test]
+async fn all_and_a_minimum_of_keys_count_different_keys() {
+    let (one, two) = (new_key(), new_key());
+    let two_of = Needed::Minimum(2.try_into().unwrap());
+    let world = World::new(Policy::Off);
+    let digest = world.push("one").await;
+    world.sign(&digest, &one).await;
+    world.sign(&digest, &one).await;
+    let reason = async |policy: &Policy| match world.registry.fetch_under(&reference(), policy).await {
+        Ok(fetched) => fetched.plugin.signed_by.join(" "),
+        Err(error) => error.reason().to_owned(),
+    };
+    assert_eq!(reason(&trust(&[&one, &two], Needed::All)).await, "TooFewSignatures");
+    assert_eq!(reason(&trust(&[&one, &two], two_of)).await, "TooFewSignatures");
+    // The same key under two names is one key.
+    assert_eq!(reason(&trust(&[&one, &one], two_of)).await, "UnfulfillablePolicy");
+    assert_eq!(reason(&trust(&[&one, &one], Needed::All)).await, "key-0");
+    assert_eq!(reason(&trust(&[], Needed::All)).await, "UnfulfillablePolicy");
+    world.sign(&digest, &two).await;
+    assert_eq!(reason(&trust(&[&one, &two], Needed::All)).await, "key-0 key-1");
+    assert_eq!(reason(&trust(&[&one, &two, &new_key()], two_of)).await, "key-0 key-1");
+    assert_eq!(
+        reason(&trust(&[&one, &two, &new_key()], Needed::All)).await,
+        "TooFewSignatures"
+    );
+}
+
+#[tokio::test]
+async fn signing_twice_with_a_key_adds_nothing() {
+    let key = new_key();
+    let world = World::new(Policy::Off);
+    let digest = world.push("one").await;
+    world.sign(&digest, &key).await;
+    let before = world.remote.tags.lock().unwrap().clone();
+    world.sign(&digest, &key).await;
+    assert_eq!(*world.remote.tags.lock().unwrap(), before);
+}
+
+#[tokio::test]
+async fn a_tag_that_no_longer_points_to_the_pinned_digest_is_refused() {
+    let world = World::new(Policy::Off);
+    let old = world.push("old").await;
+    let pinned = Reference {
+        digest: Some(old.clone()),
+        ..reference()
+    };
+    assert!(world.registry.fetch(&pinned).await.is_ok());
+    world.push("new").await;
+    assert_eq!(world.registry.fetch(&pinned).await.unwrap_err().reason(), "MovedTag");
+    // By the digest alone it is still there.
+    let fetched = world.registry.fetch(&reference().pinned(old)).await.unwrap();
+    assert_eq!(fetched.plugin.bytes, sample("old"));
+}
+
+#[tokio::test]
+async fn a_tag_that_moves_while_pulling_changes_nothing() {
+    let key = new_key();
+    let world = World::new(trust(&[&key], Needed::Any));
+    let digest = world.push("signed").await;
+    world.sign(&digest, &key).await;
+    let evil = pack(&sample("evil")).unwrap();
+    let remote = Arc::downgrade(&world.remote);
+    world.remote.lies(move |call| {
+        let remote = remote.upgrade()?;
+        if call == "referrers" {
+            let evil = remote.put("1", MANIFEST, &evil.manifest);
+            assert_ne!(evil, Digest::of(b""));
+        }
+        None
+    });
+    let fetched = world.registry.fetch(&reference()).await.unwrap();
+    assert_eq!(fetched.plugin.bytes, sample("signed"));
+    assert_eq!(world.remote.calls("resolve"), 1);
+}
+
+#[tokio::test]
+async fn what_was_fetched_once_serves_while_the_registry_is_down() {
+    let key = new_key();
+    let policy = trust(&[&key], Needed::Any);
+    let world = World::new(policy.clone());
+    let digest = world.push("one").await;
+    world.sign(&digest, &key).await;
+    assert!(world.registry.cached(&reference(), &policy).await.unwrap().is_none());
+    world.registry.fetch(&reference()).await.unwrap();
+    world.remote.is_down();
+    assert_eq!(world.refused().await, "Unreachable");
+    let fetched = world.registry.fetch_or_cached(&reference(), &policy).await.unwrap();
+    assert!(matches!(fetched.origin, Origin::Outage(_)));
+    assert_eq!(fetched.plugin.bytes, sample("one"));
+    assert_eq!(fetched.plugin.signed_by, ["key-0"]);
+    let known = world.registry.known(&reference(), &policy).unwrap().unwrap();
+    assert_eq!((known.manifest, known.component), (digest, Digest::of(&sample("one"))));
+}
+
+#[tokio::test]
+async fn the_cache_obeys_the_policy_of_now() {
+    let key = new_key();
+    let world = World::new(Policy::Off);
+    world.push("unsigned").await;
+    world.registry.fetch(&reference()).await.unwrap();
+    world.remote.is_down();
+    let policy = trust(&[&key], Needed::Any);
+    let refused = world.registry.cached(&reference(), &policy).await.unwrap_err();
+    assert_eq!(refused.reason(), "NoSignature");
+    assert_eq!(
+        world.registry.known(&reference(), &policy).unwrap_err().reason(),
+        "NoSignature"
+    );
+    let refused = world.registry.fetch_or_cached(&reference(), &policy).await.unwrap_err();
+    assert_eq!(refused.reason(), "Unreachable");
+}
+
+#[tokio::test]
+async fn a_signature_that_comes_later_is_found() {
+    let key = new_key();
+    let world = World::new(trust(&[&key], Needed::Any));
+    let digest = world.push("one").await;
+    let fetched = world.registry.fetch_under(&reference(), &Policy::Off).await.unwrap();
+    assert!(fetched.plugin.signed_by.is_empty());
+    assert_eq!(world.refused().await, "NoSignature");
+    world.sign(&digest, &key).await;
+    let fetched = world.registry.fetch(&reference()).await.unwrap();
+    assert_eq!(fetched.plugin.signed_by, ["key-0"]);
+}
+
+#[tokio::test]
+async fn a_refusal_is_no_outage_and_the_cache_does_not_hide_it() {
+    let world = World::new(Policy::Off);
+    world.push("one").await;
+    world.registry.fetch(&reference()).await.unwrap();
+    world.remote.put("1", INDEX, br#"{"schemaVersion":2,"manifests":[]}"#);
+    let refused = world.registry.fetch_or_cached(&reference(), &Policy::Off).await;
+    assert_eq!(refused.unwrap_err().reason(), "Index");
+}
+
+#[tokio::test]
+async fn a_damaged_cache_is_filled_again() {
+    let world = World::new(Policy::Off);
+    world.push("one").await;
+    world.registry.fetch(&reference()).await.unwrap();
+    let blobs = world.registry.settings().cache_dir.join("plugins-v1/blobs");
+    let file = blobs.join(Digest::of(&sample("one")).hex());
+    std::fs::write(&file, b"changed").unwrap();
+    assert!(
+        world
+            .registry
+            .cached(&reference(), &Policy::Off)
+            .await
+            .unwrap()
+            .is_none()
+    );
+    let fetched = world.registry.fetch(&reference()).await.unwrap();
+    assert_eq!(fetched.plugin.bytes, sample("one"));
+    assert_eq!(std::fs::read(&file).unwrap(), sample("one"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_registry_that_hangs_ends_at_the_deadline() {
+    let world = World::new(Policy::Off);
+    world.push("one").await;
+    *world.remote.hangs.lock().unwrap() = true;
+    assert_eq!(world.refused().await, "TimedOut");
+}
+
+#[tokio::test]
+async fn many_referrers_are_not_all_read() {
+    let key = new_key();
+    let world = World::new(trust(&[&key], Needed::Any));
+    let digest = world.push("one").await;
+    let many: Vec<_> = (0..100)
+        .map(|number: i32| Descriptor {
+            digest: Digest::of(&number.to_be_bytes()),
+            ..layout::describe(MANIFEST, b"")
+        })
+        .collect();
+    world.remote.referrers.lock().unwrap().insert(digest, many);
+    assert_eq!(world.refused().await, "NoSignature");
+    assert!(
+        world.remote.calls("manifest") < 40,
+        "{}",
+        world.remote.calls("manifest")
+    );
+}

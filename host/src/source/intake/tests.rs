@@ -1,0 +1,200 @@
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::collections::VecDeque;
+
+use async_trait::async_trait;
+use serde_json::json;
+use tokio::sync::mpsc;
+
+use super::*;
+
+/// Answers as told; then everything is done.
+struct Script {
+    answers: Mutex<VecDeque<Settled>>,
+    seen: mpsc::UnboundedSender<String>,
+    aside: Mutex<Vec<&'static str>>,
+}
+
+#[async_trait]
+impl Sink for Script {
+    async fn accept(&self, event: Event) -> Settled {
+        self.seen.send(event.id).unwrap();
+        self.answers.lock().unwrap().pop_front().unwrap_or(Settled::Done)
+    }
+
+    fn refused(&self, reason: &'static str) {
+        panic!("a broker has no sender to tell {reason}");
+    }
+
+    fn set_aside(&self, reason: &'static str) {
+        self.aside.lock().unwrap().push(reason);
+    }
+}
+
+struct Bench {
+    intake: Arc<Intake>,
+    script: Arc<Script>,
+    seen: mpsc::UnboundedReceiver<String>,
+    stop: CancellationToken,
+}
+
+fn bench(answers: &[Settled], policy: Policy) -> Bench {
+    let (sender, seen) = mpsc::unbounded_channel();
+    let script = Arc::new(Script {
+        answers: Mutex::new(answers.iter().copied().collect()),
+        seen: sender,
+        aside: Mutex::default(),
+    });
+    let stop = CancellationToken::new();
+    let sink: Arc<dyn Sink> = Arc::<Script>::clone(&script);
+    Bench {
+        intake: Arc::new(Intake::new(sink, policy, stop.clone())),
+        script,
+        seen,
+        stop,
+    }
+}
+
+const POLICY: Policy = Policy {
+    max_bytes: 1_000,
+    max_attempts: NonZeroU32::new(2),
+    hold: Duration::from_secs(600),
+};
+const LATER: Settled = Settled::Retry {
+    after: Duration::from_secs(30),
+};
+
+fn body(id: &str, subject: &str, generation: u32) -> Vec<u8> {
+    json!({"specversion": "1.0", "id": id, "source": "hyperfleet-sentinel",
+        "type": "com.redhat.hyperfleet.cluster.reconcile", "data": {"id": subject, "generation": generation}})
+    .to_string()
+    .into_bytes()
+}
+
+impl Bench {
+    /// Delivers in a task of its own.
+    fn deliver(&self, id: &str, subject: &str, generation: u32) -> tokio::task::JoinHandle<Settle> {
+        let (intake, body) = (Arc::clone(&self.intake), body(id, subject, generation));
+        tokio::spawn(async move {
+            let message = Message {
+                id: "m",
+                body: &body,
+                attempt: Some(2),
+            };
+            intake.deliver(message).await
+        })
+    }
+
+    async fn next(&mut self) -> String {
+        self.seen.recv().await.unwrap()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_must_be_retried_is_held_and_handed_on_again_until_it_is_done() {
+    let mut bench = bench(&[LATER, LATER], POLICY);
+    let begun = tokio::time::Instant::now();
+    let settle = bench.deliver("e", "c", 1).await.unwrap();
+    assert_eq!(settle, Settle::Ack);
+    assert_eq!(begun.elapsed().as_secs(), 60);
+    for _ in 0..3 {
+        assert_eq!(bench.next().await, "e");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_would_be_held_for_too_long_goes_back_or_aside() {
+    let policy = Policy {
+        hold: Duration::from_secs(29),
+        max_attempts: None,
+        ..POLICY
+    };
+    let settle = bench(&[LATER], policy).deliver("e", "c", 1).await.unwrap();
+    assert_eq!(settle, Settle::RetryAfter(Duration::from_secs(30)));
+
+    let last = Policy {
+        hold: Duration::ZERO,
+        ..POLICY
+    };
+    let bench = bench(&[LATER], last);
+    let settle = bench.deliver("e", "c", 1).await.unwrap();
+    assert!(
+        matches!(
+            settle,
+            Settle::SetAside {
+                reason: "AttemptsExhausted",
+                ..
+            }
+        ),
+        "{settle:?}"
+    );
+    assert_eq!(*bench.script.aside.lock().unwrap(), ["AttemptsExhausted"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_events_held_for_one_subject_the_newest_stands_for_all() {
+    let mut bench = bench(&[LATER, LATER, LATER, LATER], POLICY);
+    let first = bench.deliver("first", "c", 2);
+    assert_eq!(bench.next().await, "first");
+    let other = bench.deliver("other", "d", 1);
+    assert_eq!(bench.next().await, "other");
+    let second = bench.deliver("second", "c", 3);
+    // Its place is taken at once, long before its time.
+    assert_eq!(first.await.unwrap(), Settle::Ack);
+    let older = bench.deliver("older", "c", 1);
+    assert_eq!(older.await.unwrap(), Settle::Ack);
+    assert!(!second.is_finished() && !other.is_finished());
+    assert_eq!(second.await.unwrap(), Settle::Ack);
+    assert_eq!(other.await.unwrap(), Settle::Ack);
+    let mut handed_on = vec![
+        bench.next().await,
+        bench.next().await,
+        bench.next().await,
+        bench.next().await,
+    ];
+    handed_on.sort();
+    assert_eq!(handed_on, ["older", "other", "second", "second"]);
+    assert!(bench.intake.held().by_subject.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_the_host_stops_what_is_held_goes_back_at_once_and_is_never_set_aside() {
+    let mut bench = bench(&[LATER, LATER], POLICY);
+    let held = bench.deliver("e", "c", 1);
+    assert_eq!(bench.next().await, "e");
+    bench.stop.cancel();
+    assert_eq!(held.await.unwrap(), Settle::RetryAfter(Duration::ZERO));
+    let late = bench.deliver("late", "c", 1);
+    assert_eq!(late.await.unwrap(), Settle::RetryAfter(Duration::ZERO));
+    assert!(bench.script.aside.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn what_can_never_be_handled_is_set_aside_unseen() {
+    let mut bench = bench(&[], POLICY);
+    for (body, reason) in [
+        (b"{".to_vec(), "EventNotJson"),
+        (b"[]".to_vec(), "EventNotAnObject"),
+        (vec![b' '; 1_001], "BodyTooLarge"),
+    ] {
+        let message = Message {
+            id: "m",
+            body: &body,
+            attempt: None,
+        };
+        let settle = bench.intake.deliver(message).await;
+        assert!(
+            matches!(&settle, Settle::SetAside { reason: found, .. } if *found == reason),
+            "{settle:?}"
+        );
+    }
+    let aside = ["EventNotJson", "EventNotAnObject", "BodyTooLarge"];
+    assert_eq!(*bench.script.aside.lock().unwrap(), aside);
+    assert!(bench.seen.try_recv().is_err());
+}
+
+#[test]
+fn only_the_beginning_of_a_body_is_shown() {
+    assert_eq!(beginning(&[b'x'; 5_000]).len(), 1_024);
+    assert_eq!(beginning(b"short"), "short");
+}

@@ -1,0 +1,123 @@
+//! What becomes of a message. Decided here for all brokers, from plain values.
+
+use std::{error::Error as _, num::NonZeroU32, time::Duration};
+
+use super::{Refusal, Settled};
+
+/// What a source does with a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Settle {
+    /// Acknowledge it.
+    Ack,
+    /// Give it back, so that it is delivered again, not before this time has passed. Zero
+    /// when the host stops: another host may take it at once.
+    RetryAfter(Duration),
+    /// Put it where the broker keeps what cannot be handled. Where there is no such place,
+    /// acknowledge it: it has been logged and counted.
+    SetAside {
+        /// PascalCase and stable.
+        reason: &'static str,
+        /// For people.
+        message: String,
+    },
+}
+
+/// How far a message came.
+#[derive(Debug)]
+pub enum Decoded<'a> {
+    /// It is larger than allowed.
+    TooLarge {
+        /// Its size, in bytes.
+        bytes: usize,
+        /// What is allowed, in bytes.
+        limit: usize,
+    },
+    /// It is not an event that can be handled.
+    Refused(&'a Refusal),
+    /// It was handed on.
+    Handled(Settled),
+}
+
+/// Decides what becomes of a message.
+///
+/// `attempt` is the broker's count of deliveries, this one included, where it counts; `limit` is
+/// the last attempt after which a message that did not succeed is set aside.
+#[must_use]
+pub fn settle(decoded: &Decoded<'_>, attempt: Option<u32>, limit: Option<NonZeroU32>) -> Settle {
+    match decoded {
+        Decoded::TooLarge { bytes, limit } => Settle::SetAside {
+            reason: "BodyTooLarge",
+            message: format!("the message has {bytes} bytes, more than {limit}"),
+        },
+        Decoded::Refused(refusal) => Settle::SetAside {
+            reason: refusal.reason(),
+            message: match refusal.source() {
+                Some(cause) => format!("{refusal}: {cause}"),
+                None => refusal.to_string(),
+            },
+        },
+        Decoded::Handled(Settled::Done) => Settle::Ack,
+        Decoded::Handled(Settled::Retry { after }) => match (attempt, limit) {
+            (Some(attempt), Some(limit)) if attempt >= limit.get() => Settle::SetAside {
+                reason: "AttemptsExhausted",
+                message: format!("no report was accepted in {attempt} attempts; {limit} are allowed"),
+            },
+            (Some(_) | None, Some(_) | None) => Settle::RetryAfter(*after),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Option<NonZeroU32> = NonZeroU32::new(3);
+    const LATER: Settled = Settled::Retry {
+        after: Duration::from_secs(7),
+    };
+
+    fn reason(settle: &Settle) -> Option<&'static str> {
+        match settle {
+            Settle::SetAside { reason, .. } => Some(reason),
+            Settle::Ack | Settle::RetryAfter(_) => None,
+        }
+    }
+
+    #[test]
+    fn what_is_reported_is_acknowledged_however_often_it_was_tried() {
+        for attempt in [None, Some(1), Some(1_000)] {
+            assert_eq!(settle(&Decoded::Handled(Settled::Done), attempt, LIMIT), Settle::Ack);
+        }
+    }
+
+    #[test]
+    fn what_is_not_reported_is_given_back_until_its_attempts_are_exhausted() {
+        let back = Settle::RetryAfter(Duration::from_secs(7));
+        assert_eq!(settle(&Decoded::Handled(LATER), Some(1), LIMIT), back);
+        assert_eq!(settle(&Decoded::Handled(LATER), Some(2), LIMIT), back);
+        for attempt in [3, 4] {
+            let last = settle(&Decoded::Handled(LATER), Some(attempt), LIMIT);
+            assert_eq!(reason(&last), Some("AttemptsExhausted"));
+        }
+    }
+
+    #[test]
+    fn without_a_count_or_a_limit_no_attempt_is_the_last() {
+        let back = Settle::RetryAfter(Duration::from_secs(7));
+        assert_eq!(settle(&Decoded::Handled(LATER), None, LIMIT), back);
+        assert_eq!(settle(&Decoded::Handled(LATER), Some(u32::MAX), None), back);
+    }
+
+    #[test]
+    fn what_can_never_be_handled_is_set_aside_at_once_with_its_reason_and_cause() {
+        let broken = serde_json::from_str::<serde_json::Value>("{").map_err(Refusal::NotJson);
+        let refusal = broken.err().unwrap();
+        let Settle::SetAside { reason, message } = settle(&Decoded::Refused(&refusal), Some(1), LIMIT) else {
+            panic!("it is not set aside");
+        };
+        assert_eq!(reason, "EventNotJson");
+        assert!(message.starts_with("the event is not JSON: EOF"), "{message}");
+        let large = settle(&Decoded::TooLarge { bytes: 9, limit: 8 }, None, None);
+        assert_eq!(self::reason(&large), Some("BodyTooLarge"));
+    }
+}
