@@ -156,10 +156,9 @@ impl Ledger {
             let since = inner.ended.get(&(host, pair.clone())).map_or(0, |(at, _)| *at);
             let stored = inner.stored.get(&(host, pair.adapter.clone(), subject.id.clone()));
             let has_stored = stored.is_some_and(|(at, _)| *at > since);
-            let has_gone = inner
-                .gone
-                .get(&(host, subject.id.clone()))
-                .is_some_and(|at| *at > since);
+            // Who is gone stays so. Adapters share the answer to one event, which may be older than this
+            // adapter's last end.
+            let has_gone = inner.gone.contains_key(&(host, subject.id.clone()));
             let (name, founded, done) = match outcome {
                 Outcome::Reported(reported) => (reported.journey.name(), has_stored, true),
                 Outcome::Gone => ("gone", has_gone, true),
