@@ -34,7 +34,7 @@ fn small(seed: u64, hosts: usize) -> Scenario {
         seed,
         subjects: 60,
         hosts,
-        trouble: Duration::from_mins(15),
+        trouble: Duration::from_mins(5),
     }
 }
 
@@ -44,7 +44,7 @@ fn a_thousand_subjects_end_right_whatever_goes_wrong() {
         seed: variable("BERTH_SEED").unwrap_or(20_260_821),
         subjects: variable("BERTH_SUBJECTS").unwrap_or(1000),
         hosts: 1,
-        trouble: Duration::from_mins(20),
+        trouble: Duration::from_mins(12),
     });
     // A run in which nothing went wrong would prove nothing.
     for what in [

@@ -11,13 +11,22 @@ use super::{
 };
 
 const ACCOUNTS: [&str; 3] = [VALIDATION, DNS, SIZING];
+/// How many kinds of gusts there are. After Kubernetes was down every host looks at everything,
+/// so that it is down in every second deck only.
+const KINDS: usize = 18;
+const DECK: usize = 2 * KINDS;
 
-/// Lets things go wrong again and again until `end` of the run.
+/// Lets things go wrong again and again until `end` of the run, in any order, and all of them.
 pub(super) async fn blow(stage: &Stage, end: Duration) {
+    let mut deck: Vec<usize> = Vec::new();
     while stage.time.elapsed() < end {
-        stage.time.sleep(stage.time.between(2.0, 14.0)).await;
+        stage.time.sleep(stage.time.between(1.0, 9.0)).await;
+        if deck.is_empty() {
+            deck = (0..DECK).collect();
+        }
+        let card = deck.swap_remove(stage.time.below(deck.len()));
         let begun = stage.clone();
-        tokio::spawn(async move { gust(&begun).await });
+        tokio::spawn(async move { gust(&begun, card).await });
     }
 }
 
@@ -60,7 +69,7 @@ fn reference(api_version: &str, kind: &str, name: String) -> Reference {
 }
 
 /// One thing that goes wrong, and its end where it has one.
-async fn gust(stage: &Stage) {
+async fn gust(stage: &Stage, card: usize) {
     let Stage {
         time,
         ledger,
@@ -70,7 +79,7 @@ async fn gust(stage: &Stage) {
     } = stage;
     let inject = |fault: Fault, most: usize| hyperfleet.inject(&fault, 1 + time.below(most));
     let seconds = |most: usize| Duration::from_secs(1 + u64::try_from(time.below(most)).unwrap_or(0));
-    let what = match time.below(18) {
+    let what = match card % KINDS {
         0 => {
             hyperfleet.set_down(true);
             time.sleep(seconds(40)).await;
@@ -110,8 +119,7 @@ async fn gust(stage: &Stage) {
             inject(Fault::Swallowed, 5);
             "HyperFleet reports swallowed"
         }
-        // Afterwards every host looks at everything, so it is not often.
-        8 if time.happens(400) => {
+        8 if card < KINDS => {
             kubernetes.go_away();
             time.sleep(seconds(45)).await;
             kubernetes.come_back();

@@ -21,6 +21,8 @@ pub(super) enum Entry {
     OwnedBy(String),
     /// An Event is about this uid.
     About(String),
+    /// An Event about this uid gives this reason, and this message.
+    Said(String, String, String),
     /// The label of berth with this subject's id.
     OfSubject(String),
     /// A pod that has not ended is on this node; without a name: on none.
@@ -62,12 +64,12 @@ fn entries(key: &Key, object: &Value) -> Vec<Entry> {
             .map(owned)
             .map(Entry::OfSubject),
     );
-    if key.is("", "Event") {
-        entries.extend(
-            document::text(object, &["involvedObject", "uid"])
-                .map(owned)
-                .map(Entry::About),
-        );
+    if key.is("", "Event")
+        && let Some(uid) = document::text(object, &["involvedObject", "uid"]).map(owned)
+    {
+        let text = |field: &str| document::text(object, &[field]).map(owned).unwrap_or_default();
+        entries.push(Entry::Said(uid.clone(), text("reason"), text("message")));
+        entries.push(Entry::About(uid));
     }
     let phase = document::text(object, &["status", "phase"]);
     if key.is("", "Pod") && !matches!(phase, Some("Succeeded" | "Failed")) {

@@ -208,10 +208,8 @@ impl Model {
         };
         let uid = document::uid(&object).to_owned();
         let now = self.time();
-        let same = self.store.indexed(&Entry::About(uid.clone())).find(|(_, stored)| {
-            let event = &stored.document;
-            event["reason"] == reason && event["message"] == message
-        });
+        let said = Entry::Said(uid.clone(), reason.to_owned(), message.to_owned());
+        let same = self.store.indexed(&said).next();
         if let Some((key, _)) = same {
             let key = key.clone();
             self.store.change(&key, |event| {
