@@ -696,7 +696,7 @@ mod tests {
     }
 
     #[test]
-    fn subjects_are_found_by_their_owner_until_they_are_gone() {
+    fn subjects_are_found_by_their_owner_until_they_or_their_adapter_are_gone() {
         let mut queue: Queue<()> = Queue::new(Rhythms::default());
         let owner = subject("c", 1).key;
         for id in ["p", "q"] {
@@ -719,6 +719,9 @@ mod tests {
         let job = queue.pop(at(0)).unwrap();
         queue.finish(at(0), &job.pair, &Outcome::Gone, 0.5);
         assert_eq!(ids(&queue), ["q"]);
+        // What runs goes with its end, what waits at once.
+        queue.forget("size");
+        assert!(ids(&queue).is_empty());
     }
 
     #[test]
