@@ -6,5 +6,6 @@ pub mod cluster_contract;
 pub mod control_plane;
 pub mod fleet_contract;
 pub mod rabbitmq;
+pub mod scenario;
 pub mod simulated_stage;
 pub mod stage;

@@ -123,7 +123,7 @@ impl Line {
                     (Duration::ZERO, Err(fault))
                 }
             };
-            let wait = wait.max(retry::backoff(attempt, rand::random()));
+            let wait = wait.max(retry::backoff(attempt, self.clock.jitter()));
             // An attempt with almost no time would only hide why the earlier ones failed.
             let least = self.attempt_timeout / 10;
             if wait.saturating_add(least) >= deadline.saturating_sub(self.clock.elapsed()) {
