@@ -5,6 +5,7 @@ pub mod brokers;
 pub mod cluster_contract;
 pub mod control_plane;
 pub mod fleet_contract;
+pub mod kill;
 pub mod rabbitmq;
 pub mod simulated_stage;
 pub mod stage;
