@@ -543,3 +543,6 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
