@@ -1,5 +1,6 @@
 //! What the tests in `tests/tests` share: what no single room can prove.
 
+pub mod backpressure;
 pub mod bench;
 pub mod brokers;
 pub mod cluster_contract;

@@ -16,6 +16,9 @@ use super::{
 };
 use crate::control_plane::{Gate, NetworkPath, Process};
 
+/// How many messages a host has in flight for each subscription.
+pub const PREFETCH: usize = 16;
+
 /// What all hosts have in common.
 #[derive(Debug, Clone)]
 pub struct Common {
@@ -23,9 +26,9 @@ pub struct Common {
     pub folder: PathBuf,
     /// The topic of the shared subscription.
     pub topic: String,
-    /// Where the Leases are.
-    pub leases: String,
-    /// Further settings, by their dotted path's first part.
+    /// The namespace of the Leases; none: nothing is shared.
+    pub leases: Option<String>,
+    /// Further keys of the configuration, an object or null.
     pub further: Value,
 }
 
@@ -134,9 +137,9 @@ impl Host {
         Ok(())
     }
 
-    /// How often it ended by itself.
-    pub fn ended(&self) -> u32 {
-        self.ended.load(Ordering::Relaxed)
+    /// How often it ended by itself since this was asked last.
+    pub fn take_ended(&self) -> u32 {
+        self.ended.swap(0, Ordering::Relaxed)
     }
 
     /// The process of the program, for its memory and time; none if it does not run.
@@ -185,17 +188,17 @@ impl Host {
             "sources": {
                 "http": {"listen": "127.0.0.1:0"},
                 "rabbitmq": {
-                    "urlFile": file("broker"), "topic": self.common.topic, "subscription": "berth", "prefetch": 16,
+                    "urlFile": file("broker"), "topic": self.common.topic, "subscription": "berth", "prefetch": PREFETCH,
                 },
             },
             "admin": {"listen": "127.0.0.1:0"},
-            "leases": {
-                "namespace": self.common.leases, "group": "kill",
-                "host": format!("berth-{}-{}", self.number, running.pods),
-            },
             "cache": folder.join("cache"),
             "log": {"format": "json", "level": "info"},
         });
+        if let Some(namespace) = &self.common.leases {
+            let name = format!("berth-{}-{}", self.number, running.pods);
+            settings["leases"] = json!({"namespace": namespace, "group": "kill", "host": name});
+        }
         if let (Some(settings), Some(further)) = (settings.as_object_mut(), self.common.further.as_object()) {
             settings.extend(further.clone());
         }

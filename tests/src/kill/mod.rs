@@ -174,7 +174,7 @@ async fn legs(world: &mut World, steps: &[Step], options: &Options, progress: &m
         calm(world, &fates(&steps[..end]), &mut progress.told).await?;
         progress.done = end;
         progress.told.seconds += began.elapsed().as_secs();
-        progress.told.ended += world.ended();
+        progress.told.ended += world.take_ended();
         options.write(progress)?;
     }
     Ok(())

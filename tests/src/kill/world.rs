@@ -129,7 +129,7 @@ impl World {
         let common = Common {
             folder: folder.path().to_owned(),
             topic: TOPIC.to_owned(),
-            leases: LEASES.to_owned(),
+            leases: Some(LEASES.to_owned()),
             further: Value::Null,
         };
         let mut hosts = Vec::new();
@@ -312,9 +312,9 @@ impl World {
         }
     }
 
-    /// How often hosts ended by themselves.
-    pub fn ended(&self) -> u64 {
-        self.around.hosts.iter().map(|host| u64::from(host.ended())).sum()
+    /// How often hosts ended by themselves since this was asked last.
+    pub fn take_ended(&self) -> u64 {
+        self.around.hosts.iter().map(|host| u64::from(host.take_ended())).sum()
     }
 
     /// Keeps the files for whoever wants to know.
