@@ -9,6 +9,7 @@
 
 mod live {
     mod documents;
+    mod guest;
     mod registries;
     mod stage;
     mod swaps;

@@ -10,7 +10,10 @@ use berth::{
 };
 use serde_json::Value;
 
-use super::stage::{Stage, guest, with_guest};
+use super::{
+    guest::{guest, with_guest},
+    stage::Stage,
+};
 
 /// What a registry would give for any reference, and how it was asked.
 struct Shelf {

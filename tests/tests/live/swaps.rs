@@ -19,7 +19,10 @@ use berth_engine::{
     subject::{SubjectKey, SubjectRef},
 };
 
-use super::stage::{Stage, guest, with_guest};
+use super::{
+    guest::{guest, with_guest},
+    stage::Stage,
+};
 
 /// Which versions of the document and of the plugin answered in each reconcile.
 #[derive(Default)]
