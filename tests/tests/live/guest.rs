@@ -26,12 +26,15 @@ pub(crate) fn document(name: &str, version: &str) -> String {
     DOCUMENT.replace("NAME", name).replace("VERSION", version)
 }
 
-/// The same, with a plugin that is asked for resources and status.
+/// The same, with a plugin that is asked in three phases.
 pub(crate) fn with_guest(name: &str, version: &str, source: &str) -> String {
     let plugins =
         format!("  plugins:\n    guest: {{source: '{source}', config: {{v: 1}}, limits: {{deadline: 5s}}}}\n");
     document(name, version)
-        .replace("  resources:\n", &format!("{plugins}  resources:\n"))
+        .replace(
+            "  resources:\n",
+            &format!("{plugins}  preconditions: [{{plugin: guest}}]\n  resources:\n"),
+        )
         .replace("  status:\n", "    - {plugin: guest}\n  status:\n    plugin: guest\n")
 }
 
@@ -40,6 +43,8 @@ pub(crate) fn guest(word: &str) -> Vec<u8> {
     assert_eq!(word.len(), 6, "all words are of one length");
     let replacements = [
         ("\"notyet\"", format!("\"{word}\"")),
+        // What `setup` prepares, and preconditions carry, is the word's beginning.
+        ("\"too short\" \"ok\"", format!("\"too short\" \"{}\"", &word[..2])),
         // Only the second operation of the plan, and no further round.
         (
             "(i32.store (i32.const 20) (i32.const 2700))\n    (i32.store (i32.const 24) (i32.const 2))",

@@ -60,6 +60,17 @@ impl Stage {
         listener: Arc<dyn Listener>,
         artifacts: Option<Arc<dyn Artifacts>>,
     ) -> Self {
+        Self::set_slow(documents, plugins, listener, artifacts, Duration::from_millis(200)).await
+    }
+
+    /// The same; tags are resolved by themselves only now and then.
+    pub(crate) async fn set_slow(
+        documents: &[(&str, &str)],
+        plugins: &[(&str, &[u8])],
+        listener: Arc<dyn Listener>,
+        artifacts: Option<Arc<dyn Artifacts>>,
+        refresh: Duration,
+    ) -> Self {
         tokio::task::spawn_blocking(|| LazyLock::force(&COMPILED))
             .await
             .unwrap();
@@ -95,7 +106,7 @@ impl Stage {
         let beginning = Beginning {
             loading: document::load_folder(folder.path(), &caps),
             artifacts,
-            refresh: Some(Duration::from_millis(200)),
+            refresh: Some(refresh),
         };
         let (host, _) = Host::begin(parts, beginning).await;
         host.follow(Following {
