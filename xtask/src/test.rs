@@ -54,7 +54,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     steps.run("the program", || {
         run_command(host_cargo(&ready.root).args(["build", "--locked", "--package", "berth"]))
     })?;
-    steps.run("cosign", tools::run_cosign)?;
+    steps.run("wkg and cosign", tools::run_slow)?;
     steps.run("integration tests", || {
         let mut command = cargo_test(&ready.root, &ready.components);
         command

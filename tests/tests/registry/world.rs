@@ -109,7 +109,7 @@ impl World {
     }
 
     pub(crate) fn cosign(&self, arguments: &[&str]) -> Cosign {
-        let mut command = Command::new(cosign());
+        let mut command = Command::new(tool(COSIGN));
         command
             .args(arguments)
             .current_dir(self.folder.path())
@@ -204,12 +204,13 @@ impl Cosign {
     }
 }
 
-fn cosign() -> PathBuf {
+/// A program below the tools' folder.
+pub(crate) fn tool(path: &str) -> PathBuf {
     let folder = std::env::var_os("BERTH_TOOLS").map_or_else(
         || Path::new(&std::env::var_os("HOME").unwrap()).join(".cache/berth/tools"),
         PathBuf::from,
     );
-    let binary = folder.join(COSIGN);
+    let binary = folder.join(path);
     assert!(
         binary.is_file(),
         "{} is missing: run `cargo xtask tools`",
