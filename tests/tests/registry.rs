@@ -58,8 +58,9 @@ async fn both_formats_of_cosign_are_verified_for_every_kind_of_key() {
         let key = rcgen::KeyPair::generate_for(algorithm).unwrap();
         world.import_key(name, &key.serialize_pem());
     }
+    world.new_rsa_key("rsa");
     world.new_key("other");
-    for key in ["p256", "p384", "ed25519"] {
+    for key in ["p256", "p384", "ed25519", "rsa"] {
         for bundle in [true, false] {
             let mut bytes = plugin();
             // An artifact of its own for each: a custom section with the key's name.
@@ -113,8 +114,47 @@ async fn cosign_verifies_what_we_sign() {
     let host = world.host(&["ours", "other"], Needed::All);
     assert_eq!(reason(&host, &world.tagged()).await, "TooFewSignatures");
     world.we_sign(&digest, "p384").await;
+    world.cosign_verifies(&digest, "p384").succeeds();
     let host = world.host(&["p384"], Needed::Any);
     assert_eq!(reason(&host, &world.tagged()).await, "signed by p384");
+}
+
+#[tokio::test]
+async fn cosign_verifies_what_we_sign_as_a_bundle() {
+    let world = World::start().await;
+    for key in ["p256", "second", "other"] {
+        world.new_key(key);
+    }
+    for (name, algorithm) in [
+        ("p384", &rcgen::PKCS_ECDSA_P384_SHA384),
+        ("ed25519", &rcgen::PKCS_ED25519),
+    ] {
+        world.import_key(name, &rcgen::KeyPair::generate_for(algorithm).unwrap().serialize_pem());
+    }
+    world.new_rsa_key("rsa");
+    let digest = world.push(&plugin()).await;
+    world.cosign_signs_as_bundle(&digest, "second");
+    for key in ["p256", "p384", "rsa", "ed25519"] {
+        let signature = world.we_sign_as_bundle(&digest, key).await;
+        assert_eq!(
+            world.we_sign_as_bundle(&digest, key).await,
+            signature,
+            "{key}: once is enough"
+        );
+        world.cosign_verifies_as_it_likes(&digest, key).succeeds();
+    }
+    world.cosign_verifies_as_it_likes(&digest, "other").fails();
+    let host = world.host(&["p256", "p384", "rsa", "ed25519", "second"], Needed::All);
+    let told = reason(&host, &world.tagged()).await;
+    assert_eq!(told, "signed by p256, p384, rsa, ed25519, second");
+
+    // Under the tag alone, cosign finds it too.
+    let mut other = plugin();
+    other.extend(b"\0\x02\x01x");
+    let digest = world.push(&other).await;
+    world.we_sign(&digest, "rsa").await;
+    world.cosign_verifies(&digest, "rsa").succeeds();
+    world.cosign_verifies_as_it_likes(&digest, "rsa").succeeds();
 }
 
 #[tokio::test]

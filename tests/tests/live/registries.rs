@@ -136,6 +136,19 @@ async fn a_tag_that_moves_to_something_good_is_followed_and_to_something_bad_is_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_that_fails_when_it_is_tried_does_not_even_start() {
+    let shelf = Shelf::new(Ok(artifact("1", berth_test_guests::component("traps-after-setup"))));
+    let stage = stage(&shelf).await;
+    let state = stage.comes_to("a", Standing::Refused).await;
+    assert!(
+        state.problems[0].contains("tried on made-up facts and failed in"),
+        "{state:?}"
+    );
+    shelf.give(Ok(artifact("2", guest("firsta"))));
+    stage.comes_to("a", Standing::Live).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_document_whose_registry_is_down_at_the_start_goes_live_when_it_is_back() {
     let shelf = Shelf::new(Err(outage()));
     let stage = stage(&shelf).await;

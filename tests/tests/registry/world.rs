@@ -12,7 +12,7 @@ use berth::registry::{
     access::{self, Access},
     push,
     remote::Remote,
-    signature::sign,
+    signature::{sign, sign_as_bundle},
 };
 use tempfile::TempDir;
 
@@ -22,6 +22,30 @@ use crate::running::{Guard, Running};
 const COSIGN: &str = "cosign-v3.1.3/cosign";
 /// What opens the keys here.
 pub(crate) const PASSWORD: &str = "open sesame";
+
+/// Writes a key of RSA as PKCS #8.
+const RSA: &str = r#"package main
+
+import (
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
+	"os"
+)
+
+func main() {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		panic(err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		panic(err)
+	}
+	pem.Encode(os.Stdout, &pem.Block{Type: "PRIVATE KEY", Bytes: der})
+}
+"#;
 
 /// A registry, cosign, and a host.
 pub(crate) struct World {
@@ -135,6 +159,20 @@ impl World {
             .succeeds();
     }
 
+    /// A key pair of RSA with 2048 bits, which the library of Go makes.
+    pub(crate) fn new_rsa_key(&self, name: &str) {
+        fs::write(self.file("rsa.go"), RSA).unwrap();
+        let made = Command::new("go")
+            .args(["run", "rsa.go"])
+            .current_dir(self.folder.path())
+            .env("GO111MODULE", "off")
+            .output()
+            .unwrap();
+        let told = String::from_utf8_lossy(&made.stderr);
+        assert!(made.status.success(), "{told}");
+        self.import_key(name, std::str::from_utf8(&made.stdout).unwrap());
+    }
+
     /// In the format of cosign 3: a bundle that refers to the artifact.
     pub(crate) fn cosign_signs_as_bundle(&self, digest: &Digest, key: &str) {
         self.cosign(&[
@@ -160,25 +198,40 @@ impl World {
             .succeeds();
     }
 
-    pub(crate) async fn we_sign(&self, digest: &Digest, key: &str) {
+    async fn private_key(&self, key: &str) -> PrivateKey {
         let text = fs::read(self.file(&format!("{key}.key"))).unwrap();
-        let key = tokio::task::spawn_blocking(move || PrivateKey::read(&text, PASSWORD.as_bytes()))
+        tokio::task::spawn_blocking(move || PrivateKey::read(&text, PASSWORD.as_bytes()))
             .await
             .unwrap()
-            .unwrap();
+            .unwrap()
+    }
+
+    pub(crate) async fn we_sign_as_bundle(&self, digest: &Digest, key: &str) -> Digest {
+        let key = self.private_key(key).await;
+        sign_as_bundle(self.remote().as_ref(), &self.repository(), digest, &key)
+            .await
+            .unwrap()
+    }
+
+    pub(crate) async fn we_sign(&self, digest: &Digest, key: &str) {
+        let key = self.private_key(key).await;
         sign(self.remote().as_ref(), &self.repository(), digest, &key)
             .await
             .unwrap();
     }
 
+    /// What signatures under the tag say to cosign.
     pub(crate) fn cosign_verifies(&self, digest: &Digest, key: &str) -> Cosign {
-        let mut command = self.cosign(&["verify", "--key", &format!("{key}.pub"), "--insecure-ignore-tlog=true"]);
-        command.0.args([
-            "--new-bundle-format=false",
-            "--allow-http-registry",
-            &self.image(digest),
-        ]);
-        command
+        self.cosign_verifies_as_it_likes(digest, key)
+            .args(["--new-bundle-format=false"])
+    }
+
+    /// What signatures in any format say to cosign.
+    pub(crate) fn cosign_verifies_as_it_likes(&self, digest: &Digest, key: &str) -> Cosign {
+        self.cosign(&["verify", "--key", &format!("{key}.pub"), "--insecure-ignore-tlog=true"])
+            .args(["--allow-http-registry", &self.image(digest)])
+            // It takes SHA-256 for every key that does not say otherwise itself.
+            .args((key == "p384").then_some("--signature-digest-algorithm=sha384"))
     }
 }
 
