@@ -75,7 +75,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let tools = steps.run("test tools", tools::run)?;
     steps.run("plugins in other languages", || plugins::build(&ready))?;
     steps.run("the program", || program(&ready.root))?;
-    steps.run("cosign", tools::run_cosign)?;
+    steps.run("wkg and cosign", tools::run_slow)?;
     steps.run("integration tests", || {
         let mut command = cargo_test(&ready.root, &ready.components);
         command
