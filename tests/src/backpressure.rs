@@ -230,9 +230,13 @@ impl Set {
             fleet: Gate::to(port)?,
         };
         let host = Host::new(0, common, gates, broker.url().as_str())?;
-        host.start().await?;
         let client = broker.client().await;
         let slow_queue = format!("{topic}-berth");
+        client.exchange(&topic, lapin::ExchangeKind::Topic).await;
+        for queue in [&slow_queue, &format!("{topic}-fast")] {
+            client.queue(queue, &topic).await;
+        }
+        host.start().await?;
         for queue in [&slow_queue, &format!("{topic}-fast")] {
             client.comes_to(queue, 0, 1).await;
         }

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 mod call;
 mod child;
+mod events;
 mod job;
 mod known;
 mod load;
@@ -35,6 +36,8 @@ pub enum Benchmark {
     KnownSubjects,
     /// Memory of a watched object, on a real control plane.
     WatchMemory,
+    /// Events a second and their CPU, through RabbitMQ, on a real control plane.
+    Events,
 }
 
 /// How figures are told.
@@ -98,6 +101,7 @@ impl Benchmark {
             Self::JobToStatus => job::to_status().await?,
             Self::KnownSubjects => return tokio::task::spawn_blocking(move || known::measure(smaller)).await?,
             Self::WatchMemory => return watch::measure(smaller).await,
+            Self::Events => return events::measure(smaller).await,
         };
         Ok(times.into_iter().map(Finding::Time).collect())
     }

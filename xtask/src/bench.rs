@@ -5,7 +5,7 @@ use std::{ffi::OsString, process::ExitCode};
 use anyhow::{Context, Result};
 
 use crate::{
-    cleanroom::{describe, host_cargo},
+    cleanroom::{describe, host_cargo, run as run_command},
     setup, tools,
 };
 
@@ -13,6 +13,8 @@ use crate::{
 pub(crate) fn run(arguments: &[OsString]) -> Result<ExitCode> {
     let ready = setup::run()?;
     let tools = tools::run()?;
+    // Some figures are those of the program.
+    run_command(host_cargo(&ready.root).args(["build", "--locked", "--profile", "bench", "--package", "berth"]))?;
     let mut command = host_cargo(&ready.root);
     command
         .env(tools::VARIABLE, tools)

@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
-use super::{known, watch};
+use super::{events, known, watch};
 
 /// What a process of its own measures.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -12,6 +12,8 @@ pub(super) enum Task {
     Known(known::Task),
     /// A watch of so many objects.
     Watch(watch::Task),
+    /// The bare loop over real events. It ends when it is killed.
+    Bare(events::Task),
 }
 
 /// What it found.
@@ -46,6 +48,7 @@ pub async fn run(task: &str) -> Result<String> {
     let found = match serde_json::from_str(task).context("not a task")? {
         Task::Known(task) => known::run(&task).await?,
         Task::Watch(task) => watch::run(&task).await?,
+        Task::Bare(task) => events::run(&task).await?,
     };
     Ok(serde_json::to_string(&found)?)
 }

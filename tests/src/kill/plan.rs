@@ -1,12 +1,18 @@
 //! What happens in a run and what must come of it: all of it follows from the seed.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use serde::{Deserialize, Serialize};
 
 /// How many hosts there are.
 pub const HOSTS: usize = 3;
+
+/// How many events come at once when a host is killed.
+const CROWD: usize = 8;
 
 /// How large a run is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +58,8 @@ pub enum Fault {
     Kill {
         /// Which host.
         host: usize,
+        /// How long it still works on what is published with it.
+        after: Duration,
         /// How long it is away.
         away: Duration,
         /// Whether another pod takes its place, with another name.
@@ -63,6 +71,8 @@ pub enum Fault {
     ApiServer(Duration),
     /// The HyperFleet API drops all connections.
     FleetAway(Duration),
+    /// The HyperFleet API takes a while for so many requests.
+    FleetSlow(usize, Duration),
     /// The HyperFleet API answers so many requests with 503.
     FleetRefuses(usize),
     /// The HyperFleet API does so many requests whose answers are lost.
@@ -115,11 +125,15 @@ pub type Fates = BTreeMap<u32, Fate>;
 #[must_use]
 pub fn plan(seed: u64, scale: Scale) -> Vec<Step> {
     let mut dice = StdRng::seed_from_u64(seed);
-    let events = events(&mut dice, scale);
+    let many = scale.events as usize;
     let mut faults: Vec<(usize, Fault)> = faults(&mut dice, scale)
         .into_iter()
-        .map(|fault| (dice.random_range(0..events.len().max(1)), fault))
+        .map(|fault| (dice.random_range(0..many.max(1)), fault))
         .collect();
+    faults.extend(kills(&mut dice, scale, many));
+    let kills = faults.iter().filter(|(_, fault)| matches!(fault, Fault::Kill { .. }));
+    let crowds: BTreeSet<usize> = kills.flat_map(|(place, _)| *place..place + CROWD).collect();
+    let events = events(&mut dice, scale, &crowds);
     // From the last to the first, so that the next one is taken from the end.
     faults.sort_by_key(|(place, _)| std::cmp::Reverse(*place));
     let mut steps = Vec::with_capacity(events.len() + faults.len());
@@ -130,8 +144,8 @@ pub fn plan(seed: u64, scale: Scale) -> Vec<Step> {
                 act: Act::Break(fault),
             });
         }
-        // Some come in bursts.
-        let pause = if dice.random_bool(0.3) {
+        // Some come in bursts, and many while a host dies.
+        let pause = if dice.random_bool(0.3) || crowds.contains(&place) {
             Duration::ZERO
         } else {
             Duration::from_millis(dice.random_range(0..500))
@@ -156,13 +170,22 @@ pub fn fates<'a>(steps: impl IntoIterator<Item = &'a Step>) -> Fates {
     fates
 }
 
-fn events(dice: &mut StdRng, scale: Scale) -> Vec<Act> {
+/// Events; `crowds` are the places of those that come while a host dies. Subjects are created
+/// there above all: of these no host knows anything yet, so that only their event can tell of
+/// them. What becomes of known ones is also found by whoever looks at their objects.
+fn events(dice: &mut StdRng, scale: Scale, crowds: &BTreeSet<usize>) -> Vec<Act> {
     let mut acts = Vec::new();
     let (mut alive, mut deleted) = (Vec::new(), Vec::new());
+    let mut crowded = crowds.iter().filter(|place| **place < scale.events as usize).count() as f64;
     for done in 0..scale.events {
         let created = u32::try_from(alive.len() + deleted.len()).unwrap_or(u32::MAX);
         let (missing, left) = (scale.subjects - created.min(scale.subjects), scale.events - done);
-        let chance = (2.0 * f64::from(missing) / f64::from(left)).min(1.0);
+        let chance = if crowds.contains(&(done as usize)) {
+            crowded -= 1.0;
+            (f64::from(missing) / (crowded + 1.0)).min(0.7)
+        } else {
+            ((f64::from(missing) - 0.7 * crowded) / f64::from(left)).clamp(0.0, 1.0)
+        };
         if alive.is_empty() || missing >= left || dice.random_bool(chance) && missing > 0 {
             alive.push(created);
             acts.push(Act::Create(created));
@@ -186,16 +209,31 @@ fn events(dice: &mut StdRng, scale: Scale) -> Vec<Act> {
     acts
 }
 
+/// Kills, each while an API that is slow keeps the host at work. Many come when little is left
+/// to happen, so that no later event covers what a host lost.
+fn kills(dice: &mut StdRng, scale: Scale, events: usize) -> Vec<(usize, Fault)> {
+    let mut kills = Vec::new();
+    for number in 0..scale.kills {
+        let first = if number.is_multiple_of(2) { 0 } else { events * 9 / 10 };
+        // In a long run there are many ends: those of its legs.
+        let first = if scale.kills > 100 { 0 } else { first };
+        let place = dice.random_range(first..events.max(first + 1));
+        let slow = Duration::from_millis(dice.random_range(200..1_000));
+        kills.push((place, Fault::FleetSlow(3 * CROWD, slow)));
+        let kill = Fault::Kill {
+            host: dice.random_range(0..HOSTS),
+            after: Duration::from_millis(dice.random_range(0..1_500)),
+            away: Duration::from_millis(dice.random_range(0..2_500)),
+            replaced: dice.random_bool(0.5),
+        };
+        kills.push((place, kill));
+    }
+    kills
+}
+
 fn faults(dice: &mut StdRng, scale: Scale) -> Vec<Fault> {
     let mut faults = Vec::new();
     let away = |dice: &mut StdRng, range: std::ops::Range<u64>| Duration::from_millis(dice.random_range(range));
-    for _ in 0..scale.kills {
-        faults.push(Fault::Kill {
-            host: dice.random_range(0..HOSTS),
-            away: away(dice, 0..2_500),
-            replaced: dice.random_bool(0.5),
-        });
-    }
     for _ in 0..2 + scale.kills / 25 {
         faults.push(Fault::Broker(away(dice, 0..3_000)));
         faults.push(Fault::ApiServer(away(dice, 0..4_000)));
@@ -219,8 +257,6 @@ fn faults(dice: &mut StdRng, scale: Scale) -> Vec<Fault> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
 
     const CI: Scale = Scale {

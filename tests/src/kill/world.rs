@@ -281,7 +281,7 @@ impl World {
                     bail!("the Job {name} is of no subject");
                 };
                 let generation = text(&metadata["annotations"][ANNOTATION_GENERATION]).parse()?;
-                let succeeded = job["status"]["succeeded"] == 1;
+                let succeeded = job["status"]["succeeded"].as_u64().unwrap_or_default();
                 let jobs = &mut seen.entry(*number).or_default().jobs;
                 jobs.push((name, generation, succeeded));
             }
@@ -431,7 +431,15 @@ impl Around {
     /// When what was broken does not come back.
     pub async fn suffer(&self, fault: &Fault) -> Result<()> {
         match fault {
-            Fault::Kill { host, away, replaced } => self.hosts[*host].kill(*away, *replaced).await?,
+            Fault::Kill {
+                host,
+                after,
+                away,
+                replaced,
+            } => {
+                tokio::time::sleep(*after).await;
+                self.hosts[*host].kill(*away, *replaced).await?;
+            }
             Fault::Broker(away) => {
                 let _away = self.broker_away.lock().await;
                 self.broker.kill();
@@ -449,6 +457,7 @@ impl Around {
                 tokio::time::sleep(*away).await;
                 self.simulation.set_down(false);
             }
+            Fault::FleetSlow(times, by) => self.simulation.inject(&FleetFault::Slow(*by), *times),
             Fault::FleetRefuses(times) => {
                 let refusal = FleetFault::Status {
                     status: 503,
