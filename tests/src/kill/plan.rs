@@ -287,6 +287,29 @@ mod tests {
     }
 
     #[test]
+    fn most_subjects_are_created_while_a_host_dies_and_many_at_the_end() {
+        for seed in 0..50 {
+            let (mut since, mut done) = (usize::MAX, 0);
+            let (mut crowded, mut late) = (0, 0);
+            for step in plan(seed, CI) {
+                match step.act {
+                    Act::Break(Fault::Kill { .. }) => since = 0,
+                    Act::Break(_) => {}
+                    act => {
+                        if matches!(act, Act::Create(_)) {
+                            crowded += u32::from(since < CROWD);
+                            late += u32::from(done >= 270);
+                        }
+                        since = since.saturating_add(1);
+                        done += 1;
+                    }
+                }
+            }
+            assert!(crowded >= 30 && late >= 5, "seed {seed}: {crowded}, {late}");
+        }
+    }
+
+    #[test]
     fn nothing_is_asked_of_a_subject_before_its_creation_or_after_its_deletion() {
         for seed in 0..50 {
             let (mut created, mut deleted) = (BTreeSet::new(), BTreeSet::new());
