@@ -40,7 +40,7 @@ pub(super) fn spawn(task: &Task) -> Result<Found> {
     serde_json::from_slice(&output.stdout).with_context(|| format!("the measurement {task:?} told no figures"))
 }
 
-/// Does what [`spawn`] started this process for; answers with what is printed.
+/// Does what `spawn` started this process for; answers with what is printed.
 ///
 /// # Errors
 /// When it cannot be measured.
