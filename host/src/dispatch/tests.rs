@@ -117,6 +117,7 @@ fn host(answers: bool, pause: Duration) -> (Dispatcher, mpsc::UnboundedReceiver<
             retry: rhythm,
         },
         owns: Some(Arc::new(|subject: &SubjectKey| subject.id == "mine")),
+        waits: super::Waits::default(),
     });
     let live = Live {
         adapter: Arc::new(loaded[0].adapter.clone()),
