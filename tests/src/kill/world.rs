@@ -95,6 +95,8 @@ pub struct World {
     /// What faults happen to.
     pub around: Arc<Around>,
     subjects: BTreeMap<u32, Known>,
+    /// Subjects that were gone when the run went on, and so were not made anew.
+    gone: Vec<u32>,
     sentinel: Sentinel,
     supervisor: JoinHandle<Result<()>>,
     folder: Option<TempDir>,
@@ -164,6 +166,7 @@ impl World {
         let world = Self {
             around,
             subjects: BTreeMap::new(),
+            gone: Vec::new(),
             sentinel,
             supervisor,
             folder: Some(folder),
@@ -181,6 +184,8 @@ impl World {
     /// # Errors
     /// When one cannot be made.
     pub async fn begin_with(&mut self, fates: &Fates) -> Result<()> {
+        let deleted = fates.iter().filter(|(_, fate)| fate.deleted);
+        self.gone = deleted.map(|(number, _)| *number).collect();
         for (number, fate) in fates.iter().filter(|(_, fate)| !fate.deleted) {
             self.make(*number)?;
             for _ in 0..fate.changes {
@@ -251,7 +256,11 @@ impl World {
     pub async fn seen(&mut self, with_jobs: bool) -> Result<Seen> {
         // It grows otherwise.
         drop(self.around.simulation.take_requests());
-        let mut seen = Seen::new();
+        let gone = Subject {
+            gone: true,
+            ..Subject::default()
+        };
+        let mut seen: Seen = self.gone.iter().map(|number| (*number, gone.clone())).collect();
         let mut numbers = BTreeMap::new();
         for (number, known) in &self.subjects {
             numbers.insert(known.id.as_str(), *number);
