@@ -120,6 +120,16 @@ pub trait Artifacts: Send + Sync {
     /// Fetches the component that `reference` names: what follows `oci://` in a document.
     /// Takes as long as it takes, within its own time limits; never blocks.
     async fn fetch(&self, reference: &str, refresh: Refresh) -> Result<Artifact, ArtifactFault>;
+
+    /// Whether the plugins of this adapter need other signatures than those of others do.
+    fn judges_apart(&self, _adapter: &str) -> bool {
+        false
+    }
+
+    /// The same as [`Artifacts::fetch`], by what this adapter's plugins need.
+    async fn fetch_for(&self, _adapter: &str, reference: &str, refresh: Refresh) -> Result<Artifact, ArtifactFault> {
+        self.fetch(reference, refresh).await
+    }
 }
 
 /// What is expected of a tag.

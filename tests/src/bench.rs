@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 mod call;
 mod job;
 mod load;
+mod registry;
 
 /// What can be measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -24,6 +25,8 @@ pub enum Benchmark {
     PluginCallOf100,
     /// Loading a plugin that the authenticated compile cache holds.
     CachedLoad,
+    /// Plugins of a registry: from a tag to live, from the cache alone, and a thousand of them.
+    Registry,
     /// From a Job's Complete condition to the stored status, on a real control plane.
     JobToStatus,
 }
@@ -85,6 +88,7 @@ impl Benchmark {
             Self::PluginCall => call::of_one().await,
             Self::PluginCallOf100 => call::of_many().await,
             Self::CachedLoad => load::cached(),
+            Self::Registry => registry::all().await,
             Self::JobToStatus => job::to_status().await,
         }
     }

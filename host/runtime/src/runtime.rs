@@ -101,6 +101,11 @@ impl Runtime {
         Ok(plugin)
     }
 
+    /// The engine, for other modules.
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
     fn live(&self, digest: &Digest) -> Option<Arc<Plugin>> {
         lock(&self.loaded).get(digest).and_then(Weak::upgrade)
     }
