@@ -32,6 +32,7 @@ use berth_engine::{
     report::Journey,
     subject::{Event, SubjectKey, SubjectRef},
 };
+use futures::future::BoxFuture;
 use jiff::Timestamp;
 use serde_json::Value;
 use tokio::{
@@ -94,6 +95,27 @@ pub struct Settings {
     /// What is left to other hosts; none where there are no others. Events are never left: who
     /// received one settles it.
     pub owns: Option<Owns>,
+    /// Waiting and chance.
+    pub waits: Waits,
+}
+
+/// Waiting and chance, handed in so that a run in virtual time can be made again exactly.
+/// By default they are the machine's.
+#[derive(Clone)]
+pub struct Waits {
+    /// Returns when so much time has passed.
+    pub sleep: Arc<dyn Fn(Duration) -> BoxFuture<'static, ()> + Send + Sync>,
+    /// A number from 0 up to 1, which spreads retries.
+    pub jitter: Arc<dyn Fn() -> f64 + Send + Sync>,
+}
+
+impl Default for Waits {
+    fn default() -> Self {
+        Self {
+            sleep: Arc::new(|time| Box::pin(tokio::time::sleep(time))),
+            jitter: Arc::new(rand::random::<f64>),
+        }
+    }
 }
 
 /// A handle to the running dispatcher; clones share it.
@@ -238,13 +260,14 @@ struct State {
 
 async fn run(settings: Settings, mut commands: mpsc::UnboundedReceiver<Command>, stopped: watch::Sender<bool>) {
     let queue = Queue::new(settings.rhythms);
+    let fetches = Fetches::new(Arc::clone(&settings.clock));
     let mut state = State {
         settings,
         queue,
         adapters: BTreeMap::new(),
         awaited: BTreeSet::new(),
         pending: HashMap::new(),
-        fetches: Fetches::default(),
+        fetches,
         next_ticket: 0,
         running: JoinSet::new(),
         tasks: HashMap::new(),
@@ -260,12 +283,14 @@ async fn run(settings: Settings, mut commands: mpsc::UnboundedReceiver<Command>,
                 .max(Duration::from_millis(1))
         });
         tokio::select! {
+            // In order, not by chance. What runs is bounded, so its ends keep nothing waiting.
+            biased;
+            Some(finished) = state.running.join_next_with_id(), if !state.running.is_empty() => state.finish(finished),
             command = commands.recv() => match command {
                 Some(Command::Stop) | None => break,
                 Some(command) => state.obey(command),
             },
-            Some(finished) = state.running.join_next_with_id(), if !state.running.is_empty() => state.finish(finished),
-            () = tokio::time::sleep(until_due.unwrap_or(Duration::MAX)), if until_due.is_some() => {}
+            () = (state.settings.waits.sleep)(until_due.unwrap_or(Duration::MAX)), if until_due.is_some() => {}
         }
     }
     commands.close();
@@ -466,14 +491,14 @@ impl State {
                         message: error.to_string(),
                         after: None,
                     };
-                    let ended = self.queue.finish(now, &pair, &outcome, rand::random::<f64>());
+                    let ended = self.queue.finish(now, &pair, &outcome, (self.settings.waits.jitter)());
                     self.settle_ended(ended);
                 }
                 return;
             }
         };
         span.in_scope(|| self.settings.listener.ended(&adapter, &subject, &outcome, took));
-        let ended = self.queue.finish(now, &pair, &outcome, rand::random::<f64>());
+        let ended = self.queue.finish(now, &pair, &outcome, (self.settings.waits.jitter)());
         self.settle_ended(ended);
         let Outcome::Reported(reported) = outcome else { return };
         if let Some(namespace) = reported.await_namespace {
@@ -543,3 +568,6 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

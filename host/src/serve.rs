@@ -140,6 +140,7 @@ impl Host {
             listener: Arc::new(told),
             concurrency: parts.concurrency,
             rhythms: parts.rhythms,
+            waits: dispatch::Waits::default(),
             owns: parts.owns,
         });
         let mut tasks = Vec::new();

@@ -9,7 +9,6 @@ use std::{
         Arc, Mutex as StdMutex, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
@@ -19,33 +18,55 @@ use berth_engine::{
     report::Report,
     subject::Event,
 };
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use tokio::sync::Mutex;
 
 use crate::world::{Fleet, World};
 
 /// How long an answer is shared.
-const FRESH: Duration = Duration::from_secs(2);
+const FRESH: SignedDuration = SignedDuration::from_secs(2);
+
+/// Reads the time.
+type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// The GETs of the events under way.
-#[derive(Default)]
 pub struct Fetches {
     by_event: StdMutex<HashMap<String, Weak<Shared>>>,
+    clock: Clock,
 }
 
 /// The GET of one event's subject. Shared as long as somebody keeps it.
-#[derive(Default)]
 pub struct Shared {
     path: String,
-    answer: Mutex<Option<(Instant, Result<Value, FleetFault>)>>,
+    clock: Clock,
+    answer: Mutex<Option<(Timestamp, Result<Value, FleetFault>)>>,
+}
+
+impl Shared {
+    /// A clock that was set back makes nothing fresh again.
+    fn is_fresh(&self, at: Timestamp) -> bool {
+        let age = (self.clock)().duration_since(at);
+        !age.is_negative() && age < FRESH
+    }
 }
 
 impl Fetches {
+    /// Shares nothing yet. `clock` tells when an answer is too old to be shared.
+    #[must_use]
+    pub fn new(clock: Clock) -> Self {
+        Self {
+            by_event: StdMutex::default(),
+            clock,
+        }
+    }
+
     /// Begins to share for an event that came in just now. Ends when the answer is dropped.
     #[must_use]
     pub fn begin(&self, event: &Event) -> Arc<Shared> {
         let shared = Arc::new(Shared {
             path: event.subject.href.clone(),
+            clock: Arc::clone(&self.clock),
             answer: Mutex::default(),
         });
         let mut by_event = self.by_event.lock().unwrap_or_else(PoisonError::into_inner);
@@ -99,12 +120,12 @@ impl Fleet for OfEvent {
         // Whoever comes meanwhile waits for the same answer.
         let mut answer = self.shared.answer.lock().await;
         if let Some((at, answer)) = &*answer
-            && at.elapsed() < FRESH
+            && self.shared.is_fresh(*at)
         {
             return answer.clone();
         }
         let fetched = self.fleet.get(path).await;
-        *answer = Some((Instant::now(), fetched.clone()));
+        *answer = Some(((self.shared.clock)(), fetched.clone()));
         fetched
     }
 

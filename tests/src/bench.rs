@@ -11,9 +11,14 @@ use clap::ValueEnum;
 use serde_json::{Value, json};
 
 mod call;
+mod child;
 mod job;
+mod known;
 mod load;
 mod registry;
+mod watch;
+
+pub use child::run as run_child;
 
 /// What can be measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -29,6 +34,10 @@ pub enum Benchmark {
     Registry,
     /// From a Job's Complete condition to the stored status, on a real control plane.
     JobToStatus,
+    /// CPU of an event and resident memory, by adapters and known subjects.
+    KnownSubjects,
+    /// Memory of a watched object, on a real control plane.
+    WatchMemory,
 }
 
 /// How figures are told.
@@ -79,18 +88,112 @@ impl Benchmark {
         all.filter(|one| only.is_empty() || only.contains(one)).collect()
     }
 
-    /// Measures.
+    /// Measures; what can be made `smaller` is so many times smaller than it is meant to be.
     ///
     /// # Errors
     /// When what is to be measured cannot be set up or does not work.
-    pub async fn measure(self) -> Result<Vec<Figure>> {
+    pub async fn measure(self, smaller: usize) -> Result<Vec<Finding>> {
+        let smaller = smaller.max(1);
+        let times = match self {
+            Self::PluginCall => call::of_one().await?,
+            Self::PluginCallOf100 => call::of_many().await?,
+            Self::CachedLoad => load::cached()?,
+            Self::JobToStatus => job::to_status().await?,
+            Self::Registry => return registry::all(smaller).await,
+            Self::KnownSubjects => return tokio::task::spawn_blocking(move || known::measure(smaller)).await?,
+            Self::WatchMemory => return watch::measure(smaller).await,
+        };
+        Ok(times.into_iter().map(Finding::Time).collect())
+    }
+}
+
+/// What was found.
+#[derive(Debug)]
+pub enum Finding {
+    /// How long something takes.
+    Time(Figure),
+    /// How much memory something takes.
+    Size(Size),
+}
+
+impl Finding {
+    /// Writes it.
+    ///
+    /// # Errors
+    /// When `out` cannot be written.
+    pub fn tell(&self, output: Output, out: &mut impl Write) -> Result<()> {
         match self {
-            Self::PluginCall => call::of_one().await,
-            Self::PluginCallOf100 => call::of_many().await,
-            Self::CachedLoad => load::cached(),
-            Self::Registry => registry::all().await,
-            Self::JobToStatus => job::to_status().await,
+            Self::Time(figure) => figure.tell(output, out),
+            Self::Size(size) => size.tell(output, out),
         }
+    }
+}
+
+/// One amount of memory.
+#[derive(Debug)]
+pub struct Size {
+    /// Its stable name.
+    pub name: String,
+    /// What was measured.
+    pub what: &'static str,
+    /// How much.
+    pub bytes: u64,
+    /// How much it may be.
+    pub goal: Option<u64>,
+    /// What it is compared with, and how much that is.
+    pub baselines: Vec<(&'static str, u64)>,
+}
+
+impl Size {
+    /// Writes it.
+    ///
+    /// # Errors
+    /// When `out` cannot be written.
+    pub fn tell(&self, output: Output, out: &mut impl Write) -> Result<()> {
+        match output {
+            Output::Table => self.tell_people(out),
+            Output::Json => writeln!(out, "{}", self.document()).and_then(|()| out.flush()),
+        }
+        .context("cannot write a figure")
+    }
+
+    fn tell_people(&self, out: &mut impl Write) -> std::io::Result<()> {
+        let goal = self.goal.map_or_else(String::new, |goal| {
+            let met = if self.bytes <= goal { "met" } else { "missed" };
+            format!("≤ {}  {met}", sized(goal))
+        });
+        writeln!(
+            out,
+            "{:<34} {:>7} {:>10} {:>10} {:>9}  {goal}",
+            self.name,
+            "",
+            sized(self.bytes),
+            "",
+            ""
+        )?;
+        for (what, bytes) in &self.baselines {
+            let ratio = format!("× {}", rounded(amounts(self.bytes, *bytes)));
+            writeln!(
+                out,
+                "  {what:<32} {:>7} {:>10} {:>10} {ratio:>9}",
+                "",
+                sized(*bytes),
+                ""
+            )?;
+        }
+        writeln!(out, "  {}\n", self.what)?;
+        out.flush()
+    }
+
+    fn document(&self) -> Value {
+        let baselines = self
+            .baselines
+            .iter()
+            .map(|(what, bytes)| json!({"what": what, "bytes": bytes, "ratio": amounts(self.bytes, *bytes)}));
+        json!({
+            "name": self.name, "what": self.what, "bytes": self.bytes, "goalBytes": self.goal,
+            "met": self.goal.map(|goal| self.bytes <= goal), "baselines": baselines.collect::<Vec<_>>(),
+        })
     }
 }
 
@@ -242,6 +345,21 @@ fn rounded(ratio: f64) -> String {
     }
 }
 
+#[expect(clippy::cast_precision_loss, reason = "a ratio is told with two digits")]
+fn amounts(bytes: u64, baseline: u64) -> f64 {
+    bytes as f64 / baseline.max(1) as f64
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a size is told with one digit")]
+fn sized(bytes: u64) -> String {
+    let bytes = bytes as f64;
+    if bytes < 1024.0 * 1024.0 {
+        format!("{:.1} KiB", bytes / 1024.0)
+    } else {
+        format!("{:.1} MiB", bytes / 1024.0 / 1024.0)
+    }
+}
+
 fn told(time: Duration) -> String {
     let micros = microseconds(time);
     if micros < 1_000.0 {
@@ -269,6 +387,31 @@ mod tests {
         assert_eq!(hundred.percentile(99), Duration::from_micros(99));
         assert_eq!(samples([7]).percentile(99), Duration::from_micros(7));
         assert_eq!(samples([1, 2, 9]).percentile(50), Duration::from_micros(2));
+    }
+
+    #[test]
+    fn a_size_tells_its_ratio_and_whether_its_goal_is_met() {
+        let size = Size {
+            name: "watch".to_owned(),
+            what: "an object",
+            bytes: 3072,
+            goal: Some(2048),
+            baselines: vec![("plain", 6144)],
+        };
+        assert_eq!(
+            size.document(),
+            json!({
+                "name": "watch", "what": "an object", "bytes": 3072, "goalBytes": 2048, "met": false,
+                "baselines": [{"what": "plain", "bytes": 6144, "ratio": 0.5}],
+            })
+        );
+        let mut told = Vec::new();
+        size.tell(Output::Table, &mut told).unwrap();
+        let told = String::from_utf8(told).unwrap();
+        assert!(
+            told.contains("3.0 KiB") && told.contains("missed") && told.contains("× 0.50"),
+            "{told}"
+        );
     }
 
     #[test]

@@ -9,7 +9,7 @@
 //!   or [`Queue::drain`].
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
 };
 
@@ -110,6 +110,8 @@ struct Entry<T> {
     ended: Timestamp,
     /// Whether what waits is a change that waits for its time, since there were so many.
     held: bool,
+    /// Whether it stands among the pairs that are ready.
+    queued: bool,
     by_hand: bool,
     /// Whether its adapter was removed while it ran.
     forgotten: bool,
@@ -130,7 +132,10 @@ const CHURN: Rhythm = Rhythm {
 #[derive(Debug)]
 pub struct Queue<T> {
     rhythms: Rhythms,
-    entries: HashMap<Pair, Entry<T>>,
+    /// In order, so that the same triggers give the same turns.
+    entries: BTreeMap<Pair, Entry<T>>,
+    /// The subjects of each adapter by the subject that owns them.
+    owned: BTreeMap<(String, SubjectKey), BTreeSet<SubjectKey>>,
     /// Pairs that are ready, by adapter.
     ready: BTreeMap<String, VecDeque<SubjectKey>>,
     /// Whose turn it is.
@@ -146,7 +151,8 @@ impl<T> Queue<T> {
     pub fn new(rhythms: Rhythms) -> Self {
         Self {
             rhythms,
-            entries: HashMap::new(),
+            entries: BTreeMap::new(),
+            owned: BTreeMap::new(),
             ready: BTreeMap::new(),
             turns: VecDeque::new(),
             timers: BTreeMap::new(),
@@ -172,14 +178,23 @@ impl<T> Queue<T> {
             changes: 0,
             ended: Timestamp::MIN,
             held: false,
+            queued: false,
             by_hand: false,
             forgotten: false,
         });
         // Whose adapter is back is known again.
         entry.forgotten = false;
         if subject.generation >= entry.subject.generation {
-            let owner = subject.owner.clone().or(entry.subject.owner.take());
+            let before = entry.subject.owner.take();
+            let owner = subject.owner.clone().or_else(|| before.clone());
+            if let Some(before) = before.filter(|before| owner.as_ref().is_none_or(|owner| owner.key != before.key)) {
+                disown(&mut self.owned, &pair, &before.key);
+            }
             entry.subject = SubjectRef { owner, ..subject };
+        }
+        if let Some(owner) = &entry.subject.owner {
+            let of = (pair.adapter.clone(), owner.key.clone());
+            self.owned.entry(of).or_default().insert(pair.subject.clone());
         }
         entry.tickets.extend(ticket);
         let was_waiting = entry.waiting.is_some() && (!entry.held || matches!(trigger, Trigger::Change(_)));
@@ -215,6 +230,7 @@ impl<T> Queue<T> {
             let Some(trigger) = entry.waiting.take() else { continue };
             entry.running = Some(std::mem::take(&mut entry.tickets));
             entry.held = false;
+            entry.queued = false;
             let in_a_row = now.duration_since(entry.ended).as_secs() < QUIET;
             entry.changes = match &trigger {
                 Trigger::Change(_) if in_a_row => entry.changes.saturating_add(1),
@@ -283,7 +299,9 @@ impl<T> Queue<T> {
         } else if entry.waiting.is_some() {
             self.make_ready(pair);
         } else if is_gone || entry.forgotten {
-            self.entries.remove(pair);
+            if let Some(owner) = self.entries.remove(pair).and_then(|entry| entry.subject.owner) {
+                disown(&mut self.owned, pair, &owner.key);
+            }
         } else if let Some(wait) = wait {
             let due = now.checked_add(jiff::SignedDuration::try_from(wait).unwrap_or(jiff::SignedDuration::MAX));
             let due = due.unwrap_or(Timestamp::MAX);
@@ -305,10 +323,17 @@ impl<T> Queue<T> {
     /// Runs every known pair of this adapter soon: its document changed, or what it
     /// depends on turned available.
     pub fn rouse(&mut self, adapter: &str, subject: Option<&SubjectKey>) {
+        let first = Pair {
+            adapter: adapter.to_owned(),
+            subject: subject.cloned().unwrap_or_else(|| SubjectKey {
+                kind: String::new(),
+                id: String::new(),
+            }),
+        };
         let pairs: Vec<(Pair, SubjectRef)> = self
             .entries
-            .iter()
-            .filter(|(pair, _)| pair.adapter == adapter && subject.is_none_or(|subject| pair.subject == *subject))
+            .range(first..)
+            .take_while(|(pair, _)| pair.adapter == adapter && subject.is_none_or(|subject| pair.subject == *subject))
             .map(|(pair, entry)| (pair.clone(), entry.subject.clone()))
             .collect();
         for (pair, subject) in pairs {
@@ -320,8 +345,8 @@ impl<T> Queue<T> {
     /// waits; what runs ends as it began, and is forgotten then.
     pub fn forget(&mut self, adapter: &str) -> Vec<T> {
         let mut tickets = Vec::new();
-        let (ready, timers) = (&mut self.ready, &mut self.timers);
-        ready.remove(adapter);
+        let (timers, owned) = (&mut self.timers, &mut self.owned);
+        self.ready.remove(adapter);
         self.turns.retain(|turn| turn != adapter);
         self.entries.retain(|pair, entry| {
             if pair.adapter != adapter {
@@ -332,10 +357,16 @@ impl<T> Queue<T> {
             }
             entry.waiting = None;
             entry.held = false;
+            entry.queued = false;
             entry.by_hand = false;
             entry.forgotten = true;
             entry.memory = Memory::default();
             tickets.append(&mut entry.tickets);
+            if entry.running.is_none()
+                && let Some(owner) = &entry.subject.owner
+            {
+                disown(owned, pair, &owner.key);
+            }
             entry.running.is_some()
         });
         tickets
@@ -354,13 +385,8 @@ impl<T> Queue<T> {
     /// Subjects of this adapter whose owner is the given one.
     #[must_use]
     pub fn owned_by(&self, adapter: &str, owner: &SubjectKey) -> Vec<SubjectKey> {
-        self.entries
-            .iter()
-            .filter(|(pair, entry)| {
-                pair.adapter == adapter && entry.subject.owner.as_ref().is_some_and(|of| of.key == *owner)
-            })
-            .map(|(pair, _)| pair.subject.clone())
-            .collect()
+        let owned = self.owned.get(&(adapter.to_owned(), owner.clone()));
+        owned.into_iter().flatten().cloned().collect()
     }
 
     /// What is known of a pair's subject.
@@ -383,6 +409,7 @@ impl<T> Queue<T> {
         let mut tickets = Vec::new();
         for entry in self.entries.values_mut() {
             entry.waiting = None;
+            entry.queued = false;
             entry.due = None;
             tickets.append(&mut entry.tickets);
         }
@@ -390,13 +417,17 @@ impl<T> Queue<T> {
     }
 
     fn make_ready(&mut self, pair: &Pair) {
+        let Some(entry) = self.entries.get_mut(pair) else {
+            return;
+        };
+        if std::mem::replace(&mut entry.queued, true) {
+            return;
+        }
         let subjects = self.ready.entry(pair.adapter.clone()).or_default();
         if subjects.is_empty() {
             self.turns.push_back(pair.adapter.clone());
         }
-        if !subjects.contains(&pair.subject) {
-            subjects.push_back(pair.subject.clone());
-        }
+        subjects.push_back(pair.subject.clone());
     }
 
     /// Turns timers that are due into triggers.
@@ -425,6 +456,16 @@ fn forget_timer(timers: &mut BTreeMap<Timestamp, Vec<Pair>>, due: Timestamp, pai
         pairs.retain(|one| one != pair);
         if pairs.is_empty() {
             timers.remove(&due);
+        }
+    }
+}
+
+fn disown(owned: &mut BTreeMap<(String, SubjectKey), BTreeSet<SubjectKey>>, pair: &Pair, owner: &SubjectKey) {
+    let of = (pair.adapter.clone(), owner.clone());
+    if let Some(subjects) = owned.get_mut(&of) {
+        subjects.remove(&pair.subject);
+        if subjects.is_empty() {
+            owned.remove(&of);
         }
     }
 }
@@ -627,6 +668,60 @@ mod tests {
             Settled::Done(vec![1])
         );
         assert_eq!(queue.subject(&job.pair), None);
+    }
+
+    #[test]
+    fn rousing_reaches_the_pairs_that_were_named_and_no_others() {
+        let mut queue: Queue<()> = Queue::new(Rhythms::default());
+        for (adapter, id) in [("a", "1"), ("b", "1"), ("b", "2"), ("c", "1")] {
+            queue.push(adapter, subject(id, 1), event("one"), None);
+            let job = queue.pop(at(0)).unwrap();
+            queue.finish(at(0), &job.pair, &reported(Recheck::Never), 0.5);
+        }
+        let roused = |queue: &mut Queue<()>| -> Vec<String> {
+            let jobs: Vec<_> = std::iter::from_fn(|| queue.pop(at(1))).collect();
+            for job in &jobs {
+                queue.finish(at(1), &job.pair, &reported(Recheck::Never), 0.5);
+            }
+            jobs.iter()
+                .map(|job| format!("{} {}", job.pair.adapter, job.pair.subject.id))
+                .collect()
+        };
+        queue.rouse("b", Some(&subject("2", 1).key));
+        assert_eq!(roused(&mut queue), ["b 2"]);
+        queue.rouse("b", None);
+        assert_eq!(roused(&mut queue), ["b 1", "b 2"]);
+        queue.rouse("nobody", None);
+        assert_eq!(roused(&mut queue), Vec::<String>::new());
+    }
+
+    #[test]
+    fn subjects_are_found_by_their_owner_until_they_or_their_adapter_are_gone() {
+        let mut queue: Queue<()> = Queue::new(Rhythms::default());
+        let owner = subject("c", 1).key;
+        for id in ["p", "q"] {
+            let owned = SubjectRef {
+                owner: Some(crate::subject::OwnerRef {
+                    key: owner.clone(),
+                    href: String::new(),
+                }),
+                ..subject(id, 1)
+            };
+            queue.push("size", owned, event(id), None);
+        }
+        // A trigger that does not say whose it is takes nothing back.
+        queue.push("size", subject("p", 2), event("p"), None);
+        let ids = |queue: &Queue<()>| -> Vec<String> {
+            let owned = queue.owned_by("size", &owner);
+            owned.into_iter().map(|key| key.id).collect()
+        };
+        assert_eq!(ids(&queue), ["p", "q"]);
+        let job = queue.pop(at(0)).unwrap();
+        queue.finish(at(0), &job.pair, &Outcome::Gone, 0.5);
+        assert_eq!(ids(&queue), ["q"]);
+        // What runs goes with its end, what waits at once.
+        queue.forget("size");
+        assert!(ids(&queue).is_empty());
     }
 
     #[test]

@@ -16,6 +16,11 @@ pub trait Clock: Send + Sync {
 
     /// Returns when `duration` has passed.
     async fn sleep(&self, duration: Duration);
+
+    /// A number from 0 up to 1, which spreads retries.
+    fn jitter(&self) -> f64 {
+        rand::random()
+    }
 }
 
 /// The machine's clock.

@@ -123,8 +123,10 @@ impl Line {
                     (Duration::ZERO, Err(fault))
                 }
             };
-            let wait = wait.max(retry::backoff(attempt, rand::random()));
-            if wait >= deadline.saturating_sub(self.clock.elapsed()) {
+            let wait = wait.max(retry::backoff(attempt, self.clock.jitter()));
+            // An attempt with almost no time would only hide why the earlier ones failed.
+            let least = self.attempt_timeout / 10;
+            if wait.saturating_add(least) >= deadline.saturating_sub(self.clock.elapsed()) {
                 return outcome;
             }
             tracing::debug!(method, target, attempt, ?wait, "the HyperFleet API is called again");

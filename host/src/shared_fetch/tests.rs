@@ -52,13 +52,18 @@ fn event(id: &str, href: &str) -> Event {
     }
 }
 
+/// At a time that stands still.
+fn fetches() -> Fetches {
+    Fetches::new(Arc::new(|| Timestamp::UNIX_EPOCH))
+}
+
 fn trigger(id: &str) -> Trigger {
     Trigger::Event(json!({"id": id}))
 }
 
 #[tokio::test]
 async fn the_adapters_of_one_event_share_one_get() {
-    let (fetches, real) = (Fetches::default(), Arc::new(Counting::default()));
+    let (fetches, real) = (fetches(), Arc::new(Counting::default()));
     let fleet: Arc<dyn Fleet> = Arc::<Counting>::clone(&real);
     let _kept = fetches.begin(&event("e", "/c"));
     let adapters: Vec<_> = (0..10).map(|_| fetches.fleet(&fleet, &trigger("e"))).collect();
@@ -69,7 +74,7 @@ async fn the_adapters_of_one_event_share_one_get() {
 
 #[tokio::test]
 async fn an_adapter_that_asks_again_and_a_later_event_see_what_is_new() {
-    let (fetches, real) = (Fetches::default(), Arc::new(Counting::default()));
+    let (fetches, real) = (fetches(), Arc::new(Counting::default()));
     let fleet: Arc<dyn Fleet> = Arc::<Counting>::clone(&real);
     let _first = fetches.begin(&event("e", "/c"));
     let adapter = fetches.fleet(&fleet, &trigger("e"));
@@ -84,19 +89,22 @@ async fn an_adapter_that_asks_again_and_a_later_event_see_what_is_new() {
 
 #[tokio::test]
 async fn an_answer_is_shared_for_a_moment_only() {
-    let (fetches, real) = (Fetches::default(), Arc::new(Counting::default()));
-    let fleet: Arc<dyn Fleet> = Arc::<Counting>::clone(&real);
-    let kept = fetches.begin(&event("e", "/c"));
-    assert_eq!(fetches.fleet(&fleet, &trigger("e")).get("/c").await, Ok(json!(1)));
-    if let Some((at, _)) = kept.answer.lock().await.as_mut() {
-        *at = at.checked_sub(FRESH).unwrap();
+    let now = Arc::new(StdMutex::new(Timestamp::UNIX_EPOCH));
+    let clock = Arc::clone(&now);
+    let fetches = Fetches::new(Arc::new(move || *clock.lock().unwrap()));
+    let fleet: Arc<dyn Fleet> = Arc::new(Counting::default());
+    let _kept = fetches.begin(&event("e", "/c"));
+    let ask = async || fetches.fleet(&fleet, &trigger("e")).get("/c").await;
+    assert_eq!(ask().await, Ok(json!(1)));
+    for (seconds, answer) in [(1, 1), (2, 2), (0, 3)] {
+        *now.lock().unwrap() = Timestamp::from_second(seconds).unwrap();
+        assert_eq!(ask().await, Ok(json!(answer)), "after {seconds} s");
     }
-    assert_eq!(fetches.fleet(&fleet, &trigger("e")).get("/c").await, Ok(json!(2)));
 }
 
 #[tokio::test]
 async fn other_paths_other_triggers_and_ended_events_go_to_the_api() {
-    let (fetches, real) = (Fetches::default(), Arc::new(Counting::default()));
+    let (fetches, real) = (fetches(), Arc::new(Counting::default()));
     let fleet: Arc<dyn Fleet> = Arc::<Counting>::clone(&real);
     let kept = fetches.begin(&event("e", "/c"));
     assert_eq!(fetches.fleet(&fleet, &trigger("e")).get("/owner").await, Ok(json!(1)));
@@ -108,7 +116,7 @@ async fn other_paths_other_triggers_and_ended_events_go_to_the_api() {
 
 #[tokio::test]
 async fn a_failure_is_shared_too_so_that_nobody_waits_for_each_others_timeouts() {
-    let (fetches, real) = (Fetches::default(), Arc::new(Counting::default()));
+    let (fetches, real) = (fetches(), Arc::new(Counting::default()));
     let fleet: Arc<dyn Fleet> = Arc::<Counting>::clone(&real);
     let _kept = fetches.begin(&event("e", "/broken"));
     for _ in 0..3 {
@@ -120,7 +128,7 @@ async fn a_failure_is_shared_too_so_that_nobody_waits_for_each_others_timeouts()
 
 #[test]
 fn what_is_kept_stays_as_small_as_what_is_under_way() {
-    let fetches = Fetches::default();
+    let fetches = fetches();
     for number in 0..10_000 {
         drop(fetches.begin(&event(&number.to_string(), "/c")));
     }

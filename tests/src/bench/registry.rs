@@ -43,14 +43,13 @@ use berth_runtime::{Plugin, Runtime, plain::Plain};
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::{Baseline, Figure, Samples, component};
+use super::{Baseline, Figure, Finding, Samples, Size, component};
 
-/// Builds that are no benchmark only show that it works.
-const IS_TRIED: bool = cfg!(debug_assertions);
-const TAGS: usize = if IS_TRIED { 3 } else { 20 };
-const LOADS: usize = if IS_TRIED { 3 } else { 100 };
-const STARTS: usize = if IS_TRIED { 2 } else { 10 };
-const MANY: usize = if IS_TRIED { 10 } else { 1000 };
+const TAGS: usize = 20;
+const LOADS: usize = 100;
+const STARTS: usize = 10;
+const MANY: usize = 1000;
+const MANY_BYTES: u64 = 512 << 20;
 /// How long one swap is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -84,14 +83,21 @@ spec:
   status: {plugin: lz}
 ";
 
-/// Everything.
-pub(super) async fn all() -> Result<Vec<Figure>> {
-    let mut figures = tag_to_live().await?;
+/// Everything, so many times less often.
+pub(super) async fn all(smaller: usize) -> Result<Vec<Finding>> {
+    let times = |all: usize| (all / smaller).max(1);
+    let mut found: Vec<Finding> = tag_to_live(times(TAGS), times(STARTS))
+        .await?
+        .into_iter()
+        .map(Finding::Time)
+        .collect();
     for (name, goal) in [("landing-zone", 2), ("landing-zone-go", 5), ("landing-zone-python", 12)] {
-        figures.push(cold_load(name, Duration::from_millis(goal)).await?);
+        let figure = cold_load(name, Duration::from_millis(goal), times(LOADS)).await?;
+        found.push(Finding::Time(figure));
     }
-    figures.push(many().await?);
-    Ok(figures)
+    let (time, size) = many(times(MANY)).await?;
+    found.extend([Finding::Time(time), Finding::Size(size)]);
+    Ok(found)
 }
 
 /// The registry as a child process. It ends with the value.
@@ -275,7 +281,7 @@ impl Key {
 }
 
 /// Several figures: the whole way, and each of its steps.
-async fn tag_to_live() -> Result<Vec<Figure>> {
+async fn tag_to_live(tags: usize, times: usize) -> Result<Vec<Figure>> {
     let mut site = Site::start()?;
     let bytes = component("landing-zone.wasm")?;
     let (reference, remote) = (site.reference()?, site.remote()?);
@@ -285,7 +291,7 @@ async fn tag_to_live() -> Result<Vec<Figure>> {
 
     let (mut resolving, mut verifying, mut fetching, mut compiling) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let runtime = serve::runtime(None)?;
-    for round in 0..TAGS {
+    for round in 0..tags {
         site.publish(&copy()).await?;
         let registry = site.registry(&format!("steps-{round}"))?;
         let begin = Instant::now();
@@ -306,7 +312,7 @@ async fn tag_to_live() -> Result<Vec<Figure>> {
     site.publish(&copy()).await?;
     let host = site.host("live").await?;
     let mut living = Vec::new();
-    for _ in 0..TAGS {
+    for _ in 0..tags {
         let digest = site.publish(&copy()).await?;
         let begin = Instant::now();
         while live(&host).as_deref() != Some(digest.as_str()) {
@@ -316,7 +322,7 @@ async fn tag_to_live() -> Result<Vec<Figure>> {
         living.push(begin.elapsed());
     }
     host.stop().await;
-    let starting = starts(&mut site).await?;
+    let starting = starts(&mut site, times).await?;
     let baseline = Samples::new(compiling.clone())?;
     let step = |name: &str, what, times| {
         Ok::<_, anyhow::Error>(Figure {
@@ -365,20 +371,20 @@ fn live(host: &Host) -> Option<String> {
 }
 
 /// Starts with a warm cache whose registry is gone.
-async fn starts(site: &mut Site) -> Result<Figure> {
+async fn starts(site: &mut Site, times: usize) -> Result<Figure> {
     site.running = None;
-    let mut times = Vec::with_capacity(STARTS);
-    for _ in 0..STARTS {
+    let mut took = Vec::with_capacity(times);
+    for _ in 0..times {
         let begin = Instant::now();
         let host = site.host("live").await?;
         ensure!(live(&host).is_some(), "nothing is live");
-        times.push(begin.elapsed());
+        took.push(begin.elapsed());
         host.stop().await;
     }
     Ok(Figure {
         name: "start-without-registry".to_owned(),
         what: "from nothing to a live adapter, its plugin verified and loaded from the cache, while its registry is gone",
-        samples: Samples::new(times)?,
+        samples: Samples::new(took)?,
         goal_p50: Some(Duration::from_secs(2)),
         goal_p99: Some(Duration::from_secs(2)),
         baselines: Vec::new(),
@@ -386,7 +392,7 @@ async fn starts(site: &mut Site) -> Result<Figure> {
 }
 
 /// From a reference to a plugin that can be called, by both caches alone.
-async fn cold_load(name: &str, goal: Duration) -> Result<Figure> {
+async fn cold_load(name: &str, goal: Duration, loads: usize) -> Result<Figure> {
     let site = Site::start()?;
     let bytes = component(&format!("{name}.wasm"))?;
     let reference = site.reference()?.to_string();
@@ -395,8 +401,8 @@ async fn cold_load(name: &str, goal: Duration) -> Result<Figure> {
     shelf.fetch(&reference, Refresh::Resolve).await?;
     let runtime = serve::runtime(Some(site.folder.path().join("code").as_path()))?;
     drop(load(&runtime, bytes.clone()).await?);
-    let mut times = Vec::with_capacity(LOADS);
-    for _ in 0..LOADS {
+    let mut times = Vec::with_capacity(loads);
+    for _ in 0..loads {
         let begin = Instant::now();
         let artifact = shelf.fetch(&reference, Refresh::Known).await?;
         let plugin = load(&runtime, artifact.bytes.to_vec()).await?;
@@ -404,8 +410,8 @@ async fn cold_load(name: &str, goal: Duration) -> Result<Figure> {
         drop(plugin);
     }
     let plain = Plain::new(&runtime, &bytes, site.folder.path().join("plain"))?;
-    let mut alone = Vec::with_capacity(LOADS);
-    for _ in 0..LOADS {
+    let mut alone = Vec::with_capacity(loads);
+    for _ in 0..loads {
         let begin = Instant::now();
         plain.load()?;
         alone.push(begin.elapsed());
@@ -424,11 +430,11 @@ async fn cold_load(name: &str, goal: Duration) -> Result<Figure> {
 }
 
 /// Many distinct plugins whose code is in the cache, until all can be called.
-async fn many() -> Result<Figure> {
+async fn many(count: usize) -> Result<(Figure, Size)> {
     let folder = tempfile::tempdir()?;
     let cache = folder.path().join("code");
     let bytes = component("landing-zone.wasm")?;
-    let copies: Vec<Vec<u8>> = (0..).take(MANY).map(|number: u32| numbered(&bytes, number)).collect();
+    let copies: Vec<Vec<u8>> = (0..).take(count).map(|number: u32| numbered(&bytes, number)).collect();
     let copies = Arc::new(copies);
     let filling = serve::runtime(Some(cache.as_path()))?;
     let (plugins, _) = all_at_once(&filling, &copies).await?;
@@ -437,19 +443,17 @@ async fn many() -> Result<Figure> {
     let runtime = serve::runtime(Some(cache.as_path()))?;
     let before = resident()?;
     let (plugins, took) = all_at_once(&runtime, &copies).await?;
-    ensure!(plugins.len() == MANY, "{} plugins were loaded", plugins.len());
-    let grown = resident()?.saturating_sub(before) >> 10;
+    ensure!(plugins.len() == count, "{} plugins were loaded", plugins.len());
+    let grown = resident()?.saturating_sub(before) << 10;
     drop(plugins);
     let plain = Plain::new(&runtime, &bytes, folder.path().join("plain"))?;
     let begin = Instant::now();
-    for _ in 0..MANY {
+    for _ in 0..count {
         plain.load()?;
     }
-    Ok(Figure {
-        name: format!("cached-{MANY}-ready"),
-        what: String::leak(format!(
-            "{MANY} distinct plugins of the cache until all can be called; resident memory grew by {grown} MiB (goal 512)"
-        )),
+    let time = Figure {
+        name: format!("cached-{count}-ready"),
+        what: "so many distinct plugins of the cache until all can be called",
         samples: Samples::new(vec![took])?,
         goal_p50: Some(Duration::from_secs(2)),
         goal_p99: None,
@@ -457,7 +461,15 @@ async fn many() -> Result<Figure> {
             what: "wasmtime alone, one file, in turn",
             samples: Samples::new(vec![begin.elapsed()])?,
         }],
-    })
+    };
+    let size = Size {
+        name: format!("cached-{count}-memory"),
+        what: "by how much the resident memory of the process grew meanwhile",
+        bytes: grown,
+        goal: Some(MANY_BYTES),
+        baselines: Vec::new(),
+    };
+    Ok((time, size))
 }
 
 /// Loads all on as many threads as there are cores.

@@ -15,7 +15,8 @@ Examples:
   cargo xtask bench --only job-to-status     One benchmark
   cargo xtask bench --output json            One JSON object a figure, for machines";
 
-/// Measures plugin calls, plugin loading, and the way from a finished Job to a stored status.
+/// Measures plugin calls, plugin loading, the way from a finished Job to a stored status, and
+/// what events, subjects and objects cost.
 #[derive(Debug, Parser)]
 #[command(name = "bench", after_help = AFTER_HELP)]
 struct CommandLine {
@@ -25,6 +26,12 @@ struct CommandLine {
     /// How figures are told.
     #[arg(long, value_enum, default_value_t)]
     output: Output,
+    /// Makes what can be made smaller so many times smaller: a look whether it works, no figure.
+    #[arg(long, default_value_t = 1, value_name = "TIMES")]
+    smaller: usize,
+    /// One measurement of another benchmark, in this process.
+    #[arg(long, hide = true)]
+    child: Option<String>,
 }
 
 fn main() -> ExitCode {
@@ -41,9 +48,13 @@ fn main() -> ExitCode {
 fn run(line: &CommandLine) -> Result<()> {
     let executor = tokio::runtime::Runtime::new().context("cannot start the asynchronous runtime")?;
     let mut out = std::io::stdout().lock();
+    if let Some(task) = &line.child {
+        let found = executor.block_on(bench::run_child(task))?;
+        return writeln!(out, "{found}").context("cannot write what was found");
+    }
     bench::head(line.output, &mut out)?;
     for benchmark in Benchmark::chosen(&line.only) {
-        for figure in executor.block_on(benchmark.measure())? {
+        for figure in executor.block_on(benchmark.measure(line.smaller))? {
             figure.tell(line.output, &mut out)?;
         }
     }

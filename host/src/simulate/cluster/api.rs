@@ -14,6 +14,7 @@ use super::{
     document, faults,
     fields::{self, Managers},
     garbage,
+    index::Entry,
     kinds::Kind,
     model::Model,
     notices::reference,
@@ -265,16 +266,31 @@ impl Model {
             (LABEL_SUBJECT_ID, ownership.subject.id.as_str()),
         ];
         let mut found: Vec<Observed> = Vec::new();
+        let subject = Entry::OfSubject(ownership.subject.id.clone());
         for scope in &ownership.kinds {
-            for document in self.listed(scope) {
+            for document in self.store.indexed(&subject).map(|(_, stored)| &stored.document) {
                 let labelled = labels.iter().all(|(label, value)| has_label(document, label, value));
-                let ours = labelled && !document::is_controlled(document);
+                let ours = labelled && self.covers(scope, document) && !document::is_controlled(document);
                 if ours && !found.iter().any(|other| other.uid == document::uid(document)) {
                     found.push(self.observed(document));
                 }
             }
         }
         found
+    }
+
+    /// Whether an object is of this kind, which is known, and in its place.
+    fn covers(&self, scope: &KindScope, document: &Value) -> bool {
+        let group = super::kinds::group;
+        let known = self.kinds.get(&scope.api_version, &scope.kind);
+        let namespace = scope
+            .namespace
+            .as_deref()
+            .filter(|_| known.is_some_and(|kind| kind.namespaced));
+        known.is_some()
+            && document["kind"] == scope.kind.as_str()
+            && document["apiVersion"].as_str().map(group) == Some(group(&scope.api_version))
+            && namespace.is_none_or(|namespace| document::text(document, &["metadata", "namespace"]) == Some(namespace))
     }
 
     /// What an adapter owns for all subjects, without a diagnosis.

@@ -22,6 +22,7 @@ mod document;
 mod faults;
 mod fields;
 mod garbage;
+mod index;
 mod jobs;
 mod kinds;
 mod kubelet;

@@ -15,6 +15,7 @@ use super::{
     access::{Access, Admission},
     clock::{later, written},
     document, faults,
+    index::Entry,
     kinds::Kinds,
     kubelet::ImageBehaviour,
     notices::Notices,
@@ -170,13 +171,8 @@ impl Model {
                 }
             }
             if key.is("", "Node") || (key.is("", "Pod") && document::text(&document, &["spec", "nodeName"]).is_some()) {
-                let waiting =
-                    |stored: &&super::store::Stored| document::text(&stored.document, &["spec", "nodeName"]).is_none();
-                let pods = self
-                    .store
-                    .of_kind("", "Pod", None)
-                    .filter(|(_, stored)| waiting(stored));
-                touched.extend(pods.map(|(key, _)| key.clone()));
+                let waiting = self.store.indexed(&Entry::OnNode(None));
+                touched.extend(waiting.map(|(key, _)| key.clone()));
             }
             if key.is("apiextensions.k8s.io", "CustomResourceDefinition") {
                 self.kinds.define(&document);
@@ -212,10 +208,8 @@ impl Model {
         };
         let uid = document::uid(&object).to_owned();
         let now = self.time();
-        let same = self.store.of_kind("", "Event", None).find(|(_, stored)| {
-            let event = &stored.document;
-            event["involvedObject"]["uid"] == uid.as_str() && event["reason"] == reason && event["message"] == message
-        });
+        let said = Entry::Said(uid.clone(), reason.to_owned(), message.to_owned());
+        let same = self.store.indexed(&said).next();
         if let Some((key, _)) = same {
             let key = key.clone();
             self.store.change(&key, |event| {
@@ -267,16 +261,11 @@ impl Model {
 
     /// The Events about any of these uids.
     pub(super) fn events_about(&self, uids: &[&str]) -> Vec<Value> {
-        let about = |event: &Value| {
-            event["involvedObject"]["uid"]
-                .as_str()
-                .is_some_and(|uid| uids.contains(&uid))
-        };
-        let events = self
-            .store
-            .of_kind("", "Event", None)
-            .map(|(_, stored)| &stored.document);
-        events.filter(|event| about(event)).cloned().collect()
+        let events = uids
+            .iter()
+            .flat_map(|uid| self.store.indexed(&Entry::About((*uid).to_owned())));
+        let events: BTreeMap<&Key, &Value> = events.map(|(key, stored)| (key, &stored.document)).collect();
+        events.into_values().cloned().collect()
     }
 
     /// Refuses a call while the API does not answer, or answers too many.

@@ -18,6 +18,9 @@ use super::{
 };
 use crate::world::Change;
 
+/// A change that is among so many that were told last is not told again. Telling it would be right too.
+const LATELY: usize = 32;
+
 /// Whom berth waits for, and what it has not been told yet.
 #[derive(Debug, Default)]
 pub(super) struct Notices {
@@ -111,7 +114,8 @@ impl Notices {
 
     fn push(&mut self, change: Option<Change>) {
         let queue = if self.away { &mut self.missed } else { &mut self.untold };
-        if let Some(change) = change.filter(|change| !queue.contains(change)) {
+        let is_repeated = |change: &Change| queue.iter().rev().take(LATELY).any(|told| told == change);
+        if let Some(change) = change.filter(|change| !is_repeated(change)) {
             queue.push_back(change);
         }
     }

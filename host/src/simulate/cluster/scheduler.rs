@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{access::pod_total, document, model::Model, store::Key};
+use super::{access::pod_total, document, index::Entry, model::Model, store::Key};
 
 impl Model {
     /// Gives a pod a node; tells why where there is none for it.
@@ -70,15 +70,8 @@ impl Model {
         }
         let here: Vec<&Value> = self
             .store
-            .of_kind("", "Pod", None)
+            .indexed(&Entry::OnNode(Some(name.to_owned())))
             .map(|(_, stored)| &stored.document)
-            .filter(|other| document::text(other, &["spec", "nodeName"]) == Some(name))
-            .filter(|other| {
-                !matches!(
-                    document::text(other, &["status", "phase"]),
-                    Some("Succeeded" | "Failed")
-                )
-            })
             .collect();
         let capacity =
             |amount: &str| document::at(node, &["status", "allocatable", amount]).and_then(document::quantity);

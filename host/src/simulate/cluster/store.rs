@@ -6,7 +6,13 @@ use berth_engine::contract::Reference;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{document, fields::Managers, kinds, kinds::Kind};
+use super::{
+    document,
+    fields::Managers,
+    index::{Entry, Index},
+    kinds,
+    kinds::Kind,
+};
 
 /// Where an object is. The version of its kind does not matter.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -66,6 +72,7 @@ pub(super) enum Happened {
 pub(super) struct Store {
     objects: BTreeMap<Key, Stored>,
     by_uid: HashMap<String, Key>,
+    index: Index,
     resource_version: u64,
     created: u64,
     /// What happened and nobody has looked at yet.
@@ -78,6 +85,7 @@ impl Store {
         Self {
             objects: BTreeMap::new(),
             by_uid: HashMap::new(),
+            index: Index::default(),
             resource_version: 100,
             created: 0,
             news: Vec::new(),
@@ -103,10 +111,21 @@ impl Store {
         kind: &'a str,
         namespace: Option<&'a str>,
     ) -> impl Iterator<Item = (&'a Key, &'a Stored)> {
+        let first = Key {
+            group: group.to_owned(),
+            kind: kind.to_owned(),
+            namespace: namespace.unwrap_or_default().to_owned(),
+            name: String::new(),
+        };
         let here = move |key: &Key| namespace.is_none_or(|namespace| key.namespace == namespace);
         self.objects
-            .iter()
-            .filter(move |(key, _)| key.is(group, kind) && here(key))
+            .range(first..)
+            .take_while(move |(key, _)| key.is(group, kind) && here(key))
+    }
+
+    /// The objects whose documents say so, in order.
+    pub(super) fn indexed<'a>(&'a self, entry: &Entry) -> impl Iterator<Item = (&'a Key, &'a Stored)> + use<'a> {
+        self.index.get(entry).filter_map(|key| self.objects.get_key_value(key))
     }
 
     pub(super) fn key_of(&self, uid: &str) -> Option<&Key> {
@@ -114,12 +133,8 @@ impl Store {
     }
 
     /// The objects whose `ownerReferences` name this uid.
-    pub(super) fn dependents<'a>(&'a self, uid: &'a str) -> impl Iterator<Item = (&'a Key, &'a Stored)> {
-        self.objects.iter().filter(move |(_, stored)| {
-            document::items(&stored.document, &["metadata", "ownerReferences"])
-                .iter()
-                .any(|owner| owner["uid"] == uid)
-        })
+    pub(super) fn dependents<'a>(&'a self, uid: &str) -> impl Iterator<Item = (&'a Key, &'a Stored)> + use<'a> {
+        self.indexed(&Entry::OwnedBy(uid.to_owned()))
     }
 
     /// A number that no object has had yet, for names and uids.
@@ -156,6 +171,7 @@ impl Store {
         }
         complete(&mut document);
         self.by_uid.insert(uid, key.clone());
+        self.index.add(&key, &document);
         self.objects.insert(
             key.clone(),
             Stored {
@@ -189,6 +205,8 @@ impl Store {
             &["metadata", "resourceVersion"],
             json!(self.resource_version.to_string()),
         );
+        self.index.remove(key, &stored.document);
+        self.index.add(key, &document);
         stored.document = document;
         self.news.push(Happened::Written(key.clone()));
     }
@@ -224,6 +242,7 @@ impl Store {
         if let Some(stored) = self.objects.remove(key) {
             self.resource_version += 1;
             self.by_uid.remove(document::uid(&stored.document));
+            self.index.remove(key, &stored.document);
             self.news
                 .push(Happened::Removed(key.clone(), Box::new(stored.document)));
         }
