@@ -13,7 +13,7 @@ use crate::{
         signature::MAX_KEY_FILE,
     },
     web::chain,
-    world::{Artifact, ArtifactFault, Artifacts, Refresh},
+    world::{Artifact, ArtifactFault, Artifacts, KnownArtifact, Refresh},
 };
 
 /// Plugins of registries, for documents.
@@ -72,6 +72,20 @@ impl Shelf {
 impl Artifacts for Shelf {
     async fn fetch(&self, reference: &str, refresh: Refresh) -> Result<Artifact, ArtifactFault> {
         self.fetch_under(reference, &self.policy, refresh).await
+    }
+
+    async fn known(&self, adapter: &str, reference: &str) -> Option<KnownArtifact> {
+        let reference: Reference = reference.parse().ok()?;
+        let policy = self.policies.get(adapter).unwrap_or(&self.policy).clone();
+        let registry = self.registry.clone();
+        let known = tokio::task::spawn_blocking(move || registry.known(&reference, &policy)).await;
+        // What is wrong is told by the fetch that follows.
+        let known = known.ok()?.ok()??;
+        Some(KnownArtifact {
+            component: known.component.hex().to_owned(),
+            digest: known.manifest.to_string(),
+            signed_by: known.signed_by,
+        })
     }
 
     fn judges_apart(&self, adapter: &str) -> bool {

@@ -71,7 +71,14 @@ pub(super) enum State<'a> {
     Unusable(&'a Trouble),
 }
 
-type Fetched = (String, Result<Artifact, ArtifactFault>);
+/// What a fetch gave.
+enum Got {
+    Bytes(Artifact),
+    /// It was in both caches.
+    Loaded(Usable),
+}
+
+type Fetched = (String, Result<Got, ArtifactFault>);
 
 /// A fetch that ended.
 pub(super) struct Landed(Result<Fetched, JoinError>);
@@ -185,13 +192,27 @@ impl Sources {
                     };
                     entry.fetching = true;
                     let (name, reference) = (name.clone(), reference.clone());
-                    let adapter = entry.adapter.clone();
+                    let (adapter, loader) = (entry.adapter.clone(), loader.clone());
                     self.fetching.spawn(async move {
+                        if refresh == Refresh::Known
+                            && let Some(known) = artifacts
+                                .known(adapter.as_deref().unwrap_or_default(), &reference)
+                                .await
+                            && let Some(plugin) = loader.known(known.component).await
+                        {
+                            let (digest, signed_by) = (known.digest, known.signed_by);
+                            let usable = Usable {
+                                plugin,
+                                digest,
+                                signed_by,
+                            };
+                            return (name, Ok(Got::Loaded(usable)));
+                        }
                         let fetched = match adapter {
                             Some(adapter) => artifacts.fetch_for(&adapter, &reference, refresh).await,
                             None => artifacts.fetch(&reference, refresh).await,
                         };
-                        (name, fetched)
+                        (name, fetched.map(Got::Bytes))
                     });
                 }
             }
@@ -221,9 +242,17 @@ impl Sources {
         };
         entry.fetching = false;
         match fetched {
-            Ok(artifact) => {
+            Ok(got) => {
                 entry.failures = 0;
                 entry.due = after(now, spread(self.every, jitter));
+                let artifact = match got {
+                    Got::Bytes(artifact) => artifact,
+                    Got::Loaded(usable) => {
+                        entry.trouble = None;
+                        entry.usable = Some(usable);
+                        return;
+                    }
+                };
                 if entry.usable.as_ref().is_some_and(|one| one.digest == artifact.digest) {
                     entry.trouble = None;
                     return;
