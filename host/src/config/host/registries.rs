@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use serde_json::Value;
 use url::Url;
 
 use super::merge::{Values, positive_duration, positive_size, unreadable};
@@ -344,7 +345,11 @@ impl Values {
                         let files = item.texts()?.into_iter();
                         trust.keys = files.map(|(file, _)| folder.join(file)).collect();
                     } else {
-                        match policy(item.text()?) {
+                        let written = match item.json() {
+                            Value::String(text) => text,
+                            other => other.to_string(),
+                        };
+                        match policy(&written) {
                             Ok(policy) => trust.policy = policy,
                             Err(unreadable) => tell(&item, Err(unreadable)),
                         }
