@@ -1,25 +1,27 @@
 //! Joins the host's settings with the room that loads plugins from registries.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use anyhow::{Context as _, Result};
 use async_trait::async_trait;
 
 use crate::{
-    config::host::{Policy as Wanted, Registries},
+    config::host::{Policy as Wanted, Registries, Trust},
     registry::{
         Error, Needed, Policy, PublicKey, Reference, ReferenceError, Registry, Settings, TrustedKey,
         access::{self, Access, CredentialSource, PerRegistry},
         signature::MAX_KEY_FILE,
     },
     web::chain,
-    world::{Artifact, ArtifactFault, Artifacts, Refresh},
+    world::{Artifact, ArtifactFault, Artifacts, KnownArtifact, Refresh},
 };
 
 /// Plugins of registries, for documents.
 pub struct Shelf {
     registry: Registry,
     policy: Policy,
+    /// By adapter.
+    policies: BTreeMap<String, Policy>,
 }
 
 impl Shelf {
@@ -30,13 +32,15 @@ impl Shelf {
     pub fn new(settings: &Registries, cache: PathBuf) -> Result<Self> {
         let registry = registry(settings, cache)?;
         let policy = registry.settings().policy.clone();
-        Ok(Self { registry, policy })
+        let own = |(adapter, trust): (&String, &Trust)| Ok((adapter.clone(), keys(&trust.keys, trust.policy)?));
+        Ok(Self {
+            registry,
+            policy,
+            policies: settings.per_adapter.iter().map(own).collect::<Result<_>>()?,
+        })
     }
-}
 
-#[async_trait]
-impl Artifacts for Shelf {
-    async fn fetch(&self, reference: &str, refresh: Refresh) -> Result<Artifact, ArtifactFault> {
+    async fn fetch_under(&self, reference: &str, policy: &Policy, refresh: Refresh) -> Result<Artifact, ArtifactFault> {
         let reference: Reference = reference.parse().map_err(|error: ReferenceError| ArtifactFault {
             reason: "ReferenceInvalid".to_owned(),
             message: chain(&error),
@@ -48,16 +52,12 @@ impl Artifacts for Shelf {
             retryable: error.is_outage(),
         };
         let known = match refresh {
-            Refresh::Known => self.registry.cached(&reference, &self.policy).await.map_err(fault)?,
+            Refresh::Known => self.registry.cached(&reference, policy).await.map_err(fault)?,
             Refresh::Resolve => None,
         };
         let fetched = match known {
             Some(known) => known,
-            None => self
-                .registry
-                .fetch_or_cached(&reference, &self.policy)
-                .await
-                .map_err(fault)?,
+            None => self.registry.fetch_or_cached(&reference, policy).await.map_err(fault)?,
         };
         let plugin = fetched.plugin;
         Ok(Artifact {
@@ -65,6 +65,36 @@ impl Artifacts for Shelf {
             digest: plugin.manifest.to_string(),
             signed_by: plugin.signed_by,
         })
+    }
+}
+
+#[async_trait]
+impl Artifacts for Shelf {
+    async fn fetch(&self, reference: &str, refresh: Refresh) -> Result<Artifact, ArtifactFault> {
+        self.fetch_under(reference, &self.policy, refresh).await
+    }
+
+    async fn known(&self, adapter: &str, reference: &str) -> Option<KnownArtifact> {
+        let reference: Reference = reference.parse().ok()?;
+        let policy = self.policies.get(adapter).unwrap_or(&self.policy).clone();
+        let registry = self.registry.clone();
+        let known = tokio::task::spawn_blocking(move || registry.known(&reference, &policy)).await;
+        // What is wrong is told by the fetch that follows.
+        let known = known.ok()?.ok()??;
+        Some(KnownArtifact {
+            component: known.component.hex().to_owned(),
+            digest: known.manifest.to_string(),
+            signed_by: known.signed_by,
+        })
+    }
+
+    fn judges_apart(&self, adapter: &str) -> bool {
+        self.policies.contains_key(adapter)
+    }
+
+    async fn fetch_for(&self, adapter: &str, reference: &str, refresh: Refresh) -> Result<Artifact, ArtifactFault> {
+        let policy = self.policies.get(adapter).unwrap_or(&self.policy);
+        self.fetch_under(reference, policy, refresh).await
     }
 }
 
@@ -119,8 +149,12 @@ pub fn policy(settings: &Registries) -> Result<Policy> {
     if !settings.enforce {
         return Ok(Policy::Off);
     }
-    let keys: Result<Vec<TrustedKey>> = settings.keys.iter().map(key).collect();
-    let needed = match settings.policy {
+    keys(&settings.keys, settings.policy)
+}
+
+fn keys(files: &[PathBuf], policy: Wanted) -> Result<Policy> {
+    let keys: Result<Vec<TrustedKey>> = files.iter().map(key).collect();
+    let needed = match policy {
         Wanted::Any => Needed::Any,
         Wanted::All => Needed::All,
         Wanted::Minimum(least) => Needed::Minimum(least),

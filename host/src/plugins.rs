@@ -20,7 +20,7 @@ use berth_engine::{
     reason::Reason,
 };
 use berth_runtime::{
-    CallContext, Cause, Plugin, PrepareError, Runtime,
+    CallContext, Cause, Digest, Plugin, PrepareError, Runtime,
     hosts::{ClusterRefusal, FleetQuestion, FleetRefusal, HostCalls, HttpAnswer, HttpQuestion, HttpRefusal, Search},
 };
 use serde_json::Value;
@@ -69,6 +69,13 @@ impl Loader {
             .await
             .map_err(|error| error.to_string())?
             .map_err(|error| chain(&error))
+    }
+
+    /// The plugin whose component has this SHA-256 (64 hex digits), if it need not be compiled.
+    pub async fn known(&self, component: String) -> Option<Arc<Plugin>> {
+        let digest = Digest::try_from(component).ok()?;
+        let runtime = Arc::clone(&self.runtime);
+        tokio::task::spawn_blocking(move || runtime.known(&digest)).await.ok()?
     }
 
     /// Prepares a document with its plugins: `plugins` holds each by its name in the document.

@@ -120,6 +120,22 @@ pub trait Artifacts: Send + Sync {
     /// Fetches the component that `reference` names: what follows `oci://` in a document.
     /// Takes as long as it takes, within its own time limits; never blocks.
     async fn fetch(&self, reference: &str, refresh: Refresh) -> Result<Artifact, ArtifactFault>;
+
+    /// What is known of a reference from before, under this adapter's rules, without reading the component. None: it
+    /// must be fetched.
+    async fn known(&self, _adapter: &str, _reference: &str) -> Option<KnownArtifact> {
+        None
+    }
+
+    /// Whether the plugins of this adapter need other signatures than those of others do.
+    fn judges_apart(&self, _adapter: &str) -> bool {
+        false
+    }
+
+    /// The same as [`Artifacts::fetch`], by what this adapter's plugins need.
+    async fn fetch_for(&self, _adapter: &str, reference: &str, refresh: Refresh) -> Result<Artifact, ArtifactFault> {
+        self.fetch(reference, refresh).await
+    }
 }
 
 /// What is expected of a tag.
@@ -139,6 +155,17 @@ pub struct Artifact {
     /// The digest of its manifest, with its algorithm: `sha256:…`.
     pub digest: String,
     /// The names of the keys or identities whose signatures were verified.
+    pub signed_by: Vec<String>,
+}
+
+/// An [`Artifact`] whose bytes are not needed by whoever has its compiled code.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownArtifact {
+    /// The SHA-256 of the component, 64 hex digits.
+    pub component: String,
+    /// As in [`Artifact`].
+    pub digest: String,
+    /// As in [`Artifact`].
     pub signed_by: Vec<String>,
 }
 

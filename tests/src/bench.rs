@@ -16,6 +16,7 @@ mod events;
 mod job;
 mod known;
 mod load;
+mod registry;
 mod watch;
 
 pub use child::run as run_child;
@@ -30,6 +31,8 @@ pub enum Benchmark {
     PluginCallOf100,
     /// Loading a plugin that the authenticated compile cache holds.
     CachedLoad,
+    /// Plugins of a registry: from a tag to live, from the cache alone, and a thousand of them.
+    Registry,
     /// From a Job's Complete condition to the stored status, on a real control plane.
     JobToStatus,
     /// CPU of an event and resident memory, by adapters and known subjects.
@@ -99,6 +102,7 @@ impl Benchmark {
             Self::PluginCallOf100 => call::of_many().await?,
             Self::CachedLoad => load::cached()?,
             Self::JobToStatus => job::to_status().await?,
+            Self::Registry => return registry::all(smaller).await,
             Self::KnownSubjects => return tokio::task::spawn_blocking(move || known::measure(smaller)).await?,
             Self::WatchMemory => return watch::measure(smaller).await,
             Self::Events => return events::measure(smaller).await,

@@ -16,6 +16,7 @@
 pub mod cache;
 pub mod grants;
 pub mod hosts;
+pub mod plain;
 
 mod bindings;
 mod call;

@@ -87,10 +87,25 @@ impl Runtime {
             return Ok(plugin);
         }
         let component = self.compiled(bytes, &digest)?;
+        self.hold(&component, digest)
+    }
+
+    /// The plugin with this digest, if it is in use or its code is in the cache: for callers that know by other means
+    /// that these bytes are what they want, and need not read them. Call it where blocking is allowed.
+    #[must_use]
+    pub fn known(&self, digest: &Digest) -> Option<Arc<Plugin>> {
+        if let Some(plugin) = self.live(digest) {
+            return Some(plugin);
+        }
+        let component = self.cache.as_ref()?.get(&self.engine, digest)?;
+        self.hold(&component, digest.clone()).ok()
+    }
+
+    fn hold(&self, component: &Component, digest: Digest) -> Result<Arc<Plugin>, LoadError> {
         let plugin = Plugin::link(
             &self.engine,
             &self.linker,
-            &component,
+            component,
             digest.clone(),
             self.slots.clone(),
         )?;
@@ -99,6 +114,11 @@ impl Runtime {
         loaded.retain(|_, plugin| plugin.strong_count() > 0);
         loaded.insert(digest, Arc::downgrade(&plugin));
         Ok(plugin)
+    }
+
+    /// The engine, for other modules.
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
     }
 
     fn live(&self, digest: &Digest) -> Option<Arc<Plugin>> {

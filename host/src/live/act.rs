@@ -32,7 +32,10 @@ impl Keeper {
         let running = self.adapters.values().filter_map(|held| held.running.as_ref());
         let documents = self.loading.adapters.iter().map(|loaded| &loaded.adapter);
         let wanted = documents.chain(running.map(|running| running.live.adapter.as_ref()));
-        let sources = wanted.flat_map(|adapter| adapter.plugins.values().map(|plugin| &plugin.source));
+        let sources = wanted.flat_map(|adapter| {
+            let plugins = adapter.plugins.values();
+            plugins.map(|plugin| (adapter.name.as_str(), &plugin.source))
+        });
         self.sources.want(sources);
         self.sources.look(&self.tools.loader, now, all).await;
         let (wanted, loading) = self.wanted();
@@ -104,7 +107,7 @@ impl Keeper {
     fn version(&self, adapter: &Adapter) -> Option<Version> {
         let mut plugins = BTreeMap::new();
         for (name, plugin) in &adapter.plugins {
-            let state = match self.sources.state(&plugin.source) {
+            let state = match self.sources.state(&adapter.name, &plugin.source) {
                 State::Usable(usable) => Ok(usable.digest.clone()),
                 State::Unusable(trouble) => Err(trouble.message.clone()),
                 State::Fetching => return None,
@@ -175,7 +178,7 @@ impl Keeper {
     }
 
     fn usable(&self, adapter: &Adapter) -> BTreeMap<String, Usable> {
-        let usable = |source| match self.sources.state(source) {
+        let usable = |source| match self.sources.state(&adapter.name, source) {
             State::Usable(usable) => Some(usable.clone()),
             State::Fetching | State::Unusable(_) => None,
         };

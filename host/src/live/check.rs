@@ -24,14 +24,16 @@ pub async fn check(mut loading: Loading) -> Result<Loading> {
         let plugins = &mut loaded.adapter.plugins;
         plugins.retain(|_, plugin| !matches!(plugin.source, Source::Oci(_)));
     }
-    let plugins = loading.adapters.iter().flat_map(|one| one.adapter.plugins.values());
-    sources.want(plugins.map(|plugin| &plugin.source));
+    sources.want(loading.adapters.iter().flat_map(|one| {
+        let plugins = one.adapter.plugins.values();
+        plugins.map(|plugin| (one.adapter.name.as_str(), &plugin.source))
+    }));
     sources.look(&loader, Timestamp::MIN, false).await;
     for loaded in std::mem::take(&mut loading.adapters) {
         let mut usable = BTreeMap::new();
         let mut problems = Vec::new();
         for (name, plugin) in &loaded.adapter.plugins {
-            match sources.state(&plugin.source) {
+            match sources.state(&loaded.adapter.name, &plugin.source) {
                 State::Usable(one) => {
                     usable.insert(name.clone(), Arc::clone(&one.plugin));
                 }

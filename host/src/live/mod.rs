@@ -164,18 +164,18 @@ impl Keeper {
 
     /// Whether something may yet become live although nobody changes anything.
     pub(crate) fn has_hope(&self) -> bool {
-        let waits = |source| match self.sources.state(source) {
+        let waits = |adapter, source| match self.sources.state(adapter, source) {
             State::Usable(_) => false,
             State::Fetching => true,
             State::Unusable(trouble) => trouble.passes,
         };
-        let mut documents = self
-            .loading
-            .adapters
-            .iter()
-            .flat_map(|one| one.adapter.plugins.values());
+        let mut documents = self.loading.adapters.iter().flat_map(|one| {
+            let plugins = one.adapter.plugins.values();
+            plugins.map(|plugin| (one.adapter.name.as_str(), &plugin.source))
+        });
         let mut refused = self.adapters.values().filter_map(|held| held.refused.as_ref());
-        documents.any(|plugin| waits(&plugin.source)) || refused.any(|one| matches!(one.again, Again::At(_)))
+        documents.any(|(adapter, source)| waits(adapter, source))
+            || refused.any(|one| matches!(one.again, Again::At(_)))
     }
 }
 

@@ -49,6 +49,8 @@ pub(super) struct Trouble {
 #[derive(Debug)]
 struct Entry {
     source: Source,
+    /// The adapter whose own rules decide; none where the host's do.
+    adapter: Option<String>,
     usable: Option<Usable>,
     trouble: Option<Trouble>,
     stamp: Option<Stamp>,
@@ -69,7 +71,14 @@ pub(super) enum State<'a> {
     Unusable(&'a Trouble),
 }
 
-type Fetched = (String, Result<Artifact, ArtifactFault>);
+/// What a fetch gave.
+enum Got {
+    Bytes(Artifact),
+    /// It was in both caches.
+    Loaded(Usable),
+}
+
+type Fetched = (String, Result<Got, ArtifactFault>);
 
 /// A fetch that ended.
 pub(super) struct Landed(Result<Fetched, JoinError>);
@@ -94,12 +103,13 @@ impl Sources {
     }
 
     /// These sources are wanted, and no others.
-    pub(super) fn want<'a>(&mut self, wanted: impl Iterator<Item = &'a Source>) {
+    pub(super) fn want<'a>(&mut self, wanted: impl Iterator<Item = (&'a str, &'a Source)>) {
         let mut before = std::mem::take(&mut self.entries);
-        for source in wanted {
-            let name = name(source);
+        for (adapter, source) in wanted {
+            let name = self.key(adapter, source);
             let entry = before.remove(&name).unwrap_or_else(|| Entry {
                 source: source.clone(),
+                adapter: self.judges_apart(adapter, source).then(|| adapter.to_owned()),
                 usable: None,
                 trouble: None,
                 stamp: None,
@@ -111,9 +121,23 @@ impl Sources {
         }
     }
 
-    /// How a source stands.
-    pub(super) fn state(&self, source: &Source) -> State<'_> {
-        let Some(entry) = self.entries.get(&name(source)) else {
+    fn judges_apart(&self, adapter: &str, source: &Source) -> bool {
+        let apart = |artifacts: &Arc<dyn Artifacts>| artifacts.judges_apart(adapter);
+        matches!(source, Source::Oci(_)) && self.artifacts.as_ref().is_some_and(apart)
+    }
+
+    /// What adapters share by the same rules is one.
+    fn key(&self, adapter: &str, source: &Source) -> String {
+        if self.judges_apart(adapter, source) {
+            format!("{} for {adapter}", name(source))
+        } else {
+            name(source)
+        }
+    }
+
+    /// How a source of an adapter stands.
+    pub(super) fn state(&self, adapter: &str, source: &Source) -> State<'_> {
+        let Some(entry) = self.entries.get(&self.key(adapter, source)) else {
             return State::Fetching;
         };
         match (&entry.usable, &entry.trouble) {
@@ -127,8 +151,8 @@ impl Sources {
     }
 
     /// Why there is nothing newer, if the newest cannot be used.
-    pub(super) fn trouble(&self, source: &Source) -> Option<&Trouble> {
-        self.entries.get(&name(source))?.trouble.as_ref()
+    pub(super) fn trouble(&self, adapter: &str, source: &Source) -> Option<&Trouble> {
+        self.entries.get(&self.key(adapter, source))?.trouble.as_ref()
     }
 
     /// Whether a fetch is under way.
@@ -168,8 +192,28 @@ impl Sources {
                     };
                     entry.fetching = true;
                     let (name, reference) = (name.clone(), reference.clone());
-                    self.fetching
-                        .spawn(async move { (name, artifacts.fetch(&reference, refresh).await) });
+                    let (adapter, loader) = (entry.adapter.clone(), loader.clone());
+                    self.fetching.spawn(async move {
+                        if refresh == Refresh::Known
+                            && let Some(known) = artifacts
+                                .known(adapter.as_deref().unwrap_or_default(), &reference)
+                                .await
+                            && let Some(plugin) = loader.known(known.component).await
+                        {
+                            let (digest, signed_by) = (known.digest, known.signed_by);
+                            let usable = Usable {
+                                plugin,
+                                digest,
+                                signed_by,
+                            };
+                            return (name, Ok(Got::Loaded(usable)));
+                        }
+                        let fetched = match adapter {
+                            Some(adapter) => artifacts.fetch_for(&adapter, &reference, refresh).await,
+                            None => artifacts.fetch(&reference, refresh).await,
+                        };
+                        (name, fetched.map(Got::Bytes))
+                    });
                 }
             }
         }
@@ -198,9 +242,17 @@ impl Sources {
         };
         entry.fetching = false;
         match fetched {
-            Ok(artifact) => {
+            Ok(got) => {
                 entry.failures = 0;
                 entry.due = after(now, spread(self.every, jitter));
+                let artifact = match got {
+                    Got::Bytes(artifact) => artifact,
+                    Got::Loaded(usable) => {
+                        entry.trouble = None;
+                        entry.usable = Some(usable);
+                        return;
+                    }
+                };
                 if entry.usable.as_ref().is_some_and(|one| one.digest == artifact.digest) {
                     entry.trouble = None;
                     return;

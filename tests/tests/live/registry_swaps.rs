@@ -5,9 +5,10 @@ use std::{sync::Arc, time::Duration};
 use berth::{
     artifacts::Shelf,
     config::host::{Registries, Written, load_registries},
-    dispatch::Listener,
+    dispatch::{Deaf, Listener},
+    telemetry::admin::Standing,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     guest::{guest, with_guest},
@@ -16,12 +17,13 @@ use super::{
 };
 use crate::world::World;
 
-/// Settings of a host that loads what `key` signed.
-fn settings(world: &World, key: &str) -> Registries {
+/// Settings of a host that loads what `key` signed; and what others are needed for single adapters.
+fn settings(world: &World, key: &str, per_adapter: &Value) -> Registries {
     let text = json!({"registries": {
         "allow": [format!("{}/*", world.repository().registry)],
         "insecure": world.running.insecure(),
         "keys": [world.file(&format!("{key}.pub"))],
+        "perAdapter": per_adapter,
     }})
     .to_string();
     let file = world.file("berth.yaml");
@@ -44,7 +46,7 @@ async fn a_tag_that_moves_twenty_times_under_steady_events_loses_nothing_and_mix
         digests.insert(0, digest.to_string());
     }
     let cache = world.file("cache");
-    let shelf = Shelf::new(&settings(&world, "ours"), cache).unwrap();
+    let shelf = Shelf::new(&settings(&world, "ours", &json!({})), cache).unwrap();
     let witness = Arc::new(Witness::default());
     let source = format!("oci://{}:live", world.repository());
     let text = with_guest("swapped", "v0", &source);
@@ -80,4 +82,36 @@ async fn a_tag_that_moves_twenty_times_under_steady_events_loses_nothing_and_mix
     assert!(witness.ended.lock().unwrap().len() >= 80);
     let plugins: Vec<String> = witness.pairs().into_iter().map(|(_, plugin)| plugin).collect();
     assert_eq!(plugins, ["firsta", "second"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_adapter_with_rules_of_its_own_waits_for_the_signatures_that_it_needs() {
+    let world = World::start().await;
+    world.new_key("ours");
+    world.new_key("partner");
+    let digest = world.push_as("live", &guest("firsta")).await;
+    world.we_sign(&digest, "ours").await;
+    let keys = ["ours", "partner"].map(|key| world.file(&format!("{key}.pub")));
+    let rules = json!({"strict": {"keys": keys, "policy": "all"}});
+    let shelf = Shelf::new(&settings(&world, "ours", &rules), world.file("cache")).unwrap();
+    let source = format!("oci://{}:live", world.repository());
+    let (lax, strict) = (with_guest("lax", "v0", &source), with_guest("strict", "v0", &source));
+    let documents = [("lax.yaml", lax.as_str()), ("strict.yaml", strict.as_str())];
+    let never = Duration::from_secs(3600);
+    let stage = Stage::set_slow(&documents, &[], Arc::new(Deaf), Some(Arc::new(shelf)), never).await;
+    let signers = |adapter: &str| {
+        let state = stage.state(adapter).unwrap();
+        let guest = state.plugins.into_iter().find(|one| one.plugin == "guest").unwrap();
+        guest.signed_by
+    };
+    stage.comes_to("lax", Standing::Live).await;
+    assert_eq!(signers("lax"), ["ours.pub"]);
+    let refused = stage.comes_to("strict", Standing::Refused).await;
+    assert!(refused.problems[0].contains("(TooFewSignatures)"), "{refused:?}");
+
+    world.we_sign_as_bundle(&digest, "partner").await;
+    stage.ask("POST", "/plugins/refresh").await;
+    stage.comes_to("strict", Standing::Live).await;
+    assert_eq!(signers("strict"), ["ours.pub", "partner.pub"]);
+    assert_eq!(signers("lax"), ["ours.pub"]);
 }

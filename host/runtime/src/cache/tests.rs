@@ -36,17 +36,18 @@ impl Place {
         entries
     }
 
-    fn load(&self, guest: &str) {
+    fn runtime(&self) -> Runtime {
         let settings = Settings {
             cache: Some(self.settings()),
             pool: Pool::OnDemand,
             concurrency: NonZeroU32::MIN,
             ..Settings::default()
         };
-        Runtime::new(&settings)
-            .unwrap()
-            .load(&berth_test_guests::component(guest))
-            .unwrap();
+        Runtime::new(&settings).unwrap()
+    }
+
+    fn load(&self, guest: &str) {
+        self.runtime().load(&berth_test_guests::component(guest)).unwrap();
     }
 }
 
@@ -154,6 +155,23 @@ fn a_runtime_rebuilds_what_was_damaged() {
     assert_eq!(fs::read(path).unwrap().len(), sound.len());
     place.load("obedient");
     assert_eq!(place.entries().len(), 1);
+}
+
+#[test]
+fn a_plugin_whose_code_is_sound_is_known_without_its_bytes() {
+    let place = Place::new();
+    let digest = Digest::of(&berth_test_guests::component("obedient"));
+    assert!(place.runtime().known(&digest).is_none());
+    place.load("obedient");
+    let runtime = place.runtime();
+    assert_eq!(runtime.known(&digest).unwrap().digest(), &digest);
+    assert!(runtime.known(&Digest::of(b"other")).is_none());
+    let entry = place.entries().remove(0);
+    let mut code = fs::read(&entry).unwrap();
+    *code.last_mut().unwrap() ^= 1;
+    fs::remove_file(&entry).unwrap();
+    fs::write(&entry, code).unwrap();
+    assert!(place.runtime().known(&digest).is_none());
 }
 
 #[test]

@@ -293,6 +293,11 @@ pub const KEYS: &[Key] = &[
         "mapping of `HOST[:PORT]` to `caFile`, `clientCertificate`, `clientKey`, `dockerConfig` and `tokenServers`",
     ),
     key(
+        "registries.perAdapter",
+        None,
+        "mapping of an adapter's name to `keys` and `policy`, in place of those for all; signatures are demanded of its plugins then",
+    ),
+    key(
         "registries.cache",
         None,
         "folder for verified plugins, which survive an outage of their registry there",

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use serde_json::Value;
 use url::Url;
 
 use super::merge::{Values, positive_duration, positive_size, unreadable};
@@ -30,6 +31,8 @@ pub struct Registries {
     pub keys: Vec<PathBuf>,
     /// How many of the keys must have signed.
     pub policy: Policy,
+    /// What the plugins of single adapters need instead, by the adapter's name.
+    pub per_adapter: BTreeMap<String, Trust>,
     /// Files with credentials; none for docker's own.
     pub docker_config: Option<Vec<PathBuf>>,
     /// Certificates that are trusted in addition, for all registries, PEM.
@@ -63,6 +66,15 @@ pub enum Policy {
     Minimum(NonZeroUsize),
 }
 
+/// Which signatures the plugins of one adapter need.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trust {
+    /// Files with public keys, PEM.
+    pub keys: Vec<PathBuf>,
+    /// How many of the keys must have signed.
+    pub policy: Policy,
+}
+
 /// An HTTP proxy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proxy {
@@ -94,7 +106,7 @@ const LISTS: [&str; 5] = [
     "registries.proxyExcept",
     "registries.insecure",
 ];
-const MAPPINGS: [&str; 2] = ["registries.mirrors", "registries.perRegistry"];
+const MAPPINGS: [&str; 3] = ["registries.mirrors", "registries.perRegistry", "registries.perAdapter"];
 
 /// Whether a key's value is a list or a mapping.
 pub(super) fn is_structured(key: &str) -> bool {
@@ -155,6 +167,7 @@ impl Values {
         let insecure = self.texts("registries.insecure", host);
         let mirrors = self.mirrors();
         let per_registry = self.per_registry();
+        let per_adapter = self.per_adapter(keys.as_deref().unwrap_or_default(), policy);
         let max_size = self.read("registries.maxSize", positive_size);
         let refresh = self.read("registries.refresh", positive_duration);
         let timeout = self.read("registries.timeout", positive_duration);
@@ -165,6 +178,7 @@ impl Values {
             verify_is_off,
             keys: keys?,
             policy: policy?,
+            per_adapter: per_adapter?,
             docker_config,
             ca_file: self.path("registries.caFile"),
             proxy,
@@ -313,6 +327,45 @@ impl Values {
                 registries.insert(name.to_owned(), registry);
             }
             Some(registries)
+        })
+    }
+
+    /// What is not said of an adapter is as for all.
+    fn per_adapter(&mut self, keys: &[PathBuf], all: Option<Policy>) -> Option<BTreeMap<String, Trust>> {
+        let folder = self.folder("registries.perAdapter");
+        self.mapping("registries.perAdapter", |item| {
+            let mut adapters = BTreeMap::new();
+            for (name, item) in item.named()? {
+                let mut trust = Trust {
+                    keys: keys.to_vec(),
+                    policy: all.unwrap_or(Policy::Any),
+                };
+                for (known, item) in item.mapping_of(&["keys", "policy"])? {
+                    if known == "keys" {
+                        let files = item.texts()?.into_iter();
+                        trust.keys = files.map(|(file, _)| folder.join(file)).collect();
+                    } else {
+                        let written = match item.json() {
+                            Value::String(text) => text,
+                            other => other.to_string(),
+                        };
+                        match policy(&written) {
+                            Ok(policy) => trust.policy = policy,
+                            Err(unreadable) => tell(&item, Err(unreadable)),
+                        }
+                    }
+                }
+                let least = match trust.policy {
+                    Policy::Any | Policy::All => 1,
+                    Policy::Minimum(least) => least.get(),
+                };
+                if least > trust.keys.len() {
+                    let message = format!("{least} keys must sign, but there are only {}", trust.keys.len());
+                    item.wrong(Check::Choice, message, None);
+                }
+                adapters.insert(name.to_owned(), trust);
+            }
+            Some(adapters)
         })
     }
 

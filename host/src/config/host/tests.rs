@@ -93,6 +93,7 @@ fn a_flag_counts_before_a_variable_before_the_file_before_the_default() {
     registries.insecure = - (default)
     registries.mirrors = - (default)
     registries.perRegistry = - (default)
+    registries.perAdapter = - (default)
     registries.cache = - (default)
     registries.maxSize = 64MiB (default)
     registries.refresh = 5m (default)

@@ -123,6 +123,21 @@ impl PublicKey {
         &self.fingerprint
     }
 
+    /// As a `PUBLIC KEY` in PEM.
+    #[must_use]
+    pub fn pem(&self) -> String {
+        let der = match self.kind {
+            Kind::P256 => [P256, &self.key].concat(),
+            Kind::P384 => [P384, &self.key].concat(),
+            Kind::Ed25519 => [ED25519, &self.key].concat(),
+            Kind::Rsa => wrapped(
+                0x30,
+                &[RSA, &wrapped(0x03, &[&[0], self.key.as_slice()].concat())].concat(),
+            ),
+        };
+        pem::encode(&pem::Pem::new("PUBLIC KEY", der))
+    }
+
     /// What bundles call the key: the base64 of its digest.
     pub(crate) fn hint(&self) -> String {
         use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -201,22 +216,6 @@ fn wrapped(tag: u8, contents: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-
-    impl PublicKey {
-        /// As a `PUBLIC KEY` in PEM.
-        pub(crate) fn pem(&self) -> String {
-            let der = match self.kind {
-                Kind::P256 => [P256, &self.key].concat(),
-                Kind::P384 => [P384, &self.key].concat(),
-                Kind::Ed25519 => [ED25519, &self.key].concat(),
-                Kind::Rsa => wrapped(
-                    0x30,
-                    &[RSA, &wrapped(0x03, &[&[0], self.key.as_slice()].concat())].concat(),
-                ),
-            };
-            pem::encode(&pem::Pem::new("PUBLIC KEY", der))
-        }
-    }
 
     /// From `openssl genpkey`: the public halves of keys of each kind.
     pub(crate) const KEYS: [&str; 4] = [

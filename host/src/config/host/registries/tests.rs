@@ -40,6 +40,9 @@ fn everything_that_can_be_said_is_understood() {
   mirrors: {registry.example.com: ['mirror.internal:5000/copies']}
   perRegistry:
     registry.example.com: {caFile: r.pem, clientCertificate: c.pem, clientKey: k.pem, tokenServers: [login.example.org]}
+  perAdapter:
+    strict: {keys: [keys/c.pub], policy: all}
+    stricter: {policy: all}
   cache: /var/cache/berth/plugins
   maxSize: 1MiB
   refresh: 30s
@@ -63,6 +66,22 @@ fn everything_that_can_be_said_is_understood() {
             verify_is_off: false,
             keys: vec![path("keys/a.pub"), path("/b.pub")],
             policy: Policy::Minimum(NonZeroUsize::new(2).unwrap()),
+            per_adapter: BTreeMap::from([
+                (
+                    "strict".to_owned(),
+                    Trust {
+                        keys: vec![path("keys/c.pub")],
+                        policy: Policy::All
+                    }
+                ),
+                (
+                    "stricter".to_owned(),
+                    Trust {
+                        keys: vec![path("keys/a.pub"), PathBuf::from("/b.pub")],
+                        policy: Policy::All
+                    }
+                ),
+            ]),
             docker_config: Some(vec![path("pull/.dockerconfigjson")]),
             ca_file: Some(path("ca.pem")),
             proxy: Some(Proxy {
@@ -154,4 +173,21 @@ fn what_is_wrong_is_told_all_at_once() {
 fn more_signatures_than_keys_cannot_be_demanded() {
     let told = read("registries: {keys: [a.pub], policy: 2}\n", &[]).unwrap_err();
     assert!(told.contains("2 keys must sign, but there are only 1"), "{told}");
+}
+
+#[test]
+fn rules_for_an_adapter_that_nothing_can_fulfil_are_refused() {
+    let read = |text: &str| {
+        read(&format!("registries: {{perAdapter: {{a: {text}}}}}"), &[])
+            .map(|_| ())
+            .unwrap_err()
+    };
+    assert!(
+        read("{}").contains("a: 1 keys must sign, but there are only 0"),
+        "{}",
+        read("{}")
+    );
+    assert!(read("{keys: [k.pub], policy: 2}").contains("2 keys must sign, but there are only 1"));
+    assert!(read("{keys: [k.pub], policy: none}").contains("`none` is no policy"));
+    assert!(read("{keys: [k.pub], verify: off}").contains("verify"));
 }
