@@ -83,7 +83,7 @@ pub(super) async fn measure(smaller: usize) -> Result<Vec<Finding>> {
         goal: Some(GOAL),
         baselines: vec![
             ("kube's store of whole objects", grown(&plain.resident)?),
-            ("the text of the document alone", grown(&ours.kept)?),
+            ("the packed document alone", grown(&ours.kept)?),
         ],
     })])
 }
