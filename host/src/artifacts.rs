@@ -28,10 +28,9 @@ impl Shelf {
     /// # Errors
     /// As [`registry`].
     pub fn new(settings: &Registries, cache: PathBuf) -> Result<Self> {
-        Ok(Self {
-            registry: registry(settings, cache)?,
-            policy: policy(settings)?,
-        })
+        let registry = registry(settings, cache)?;
+        let policy = registry.settings().policy.clone();
+        Ok(Self { registry, policy })
     }
 }
 

@@ -568,3 +568,6 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -148,6 +148,32 @@ async fn what_one_key_signed_is_verified_by_that_key_and_refused_by_another() {
     let verified = data(&running, &["plugin", "verify", &name, "--key", public]);
     assert_eq!(verified, json!({"digest": signed["digest"], "signedBy": ["ours.pub"]}));
     assert_eq!(pull(public).0, 0);
+    // In the other format, by another key.
+    let (second, second_public) = keys(running.folder(), "second");
+    let bundle = [
+        "plugin",
+        "sign",
+        &name,
+        "--format",
+        "bundle",
+        "--key",
+        second.to_str().unwrap(),
+    ];
+    let signed = data(&running, &bundle);
+    assert!(signed["signature"].as_str().unwrap().contains("@sha256:"), "{signed}");
+    let second_public = second_public.to_str().unwrap();
+    let both = [
+        "plugin",
+        "verify",
+        &name,
+        "--key",
+        public,
+        "--key",
+        second_public,
+        "--policy",
+        "2",
+    ];
+    assert_eq!(data(&running, &both)["signedBy"], json!(["ours.pub", "second.pub"]));
     let (code, _, stderr) = pull(other);
     assert!(code == 1 && stderr.contains("by none of the trusted keys"), "{stderr}");
     let all = [
@@ -309,6 +335,54 @@ async fn a_check_tells_the_step_that_fails_and_what_to_do() {
         step == "log-in" && told.contains("docker login") && !told.contains(WRONG),
         "{told}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_looks_at_the_mirror_that_has_the_plugin_and_tells_which_one_is_broken() {
+    let running = Running::start(&Guard::Password).await;
+    data(&running, &["plugin", "push", PLUGIN, &running.name("copies/lz:1")]);
+    data(&running, &["plugin", "push", PLUGIN, &running.name("lz:1")]);
+    let check = |name: &str, mirrors: Value| {
+        let config = running.folder().join("berth.yaml");
+        fs::write(&config, json!({"registries": {"mirrors": mirrors}}).to_string()).unwrap();
+        let config = config.to_str().unwrap();
+        run(
+            &running,
+            &["registry", "check", name, "--config", config, "--output", "json"],
+        )
+    };
+    let results = |outcome: &(i32, String, String)| {
+        let steps = steps(&outcome.1);
+        assert_eq!(steps[0].0, "mirrors", "{outcome:?}");
+        steps.into_iter().map(|(_, result)| result).collect::<Vec<_>>()
+    };
+    // Nobody is at the registry itself.
+    let (gone, copies) = ("127.0.0.1:1", running.name("copies"));
+    let good = check(&format!("{gone}/lz:1"), json!({gone: [copies]}));
+    let insecure = ["ok", "ok", "ok", "skipped", "ok", "ok", "ok", "ok"];
+    assert_eq!(
+        (good.0, results(&good)),
+        (0, insecure.map(str::to_owned).to_vec()),
+        "{good:?}"
+    );
+    assert!(good.1.contains("stands in for"), "{good:?}");
+
+    let missing = check(&format!("{gone}/other:1"), json!({gone: [copies]}));
+    assert_eq!(
+        (missing.0, results(&missing)[0].as_str()),
+        (1, "skipped"),
+        "{missing:?}"
+    );
+    assert!(missing.1.contains("no mirror has it"), "{missing:?}");
+
+    let broken = check(
+        &running.name("lz:1"),
+        json!({(running.address()): [format!("{gone}/copies")]}),
+    );
+    let mut expected = insecure.map(str::to_owned).to_vec();
+    expected[0] = "failed".to_owned();
+    assert_eq!((broken.0, results(&broken)), (1, expected), "{broken:?}");
+    assert!(broken.1.contains("take it out of `registries.mirrors`"), "{broken:?}");
 }
 
 /// Runs it with these arguments only.

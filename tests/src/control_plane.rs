@@ -139,6 +139,18 @@ impl ControlPlane {
         Ok(Gate::new(port, self.ports.api, kubeconfig))
     }
 
+    /// POSTs an object as admin, as it is written in a YAML file.
+    ///
+    /// # Errors
+    /// When the API server refuses it.
+    pub async fn create_yaml(&self, collection: &str, yaml: &str) -> Result<Value> {
+        let request = http::Request::post(collection)
+            .header("content-type", "application/yaml")
+            .body(yaml.as_bytes().to_vec())?;
+        let created = self.client(User::Admin).await?.request(request).await;
+        created.with_context(|| format!("cannot create in {collection}"))
+    }
+
     /// Kills the API server. Its data stays.
     pub fn stop_api_server(&self) {
         self.processes.lock().unwrap().remove("kube-apiserver");
@@ -563,6 +575,29 @@ impl Process {
             .spawn()
             .map(Self)
             .with_context(|| format!("cannot start {}", program.display()))
+    }
+}
+
+impl Process {
+    /// Whether it ended.
+    pub(crate) fn has_ended(&mut self) -> Result<bool> {
+        Ok(self.0.try_wait()?.is_some())
+    }
+
+    /// The process that was started, behind the shell that watches it; none if it has ended.
+    pub(crate) fn child_id(&self) -> Option<u32> {
+        let shell = self.0.id();
+        let children = std::fs::read_to_string(format!("/proc/{shell}/task/{shell}/children")).ok()?;
+        // The shell's first child; the second reads the pipe.
+        children.split_whitespace().next()?.parse().ok()
+    }
+
+    /// Asks it to end, by SIGTERM.
+    pub(crate) fn terminate(&self) -> Result<()> {
+        let id = self.child_id().context("the process has ended")?;
+        let told = Command::new("kill").args(["-TERM", &id.to_string()]).status()?;
+        ensure!(told.success(), "the process {id} cannot be told to end");
+        Ok(())
     }
 }
 

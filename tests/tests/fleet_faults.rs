@@ -428,7 +428,9 @@ async fn a_slow_api_is_waited_for_and_beyond_the_limit_it_is_told() {
     stage.gate.set(|_, _| Verdict::Delay(Duration::from_secs(30)));
     assert_eq!(stage.publish().await, 503);
     let told = stage.told("retry FleetApiUnreachable").await;
-    assert!(told.contains("no answer within 500ms"), "{told}");
+    // The last attempt has what the others left it.
+    let why = ["no answer within", "no time was left of 2s"];
+    assert!(why.iter().any(|why| told.contains(why)), "{told}");
     assert!(stage.trouble("FleetApiUnreachable") > 0);
     assert_eq!(stage.case(&cluster), A2, "the row stays as it was");
 

@@ -9,7 +9,17 @@
 
 mod live {
     mod documents;
+    mod guest;
     mod registries;
+    mod registry_swaps;
     mod stage;
     mod swaps;
+    mod witness;
 }
+
+#[path = "registry_access/registry.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
+mod running;
+#[path = "registry/world.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
+mod world;

@@ -11,218 +11,16 @@
 #[allow(dead_code, reason = "other tests use the rest")]
 mod running;
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-    sync::Arc,
-};
-
-use berth::registry::{
-    At, Connect as _, Digest, Needed, Origin, Policy, PrivateKey, PublicKey, Reference, Registry, Repository, Settings,
-    TrustedKey,
-    access::{self, Access},
-    archive, push,
-    remote::Remote,
-    signature::sign,
-};
-use running::{Guard, Running};
-use tempfile::TempDir;
-
-/// The folder of cosign below the tools' folder, by `cargo xtask tools`.
-const COSIGN: &str = "cosign-v3.1.3/cosign";
-/// What opens the keys here.
-const PASSWORD: &str = "open sesame";
-
-/// A registry, cosign, and a host.
-struct World {
-    running: Running,
-    access: Access,
-    folder: TempDir,
+mod registry {
+    mod wkg;
+    #[allow(dead_code, reason = "other tests use the rest")]
+    pub(crate) mod world;
 }
 
-impl World {
-    async fn start() -> Self {
-        let running = Running::start(&Guard::Nothing).await;
-        let access = Access::new(access::Settings {
-            insecure: running.insecure(),
-            ..access::Settings::default()
-        });
-        let folder = tempfile::tempdir().unwrap();
-        let world = Self {
-            running,
-            access,
-            folder,
-        };
-        world
-            .cosign(&["signing-config", "create", "--out", "offline.json"])
-            .args([
-                "--no-default-fulcio",
-                "--no-default-oidc",
-                "--no-default-rekor",
-                "--no-default-tsa",
-            ])
-            .succeeds();
-        world
-    }
+use std::fs;
 
-    fn repository(&self) -> Repository {
-        self.running.name("partners/lz").parse().unwrap()
-    }
-
-    fn tagged(&self) -> Reference {
-        format!("{}:1", self.repository()).parse().unwrap()
-    }
-
-    fn remote(&self) -> Arc<dyn Remote> {
-        self.access.remote(&self.repository().registry).unwrap()
-    }
-
-    /// A host that trusts these keys, with a cache of its own.
-    fn host(&self, keys: &[&str], needed: Needed) -> Registry {
-        let keys = keys.iter().map(|name| TrustedKey {
-            name: (*name).to_owned(),
-            key: PublicKey::read(&fs::read(self.file(&format!("{name}.pub"))).unwrap()).unwrap(),
-        });
-        self.host_under(Policy::Keys {
-            keys: keys.collect(),
-            needed,
-        })
-    }
-
-    fn host_under(&self, policy: Policy) -> Registry {
-        let cache = tempfile::tempdir_in(self.folder.path()).unwrap().keep();
-        let settings = Settings {
-            policy,
-            allow: vec![format!("{}/*", self.repository().registry).parse().unwrap()],
-            ..Settings::new(cache)
-        };
-        Registry::new(settings, Arc::new(self.access.clone())).unwrap()
-    }
-
-    /// Pushes a component under the tag `1`; answers with the manifest's digest.
-    async fn push(&self, bytes: &[u8]) -> Digest {
-        let packed = push(self.remote().as_ref(), &self.repository(), Some("1"), bytes, &|_, _| {}).await;
-        packed.unwrap().digest
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn image(&self, digest: &Digest) -> String {
-        format!("{}@{digest}", self.repository())
-    }
-
-    fn cosign(&self, arguments: &[&str]) -> Cosign {
-        let mut command = Command::new(cosign());
-        command
-            .args(arguments)
-            .current_dir(self.folder.path())
-            // Its own home: nothing of the machine's user is read or written.
-            .env_clear()
-            .env("HOME", self.folder.path())
-            .env("COSIGN_PASSWORD", PASSWORD)
-            .env("COSIGN_YES", "true")
-            .stdin(Stdio::null());
-        Cosign(command)
-    }
-
-    /// Has cosign make a key pair.
-    fn new_key(&self, name: &str) {
-        self.cosign(&["generate-key-pair", "--output-key-prefix", name])
-            .succeeds();
-    }
-
-    /// Has cosign seal a key of another kind.
-    fn import_key(&self, name: &str, pem: &str) {
-        fs::write(self.file("plain.pem"), pem).unwrap();
-        self.cosign(&["import-key-pair", "--key", "plain.pem", "--output-key-prefix", name])
-            .succeeds();
-    }
-
-    /// In the format of cosign 3: a bundle that refers to the artifact.
-    fn cosign_signs_as_bundle(&self, digest: &Digest, key: &str) {
-        self.cosign(&[
-            "sign",
-            "--key",
-            &format!("{key}.key"),
-            "--signing-config",
-            "offline.json",
-        ])
-        .args(["--allow-http-registry", &self.image(digest)])
-        .succeeds();
-    }
-
-    /// In the format of cosign 2: SimpleSigning under a tag.
-    fn cosign_signs_under_tag(&self, digest: &Digest, key: &str) {
-        self.cosign(&["sign", "--key", &format!("{key}.key"), "--use-signing-config=false"])
-            .args([
-                "--new-bundle-format=false",
-                "--tlog-upload=false",
-                "--allow-http-registry",
-            ])
-            .args([&self.image(digest)])
-            .succeeds();
-    }
-
-    async fn we_sign(&self, digest: &Digest, key: &str) {
-        let text = fs::read(self.file(&format!("{key}.key"))).unwrap();
-        let key = tokio::task::spawn_blocking(move || PrivateKey::read(&text, PASSWORD.as_bytes()))
-            .await
-            .unwrap()
-            .unwrap();
-        sign(self.remote().as_ref(), &self.repository(), digest, &key)
-            .await
-            .unwrap();
-    }
-
-    fn cosign_verifies(&self, digest: &Digest, key: &str) -> Cosign {
-        let mut command = self.cosign(&["verify", "--key", &format!("{key}.pub"), "--insecure-ignore-tlog=true"]);
-        command.0.args([
-            "--new-bundle-format=false",
-            "--allow-http-registry",
-            &self.image(digest),
-        ]);
-        command
-    }
-}
-
-/// A run of cosign.
-struct Cosign(Command);
-
-impl Cosign {
-    fn args(mut self, arguments: impl IntoIterator<Item = impl AsRef<std::ffi::OsStr>>) -> Self {
-        self.0.args(arguments);
-        self
-    }
-
-    fn succeeds(mut self) {
-        let output = self.0.output().unwrap();
-        let told = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{:?}: {told}", self.0);
-    }
-
-    fn fails(mut self) -> String {
-        let output = self.0.output().unwrap();
-        assert!(!output.status.success(), "{:?} succeeded", self.0);
-        String::from_utf8_lossy(&output.stderr).into_owned()
-    }
-}
-
-fn cosign() -> PathBuf {
-    let folder = std::env::var_os("BERTH_TOOLS").map_or_else(
-        || Path::new(&std::env::var_os("HOME").unwrap()).join(".cache/berth/tools"),
-        PathBuf::from,
-    );
-    let binary = folder.join(COSIGN);
-    assert!(
-        binary.is_file(),
-        "{} is missing: run `cargo xtask tools`",
-        binary.display()
-    );
-    binary
-}
+use berth::registry::{At, Digest, Needed, Origin, Policy, Reference, Registry, archive};
+use registry::world::World;
 
 /// The reference plugin.
 fn plugin() -> Vec<u8> {
@@ -260,8 +58,9 @@ async fn both_formats_of_cosign_are_verified_for_every_kind_of_key() {
         let key = rcgen::KeyPair::generate_for(algorithm).unwrap();
         world.import_key(name, &key.serialize_pem());
     }
+    world.new_rsa_key("rsa");
     world.new_key("other");
-    for key in ["p256", "p384", "ed25519"] {
+    for key in ["p256", "p384", "ed25519", "rsa"] {
         for bundle in [true, false] {
             let mut bytes = plugin();
             // An artifact of its own for each: a custom section with the key's name.
@@ -315,8 +114,47 @@ async fn cosign_verifies_what_we_sign() {
     let host = world.host(&["ours", "other"], Needed::All);
     assert_eq!(reason(&host, &world.tagged()).await, "TooFewSignatures");
     world.we_sign(&digest, "p384").await;
+    world.cosign_verifies(&digest, "p384").succeeds();
     let host = world.host(&["p384"], Needed::Any);
     assert_eq!(reason(&host, &world.tagged()).await, "signed by p384");
+}
+
+#[tokio::test]
+async fn cosign_verifies_what_we_sign_as_a_bundle() {
+    let world = World::start().await;
+    for key in ["p256", "second", "other"] {
+        world.new_key(key);
+    }
+    for (name, algorithm) in [
+        ("p384", &rcgen::PKCS_ECDSA_P384_SHA384),
+        ("ed25519", &rcgen::PKCS_ED25519),
+    ] {
+        world.import_key(name, &rcgen::KeyPair::generate_for(algorithm).unwrap().serialize_pem());
+    }
+    world.new_rsa_key("rsa");
+    let digest = world.push(&plugin()).await;
+    world.cosign_signs_as_bundle(&digest, "second");
+    for key in ["p256", "p384", "rsa", "ed25519"] {
+        let signature = world.we_sign_as_bundle(&digest, key).await;
+        assert_eq!(
+            world.we_sign_as_bundle(&digest, key).await,
+            signature,
+            "{key}: once is enough"
+        );
+        world.cosign_verifies_as_it_likes(&digest, key).succeeds();
+    }
+    world.cosign_verifies_as_it_likes(&digest, "other").fails();
+    let host = world.host(&["p256", "p384", "rsa", "ed25519", "second"], Needed::All);
+    let told = reason(&host, &world.tagged()).await;
+    assert_eq!(told, "signed by p256, p384, rsa, ed25519, second");
+
+    // Under the tag alone, cosign finds it too.
+    let mut other = plugin();
+    other.extend(b"\0\x02\x01x");
+    let digest = world.push(&other).await;
+    world.we_sign(&digest, "rsa").await;
+    world.cosign_verifies(&digest, "rsa").succeeds();
+    world.cosign_verifies_as_it_likes(&digest, "rsa").succeeds();
 }
 
 #[tokio::test]

@@ -13,17 +13,22 @@ mod registry;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
+use base64::Engine as _;
 use berth::registry::{
     At, Digest, Reference, Repository,
-    access::{Access, CredentialSource, PerRegistry, Settings},
+    access::{Access, CredentialSource, PerRegistry, Proxy, Settings},
     remote::{Fault, INDEX, MANIFEST, Remote},
 };
 use registry::{Guard, Running, WRONG};
 use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+};
 
 /// Pushes a manifest with a config and a layer; answers with the manifest's digest.
 async fn push(remote: &Arc<dyn Remote>, repository: &Repository, tag: &str) -> Result<Digest, Fault> {
@@ -227,4 +232,69 @@ async fn what_refers_to_a_manifest_is_listed_by_whoever_pushes_it() {
         .await
         .unwrap();
     assert_eq!(list.media_type, INDEX);
+}
+
+/// A proxy that knows only `CONNECT`; tells what it was asked for, with the credentials.
+async fn tunnel() -> (String, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&asked);
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let seen = Arc::clone(&seen);
+            tokio::spawn(async move {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    match client.read_u8().await {
+                        Ok(byte) => head.push(byte),
+                        Err(_) => return,
+                    }
+                }
+                let head = String::from_utf8(head).unwrap();
+                let line = head.lines().next().unwrap().to_owned();
+                let credentials = head
+                    .lines()
+                    .find(|line| line.to_ascii_lowercase().starts_with("proxy-authorization: "))
+                    .map(|line| line.split_once(": ").unwrap().1.to_owned());
+                let target = line.split(' ').nth(1).unwrap().to_owned();
+                seen.lock()
+                    .unwrap()
+                    .push(format!("{line} {}", credentials.unwrap_or_default()));
+                let mut registry = TcpStream::connect(&target).await.unwrap();
+                client
+                    .write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")
+                    .await
+                    .unwrap();
+                drop(tokio::io::copy_bidirectional(&mut client, &mut registry).await);
+            });
+        }
+    });
+    (address, asked)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_tunnels_to_a_registry_and_sees_nothing_of_what_is_said() {
+    let running = Running::start(&Guard::Tls).await;
+    let (proxy, asked) = tunnel().await;
+    let credentials_file = running.folder().join("proxy");
+    fs::write(&credentials_file, "robot:hunter3\n").unwrap();
+    let own = PerRegistry {
+        ca_file: Some(running.authority()),
+        ..PerRegistry::default()
+    };
+    let through = Settings {
+        registries: BTreeMap::from([(running.address(), own)]),
+        proxy: Some(Proxy {
+            url: format!("http://{proxy}").parse().unwrap(),
+            except: Vec::new(),
+            credentials_file: Some(credentials_file),
+        }),
+        ..settings(&running)
+    };
+    there_and_back(&running, through).await.unwrap();
+    let asked = asked.lock().unwrap();
+    let credentials = base64::engine::general_purpose::STANDARD.encode("robot:hunter3");
+    let line = format!("CONNECT {} HTTP/1.1 Basic {credentials}", running.address());
+    assert!(!asked.is_empty() && asked.iter().all(|one| *one == line), "{asked:?}");
 }

@@ -8,7 +8,7 @@
 
 use std::{
     io::{BufRead as _, BufReader},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, ExitStatus, Stdio},
     sync::Arc,
     time::{Duration, Instant},
@@ -24,8 +24,17 @@ use tempfile::TempDir;
 use tokio::sync::mpsc;
 
 mod serve {
+    mod registries;
     mod reload;
 }
+#[path = "live/guest.rs"]
+mod guest;
+#[path = "registry_access/registry.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
+mod running;
+#[path = "registry/world.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
+mod world;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -97,6 +106,11 @@ struct Deployed {
 impl Deployed {
     /// Starts the program with one good document, and one that is broken.
     async fn start() -> Self {
+        Self::start_with(|_, _, _| {}).await
+    }
+
+    /// The same once `change` has had its way with the folder, whose documents may use the namespace, and the settings.
+    async fn start_with(change: impl FnOnce(&Path, &str, &mut Value)) -> Self {
         drop(rustls::crypto::ring::default_provider().install_default());
         let plane = ControlPlane::shared().await;
         let namespace = format!("serve-{}", &uuid::Uuid::new_v4().to_string()[..8]);
@@ -110,19 +124,11 @@ impl Deployed {
         let server = Server::spawn(Arc::clone(&hyperfleet)).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
         let kubeconfig = plane.kubeconfig(User::Berth);
-        let config = Self::write_files(folder.path(), &namespace, server.url().as_str(), &kubeconfig);
-        let mut process = berth(&["serve", "--config", config.to_str().unwrap()])
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let (read, lines) = mpsc::unbounded_channel();
-        let stderr = BufReader::new(process.stderr.take().unwrap());
-        std::thread::spawn(move || {
-            stderr
-                .lines()
-                .map_while(Result::ok)
-                .try_for_each(|line| read.send(line))
-        });
+        let mut settings = Self::write_documents(folder.path(), &namespace, server.url().as_str(), &kubeconfig);
+        change(folder.path(), &namespace, &mut settings);
+        // JSON is YAML.
+        std::fs::write(folder.path().join("berth.yaml"), settings.to_string()).unwrap();
+        let (process, lines) = Self::spawn(folder.path());
         let mut deployed = Self {
             process,
             lines,
@@ -135,13 +141,44 @@ impl Deployed {
             folder,
             _server: server,
         };
-        let ready = deployed.logged(|line| line["message"] == "berth is ready").await;
-        deployed.events = format!("http://{}", ready["events"].as_str().unwrap());
-        deployed.admin = format!("http://{}", ready["admin"].as_str().unwrap());
+        deployed.is_ready().await;
         deployed
     }
 
-    fn write_files(folder: &Path, namespace: &str, fleet: &str, kubeconfig: &Path) -> PathBuf {
+    fn spawn(folder: &Path) -> (Child, mpsc::UnboundedReceiver<String>) {
+        let config = folder.join("berth.yaml");
+        let mut process = berth(&["serve", "--config", config.to_str().unwrap()])
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (read, lines) = mpsc::unbounded_channel();
+        let stderr = BufReader::new(process.stderr.take().unwrap());
+        std::thread::spawn(move || {
+            stderr
+                .lines()
+                .map_while(Result::ok)
+                .try_for_each(|line| read.send(line))
+        });
+        (process, lines)
+    }
+
+    async fn is_ready(&mut self) {
+        let ready = self.logged(|line| line["message"] == "berth is ready").await;
+        self.events = format!("http://{}", ready["events"].as_str().unwrap());
+        self.admin = format!("http://{}", ready["admin"].as_str().unwrap());
+    }
+
+    /// Ends the program and waits for it; `meanwhile` something happens, then another one starts in the same folder.
+    async fn restart(&mut self, meanwhile: impl FnOnce(&Path)) {
+        self.terminate();
+        assert_eq!(self.ended().await.code(), Some(0));
+        meanwhile(self.folder.path());
+        (self.process, self.lines) = Self::spawn(self.folder.path());
+        self.log.clear();
+        self.is_ready().await;
+    }
+
+    fn write_documents(folder: &Path, namespace: &str, fleet: &str, kubeconfig: &Path) -> Value {
         let adapters = folder.join("adapters");
         std::fs::create_dir(&adapters).unwrap();
         std::fs::write(adapters.join("validation.yaml"), adapter(namespace)).unwrap();
@@ -149,8 +186,7 @@ impl Deployed {
             .replace("name: validation}", "name: broken}")
             .replace("permits:", "permitz:");
         std::fs::write(adapters.join("broken.yaml"), broken).unwrap();
-        let config = folder.join("berth.yaml");
-        let text = json!({
+        json!({
             "fleet": {"url": fleet},
             "kubernetes": {"kubeconfig": kubeconfig},
             "adapters": adapters,
@@ -158,10 +194,7 @@ impl Deployed {
             "admin": {"listen": "127.0.0.1:0"},
             "cache": folder.join("cache"),
             "log": {"format": "json", "level": "info,berth=debug"},
-        });
-        // JSON is YAML.
-        std::fs::write(&config, text.to_string()).unwrap();
-        config
+        })
     }
 
     /// Waits for a log line; every line must be a JSON object.
@@ -190,9 +223,10 @@ impl Deployed {
     }
 
     fn cluster(&self, name: &str) -> String {
-        let create = self
-            .hyperfleet
-            .with(|state, now| state.create(now, Kind::Cluster, None, name, &json!({})));
+        let create = self.hyperfleet.with(|state, now| {
+            let spec = json!({"provider": "gcp", "region": "europe-west1"});
+            state.create(now, Kind::Cluster, None, name, &spec)
+        });
         create.unwrap()["href"].as_str().unwrap().to_owned()
     }
 

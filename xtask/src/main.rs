@@ -18,6 +18,7 @@ mod rabbitmq;
 mod setup;
 mod test;
 mod tools;
+mod wkg;
 mod workspace;
 
 use std::{ffi::OsString, process::ExitCode};
@@ -54,7 +55,7 @@ enum Task {
     },
     /// Check format, lints, documentation, licences, the contract and the architecture.
     Check,
-    /// Build the test tools: a Kubernetes control plane, servers of brokers, a registry, cosign, promtool.
+    /// Build the test tools: a Kubernetes control plane, servers of brokers, a registry, cosign, wkg, promtool.
     Tools,
     /// Build the reference plugin in Python and Go, for the contract test.
     Plugins,
@@ -72,9 +73,7 @@ fn main() -> ExitCode {
         Task::Plugins => setup::run()
             .and_then(|ready| plugins::build(&ready))
             .map(|()| ExitCode::SUCCESS),
-        Task::Tools => tools::run()
-            .and_then(|_| tools::run_cosign())
-            .map(|_| ExitCode::SUCCESS),
+        Task::Tools => tools::run().and_then(|_| tools::run_slow()).map(|_| ExitCode::SUCCESS),
     };
     match outcome {
         Ok(code) => code,

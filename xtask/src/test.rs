@@ -18,6 +18,22 @@ pub(crate) struct Arguments {
     #[arg(long, conflicts_with = "arguments")]
     quick: bool,
 
+    /// Only the kill test: three hosts that are killed at random while everything around them fails.
+    #[arg(long, conflicts_with_all = ["quick", "arguments"])]
+    kill: bool,
+
+    /// Only the long tests, in their long form, which takes an hour or more: the kill test with 10,000 events and
+    /// 1,000 kills, and ten minutes of a HyperFleet API that is slow; with `--kill` the kill test alone. The kill
+    /// test writes its progress to `target/kill/progress.json` after every 500 steps that were found right, and
+    /// goes on there when it is run again.
+    #[arg(long, conflicts_with_all = ["quick", "arguments"])]
+    long: bool,
+
+    /// The seed of the kill test, which decides its faults; else that of an unfinished long run, or a random one.
+    /// It is printed, and a run that fails tells it.
+    #[arg(long, value_name = "NUMBER", conflicts_with_all = ["quick", "arguments"])]
+    seed: Option<u64>,
+
     /// Passed to `cargo test` of the integration tests, for example a test's name.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<OsString>,
@@ -27,6 +43,14 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let mut steps = Steps::new("test");
     let ready = steps.run("set-up", setup::run)?;
+    if arguments.kill || arguments.long {
+        let tools = steps.run("test tools", tools::run)?;
+        steps.run("the program", || program(&ready.root))?;
+        steps.run("long tests", || {
+            run_command(&mut long(arguments, &ready.root, &ready.components, &tools))
+        })?;
+        return steps.finish();
+    }
 
     let quick = |kind: &str| {
         let mut command = cargo_test(&ready.root, &ready.components);
@@ -50,11 +74,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 
     let tools = steps.run("test tools", tools::run)?;
     steps.run("plugins in other languages", || plugins::build(&ready))?;
-    // Cargo builds a package's programs for its own tests only; these tests run the program too.
-    steps.run("the program", || {
-        run_command(host_cargo(&ready.root).args(["build", "--locked", "--package", "berth"]))
-    })?;
-    steps.run("cosign", tools::run_cosign)?;
+    steps.run("the program", || program(&ready.root))?;
+    steps.run("wkg and cosign", tools::run_slow)?;
     steps.run("integration tests", || {
         let mut command = cargo_test(&ready.root, &ready.components);
         command
@@ -64,6 +85,29 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         run_command(&mut command)
     })?;
     steps.finish()
+}
+
+/// Cargo builds a package's programs for its own tests only; integration tests run the program too.
+fn program(root: &Path) -> Result<()> {
+    run_command(host_cargo(root).args(["build", "--locked", "--package", "berth"]))
+}
+
+/// The kill test alone, or all tests that have a long form.
+fn long(arguments: &Arguments, root: &Path, components: &Path, tools: &Path) -> Command {
+    let mut command = cargo_test(root, components);
+    command.args(["--package", "berth-tests", "--test", "kill"]);
+    if !arguments.kill {
+        command.args(["--test", "backpressure"]);
+    }
+    // They tell what they do.
+    command.args(["--", "--nocapture"]).env(tools::VARIABLE, tools);
+    if arguments.long {
+        command.env("BERTH_LONG", "1");
+    }
+    if let Some(seed) = arguments.seed {
+        command.env("BERTH_KILL_SEED", seed.to_string());
+    }
+    command
 }
 
 fn cargo_test(root: &Path, components: &Path) -> Command {

@@ -1,7 +1,7 @@
 //! The task `tools`: the programs that the tests run on, built from the Go module proxy: a control plane, a
-//! registry, and cosign.
+//! registry, and cosign; and wkg from the registry of crates.
 //!
-//! Each tool is pinned by the `go.mod` and `go.sum` of a module of its own below `xtask/tools`, and built once into
+//! Each tool of Go is pinned by the `go.mod` and `go.sum` of a module of its own below `xtask/tools`, and built once into
 //! `$BERTH_TOOLS` (or the cache folder), `<name>-<version>/<binary>`. A tool that cannot be built fails the task:
 //! tests are never skipped for want of it.
 
@@ -17,7 +17,7 @@ use crate::{
     cleanroom::{program, read, run as run_command},
     files,
     progress::{say, seconds},
-    rabbitmq, workspace,
+    rabbitmq, wkg, workspace,
 };
 
 /// Names the folder of built tools, to this task and to the tests.
@@ -119,7 +119,7 @@ const COSIGN: Tool = Tool {
     linker_flags: "-s -w",
 };
 
-/// Builds the tools that are missing, without cosign; answers with their folder.
+/// Builds the tools that are missing, without wkg and cosign; answers with their folder.
 ///
 /// # Errors
 /// When Go is missing or too old, when a tool cannot be built, and when the Pub/Sub emulator is missing.
@@ -128,20 +128,26 @@ pub(crate) fn run() -> Result<PathBuf> {
     build_all(&TOOLS)
 }
 
-/// Builds cosign if it is missing; answers with the folder of all tools.
+/// Builds wkg and cosign if they are missing; answers with the folder of all tools.
 ///
 /// # Errors
-/// As [`run`].
-pub(crate) fn run_cosign() -> Result<PathBuf> {
+/// As [`run`], and when wkg cannot be built.
+pub(crate) fn run_slow() -> Result<PathBuf> {
+    wkg::ensure(&workspace::root()?, &folder()?)?;
     build_all(&[COSIGN])
+}
+
+/// The folder of built tools.
+fn folder() -> Result<PathBuf> {
+    match std::env::var_os(VARIABLE).filter(|value| !value.is_empty()) {
+        Some(folder) => std::path::absolute(&folder).with_context(|| format!("{VARIABLE} is no path")),
+        None => Ok(workspace::cache()?.join("tools")),
+    }
 }
 
 fn build_all(tools: &[Tool]) -> Result<PathBuf> {
     let root = workspace::root()?;
-    let folder = match std::env::var_os(VARIABLE).filter(|value| !value.is_empty()) {
-        Some(folder) => std::path::absolute(&folder).with_context(|| format!("{VARIABLE} is no path"))?,
-        None => workspace::cache()?.join("tools"),
-    };
+    let folder = folder()?;
     for tool in tools {
         build(&root, &folder, tool)
             .with_context(|| format!("the tests need {} {}, which cannot be built", tool.name, tool.version))?;

@@ -14,8 +14,10 @@ fn deploy(file: &str) -> PathBuf {
 fn the_deployed_configuration_and_documents_are_good() {
     let file = deploy("berth-config/berth.yaml");
     let text = std::fs::read_to_string(&file).unwrap();
+    let pod = [("HOSTNAME".to_owned(), "berth-0".to_owned())];
     let (settings, _) = host::load(&host::Written {
         file: Some((&file, &text)),
+        variables: &pod,
         ..host::Written::default()
     })
     .unwrap();
@@ -23,6 +25,8 @@ fn the_deployed_configuration_and_documents_are_good() {
         .strict()
         .unwrap();
     assert_eq!(loaded.len(), 1);
+    let leases = settings.leases.unwrap();
+    assert_eq!((leases.namespace.as_str(), leases.host.as_str()), ("berth", "berth-0"));
 }
 
 #[test]
@@ -39,10 +43,13 @@ fn the_manifests_are_objects() {
             "ServiceAccount",
             "ClusterRole",
             "ClusterRoleBinding",
+            "Role",
+            "RoleBinding",
             "Namespace",
             "Role",
             "RoleBinding",
             "Deployment",
+            "PodDisruptionBudget",
             "Service",
             "NetworkPolicy"
         ]

@@ -124,7 +124,9 @@ impl Line {
                 }
             };
             let wait = wait.max(retry::backoff(attempt, self.clock.jitter()));
-            if wait >= deadline.saturating_sub(self.clock.elapsed()) {
+            // An attempt with almost no time would only hide why the earlier ones failed.
+            let least = self.attempt_timeout / 10;
+            if wait.saturating_add(least) >= deadline.saturating_sub(self.clock.elapsed()) {
                 return outcome;
             }
             tracing::debug!(method, target, attempt, ?wait, "the HyperFleet API is called again");

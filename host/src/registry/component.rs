@@ -206,6 +206,15 @@ pub(crate) mod tests {
         bytes
     }
 
+    /// The same with more imports than a plugin may have.
+    pub(crate) fn with_too_many_imports() -> Vec<u8> {
+        let mut bytes = sample("imports a lot");
+        for number in 0..MAX_NAMES {
+            section(&mut bytes, 10, &extern_name(&format!("n{number}"), &[5, 0]));
+        }
+        bytes
+    }
+
     fn extern_name(name: &str, kind: &[u8]) -> Vec<u8> {
         let mut payload = vec![1, 0];
         string(&mut payload, name);

@@ -7,7 +7,7 @@ use super::{
     layout::{Layout, LayoutError, MAX_CONFIG, MAX_MANIFEST},
     reference::{At, Digest, Reference, Repository},
     remote::{Fault, MANIFEST, Remote},
-    signature::{self, Attachment, Policy, Refusal},
+    signature::{self, Attachment, Found, Policy, Refusal},
     store::Entry,
 };
 
@@ -164,28 +164,27 @@ pub(super) async fn signatures(
     digest: &Digest,
     policy: &Policy,
 ) -> Result<(Vec<Attachment>, Vec<String>), Error> {
-    let found = match signature::find(remote, &reference.repository, digest).await {
-        Ok(found) => found,
-        // Kept for who may need them later, but not needed here.
-        Err(_) if !policy.is_enforced() => Vec::new(),
-        Err(source) => {
-            return Err(Error::Registry {
-                reference: Box::new(reference.clone()),
-                source,
-            });
-        }
-    };
+    // What is not needed here is kept for who may need it later.
+    let Found { attachments, missed } = signature::find(remote, &reference.repository, digest).await;
     // Many signatures and many keys take a while to compare.
     let (named, digest, policy) = (reference.clone(), digest.clone(), policy.clone());
-    tokio::task::spawn_blocking(move || {
-        let signed_by = signed(&named, &digest, &policy, &found)?;
-        Ok((found, signed_by))
+    let compared = tokio::task::spawn_blocking(move || {
+        let signed_by = signed(&named, &digest, &policy, &attachments)?;
+        Ok((attachments, signed_by))
     })
     .await
     .map_err(|source| Error::Aborted {
         reference: Box::new(reference.clone()),
         source,
-    })?
+    })?;
+    match (compared, missed) {
+        // What is missing may be where nobody could look.
+        (Err(_), Some(source)) => Err(Error::Registry {
+            reference: Box::new(reference.clone()),
+            source,
+        }),
+        (compared, _) => compared,
+    }
 }
 
 /// Who of the trusted signed `digest`, by what was found beside it.

@@ -25,7 +25,7 @@ use std::{collections::HashSet, fmt, future::Future, sync::Arc};
 use async_trait::async_trait;
 use reqwest::{
     Method,
-    header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, LOCATION},
+    header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, LINK, LOCATION},
 };
 use serde::Deserialize;
 use url::Url;
@@ -46,6 +46,8 @@ const ACCEPTED: &str = "application/vnd.oci.image.manifest.v1+json, application/
 const MAX_REDIRECTS: usize = 5;
 /// No list of what refers to a manifest is longer, in bytes.
 const MAX_INDEX: u64 = 4 << 20;
+/// At most so many pages of such a list are read.
+const MAX_PAGES: usize = 16;
 /// Where a registry tells the digest of what it sends.
 const DIGEST_HEADER: &str = "docker-content-digest";
 
@@ -156,26 +158,8 @@ impl Session {
 
     /// Asks until there is a welcome answer, or no hope for one.
     async fn ask(&self, question: &Question<'_>) -> Result<Answer, Fault> {
-        let mut attempt = 1;
-        loop {
-            let fault = match self.attempt(question).await {
-                Ok(answer) => return Ok(answer),
-                Err(fault) => fault,
-            };
-            let Some(pause) = retry::pause(&self.retries, attempt, &fault, rand::random()) else {
-                return Err(fault);
-            };
-            tracing::debug!(
-                registry = self.place.registry,
-                what = question.what,
-                attempt,
-                ?pause,
-                reason = fault.reason(),
-                "asking the registry again"
-            );
-            tokio::time::sleep(pause).await;
-            attempt += 1;
-        }
+        let registry = self.place.registry.as_str();
+        retry::again(&self.retries, registry, &question.what, || self.attempt(question)).await
     }
 
     /// Asks once: with redirects, and a log-in if one is asked for.
@@ -295,6 +279,17 @@ impl Session {
         })
     }
 
+    /// Where a list goes on, if it does: at the registry's own address only.
+    fn next_page(&self, from: &Url, answer: &Answer) -> Result<Option<Url>, Fault> {
+        let Some(link) = answer.header(LINK.as_str()).and_then(next_of) else {
+            return Ok(None);
+        };
+        let next = from.join(link).ok().filter(|next| self.place.is_own(next));
+        next.map(Some).ok_or_else(|| Fault::Malformed {
+            message: "a list goes on at another address".to_owned(),
+        })
+    }
+
     /// The list under the fallback tag; empty if there is none.
     async fn fallback(&self, repository: &Repository, digest: &Digest) -> Result<Vec<Descriptor>, Fault> {
         match self.read_manifest(repository, &At::Tag(digest.tag()), MAX_INDEX).await {
@@ -305,6 +300,17 @@ impl Session {
             Err(fault) => Err(fault),
         }
     }
+}
+
+/// The target of `<…>; rel="next"` in a `Link` header.
+fn next_of(header: &str) -> Option<&str> {
+    header.split(',').find_map(|link| {
+        let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
+        let mut parameters = parameters.split(';').map(str::trim);
+        parameters
+            .any(|one| one == "rel=next" || one == "rel=\"next\"")
+            .then_some(target)
+    })
 }
 
 #[derive(Deserialize)]
@@ -382,12 +388,24 @@ impl Remote for Session {
             let what = format!("list of what refers to `{digest}` in `{repository}`");
             let mut question = Question::get(repository, url, MAX_INDEX, what);
             question.accept = Some(INDEX);
-            match self.ask(&question).await {
-                Ok(answer) => descriptors(&answer.body),
-                // Registries that do not know this question say so in many ways.
-                Err(Fault::NotFound { .. } | Fault::Refused { .. }) => self.fallback(repository, digest).await,
-                Err(fault) => Err(fault),
+            let mut found = Vec::new();
+            for page in 0..MAX_PAGES {
+                let answer = match self.ask(&question).await {
+                    Ok(answer) => answer,
+                    // Registries that do not know this question say so in many ways.
+                    Err(Fault::NotFound { .. } | Fault::Refused { .. }) if page == 0 => {
+                        return self.fallback(repository, digest).await;
+                    }
+                    Err(fault) => return Err(fault),
+                };
+                found.extend(descriptors(&answer.body)?);
+                found.truncate(MAX_REFERRERS);
+                match self.next_page(&question.url, &answer)? {
+                    Some(next) if found.len() < MAX_REFERRERS => question.url = next,
+                    Some(_) | None => break,
+                }
             }
+            Ok(found)
         })
         .await
     }

@@ -10,6 +10,7 @@ use super::{
 };
 
 mod bad;
+mod checks;
 mod wire;
 
 /// A registry, and a host that pulls from it.
@@ -316,6 +317,26 @@ async fn a_registry_that_hangs_ends_at_the_deadline() {
     world.push("one").await;
     *world.remote.hangs.lock().unwrap() = true;
     assert_eq!(world.refused().await, "TimedOut");
+}
+
+#[tokio::test]
+async fn signatures_that_were_found_suffice_where_others_cannot_be_looked_for() {
+    let key = new_key();
+    let world = World::new(trust(&[&key], Needed::Any));
+    let digest = world.push("one").await;
+    let down = |call: &str| {
+        (call == "referrers").then(|| Fault::Unreachable {
+            registry: "r".to_owned(),
+            source: "down".into(),
+        })
+    };
+    world.remote.lies(down);
+    assert_eq!(world.refused().await, "Unreachable", "there may be one");
+    world.remote.is_up();
+    world.sign(&digest, &key).await;
+    world.remote.lies(down);
+    let fetched = world.registry.fetch(&reference()).await.unwrap();
+    assert_eq!(fetched.plugin.signed_by, ["key-0"]);
 }
 
 #[tokio::test]

@@ -201,6 +201,9 @@ struct Delivery {
 struct Receiver {
     intake: Arc<Intake>,
     stop: CancellationToken,
+    /// Cancelled when the stream is closed: the service gives a message that is given back to
+    /// whoever listens, so we must not listen any more.
+    closed: CancellationToken,
     dead_letters: Option<Publisher>,
     subscription: String,
     lanes: Mutex<Lanes<Delivery>>,
@@ -222,6 +225,7 @@ impl PubSub {
         let receiver = Arc::new(Receiver {
             intake: Arc::clone(&intake),
             stop: stop.clone(),
+            closed: CancellationToken::new(),
             dead_letters: service.publisher(dead_letters).await?,
             subscription: self.settings.subscription_name(),
             lanes: Mutex::default(),
@@ -232,10 +236,11 @@ impl PubSub {
         let last_words = stream.shutdown_token();
         let mut work = JoinSet::new();
         let ended = self.pull(&mut stream, &receiver, &stop, &mut work).await;
+        drop(stream);
+        receiver.closed.cancel();
         match ended {
             Ok(()) => {
                 while work.join_next().await.is_some() {}
-                drop(stream);
                 if tokio::time::timeout(GOODBYE, last_words.shutdown()).await.is_err() {
                     tracing::warn!(
                         "the last acknowledgements did not reach Pub/Sub; those messages are delivered again"
@@ -383,6 +388,9 @@ impl Receiver {
         tokio::select! {
             () = self.stop.cancelled() => {}
             () = tokio::time::sleep(after.min(LONGEST_HOLD)) => {}
+        }
+        if self.stop.is_cancelled() {
+            self.closed.cancelled().await;
         }
         handler.nack();
     }

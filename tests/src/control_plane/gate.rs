@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use tokio::{
     io::copy_bidirectional,
     net::{TcpListener, TcpStream},
@@ -24,6 +24,7 @@ pub enum Path {
 /// A path to the API server of its own, on a port of its own. Closed when dropped.
 #[derive(Debug)]
 pub struct Gate {
+    port: u16,
     path: watch::Sender<Path>,
     kubeconfig: PathBuf,
     listener: JoinHandle<()>,
@@ -34,10 +35,26 @@ impl Gate {
         let path = watch::Sender::new(Path::Open);
         let listener = tokio::spawn(listen(port, api, path.subscribe()));
         Self {
+            port,
             path,
             kubeconfig,
             listener,
         }
+    }
+
+    /// A gate to any port of loopback.
+    ///
+    /// # Errors
+    /// When there is no free port.
+    pub fn to(port: u16) -> Result<Self> {
+        let own = super::free_ports().next().context("no free port on 127.0.0.1")?;
+        Ok(Self::new(own, port, PathBuf::new()))
+    }
+
+    /// Its port.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// The file that tells how to connect through it.

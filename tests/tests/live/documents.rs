@@ -5,7 +5,10 @@ use std::time::Duration;
 use berth::telemetry::admin::Standing;
 use berth_engine::contract::Reference;
 
-use super::stage::{Stage, document, guest, with_guest};
+use super::{
+    guest::{document, guest, with_guest},
+    stage::Stage,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bad_change_leaves_what_was_live_and_a_good_one_takes_over() {

@@ -10,7 +10,10 @@ use berth::{
 };
 use serde_json::Value;
 
-use super::stage::{Stage, guest, with_guest};
+use super::{
+    guest::{guest, with_guest},
+    stage::Stage,
+};
 
 /// What a registry would give for any reference, and how it was asked.
 struct Shelf {
@@ -130,6 +133,19 @@ async fn a_tag_that_moves_to_something_good_is_followed_and_to_something_bad_is_
     let line = r#"berth_plugin_live{adapter="a",plugin="guest",source="oci://registry.example.com/guest:1",digest="sha256:5"} 1"#;
     assert!(metrics.contains(line), "{metrics}");
     assert!(!metrics.contains(r#"digest="sha256:2""#), "{metrics}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_that_fails_when_it_is_tried_does_not_even_start() {
+    let shelf = Shelf::new(Ok(artifact("1", berth_test_guests::component("traps-after-setup"))));
+    let stage = stage(&shelf).await;
+    let state = stage.comes_to("a", Standing::Refused).await;
+    assert!(
+        state.problems[0].contains("tried on made-up facts and failed in"),
+        "{state:?}"
+    );
+    shelf.give(Ok(artifact("2", guest("firsta"))));
+    stage.comes_to("a", Standing::Live).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -20,7 +20,7 @@ const BAD: Style = AnsiColor::Red.on_default().bold();
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum RegistryCommand {
-    /// Looks for what is wrong between here and a plugin: name, connection, TLS, log-in, manifest, layout, signatures.
+    /// Looks for what is wrong between here and a plugin: mirrors, name, connection, TLS, log-in, manifest, layout, signatures.
     Check(CheckArgs),
 }
 

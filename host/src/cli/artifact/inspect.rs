@@ -62,10 +62,12 @@ fn remote_plugin(settings: &Registries, reference: &Reference) -> Result<Value, 
             .await
             .map_err(failed)?;
         let component = Component::read(&layer)?;
-        let signatures = signature::find(remote.as_ref(), repository, &manifest.digest)
-            .await
-            .map_err(failed)?;
-        let places: Vec<&str> = signatures
+        let found = signature::find(remote.as_ref(), repository, &manifest.digest).await;
+        if let Some(fault) = found.missed {
+            return Err(failed(fault));
+        }
+        let places: Vec<&str> = found
+            .attachments
             .iter()
             .map(|found| match found.place {
                 Place::Tag => "tag",

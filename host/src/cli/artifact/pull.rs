@@ -76,14 +76,13 @@ pub(in crate::cli) fn verify(args: &VerifyArgs) -> Result<ExitCode, Failure> {
     let remote = remote(&settings, &repository.registry)?;
     let (digest, by) = block(async {
         let digest = remote.resolve(&args.reference).await.map_err(failed)?;
-        let found = signature::find(remote.as_ref(), repository, &digest)
-            .await
-            .map_err(failed)?;
-        let by = signature::verify(&policy, &digest, &found).map_err(|refusal| {
-            Failure::from(refusal)
-                .with_hint("sign it with `berth plugin sign`, or name the signer's public key with --key")
-        })?;
-        Ok((digest, by))
+        let found = signature::find(remote.as_ref(), repository, &digest).await;
+        match (signature::verify(&policy, &digest, &found.attachments), found.missed) {
+            (Ok(by), _) => Ok((digest, by)),
+            (Err(_), Some(fault)) => Err(failed(fault)),
+            (Err(refusal), None) => Err(Failure::from(refusal)
+                .with_hint("sign it with `berth plugin sign`, or name the signer's public key with --key")),
+        }
     })?;
     let json = json!({"digest": digest, "signedBy": by});
     args.access

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Context as _;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::{AccessArgs, Failure, block, failed, progress, read, remote};
@@ -64,7 +64,8 @@ Examples:
   berth plugin sign registry.example.com/partners/landing-zone@sha256:... --key cosign.key --password-file password
 
 The key is what `cosign generate-key-pair` writes, or a PKCS #8 key without a password. The signature is in cosign's format:
-  cosign verify --key cosign.pub --insecure-ignore-tlog registry.example.com/partners/landing-zone:1.4.0")]
+  cosign verify --key cosign.pub --insecure-ignore-tlog registry.example.com/partners/landing-zone:1.4.0
+With a key of P-384, cosign must be told `--signature-digest-algorithm sha384`.")]
 pub(in crate::cli) struct SignArgs {
     /// What is signed.
     #[arg(value_name = "REGISTRY/PATH[:TAG][@DIGEST]")]
@@ -75,8 +76,21 @@ pub(in crate::cli) struct SignArgs {
     /// The file with the key's password; by default it is in the variable COSIGN_PASSWORD.
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
+    /// The format of the signature.
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
     #[command(flatten)]
     access: AccessArgs,
+}
+
+/// How signatures are written. Each is read by berth and by cosign 3.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// Under the tag `sha256-<hex>.sig`, as cosign 2 does: any registry and any tool that copies tags keeps it.
+    #[default]
+    Tag,
+    /// As a bundle that refers to the plugin, as cosign 3 does.
+    Bundle,
 }
 
 pub(in crate::cli) fn sign(args: &SignArgs) -> Result<ExitCode, Failure> {
@@ -98,12 +112,21 @@ pub(in crate::cli) fn sign(args: &SignArgs) -> Result<ExitCode, Failure> {
     let settings = args.access.settings(None)?;
     let repository = &args.reference.repository;
     let remote = remote(&settings, &repository.registry)?;
-    let (digest, tag) = block(async {
+    let (digest, place) = block(async {
         let digest = remote.resolve(&args.reference).await.map_err(failed)?;
         progress(&format!("signing {digest}"));
-        let tag = signature::sign(remote.as_ref(), repository, &digest, &key).await?;
-        Ok((digest, tag))
+        let place = match args.format {
+            Format::Tag => {
+                let tag = signature::sign(remote.as_ref(), repository, &digest, &key).await?;
+                format!("{repository}:{tag}")
+            }
+            Format::Bundle => {
+                let bundle = signature::sign_as_bundle(remote.as_ref(), repository, &digest, &key).await?;
+                format!("{repository}@{bundle}")
+            }
+        };
+        Ok((digest, place))
     })?;
-    let json = json!({"digest": digest, "signature": format!("{repository}:{tag}")});
-    args.access.tell(&json, &format!("{digest}  {repository}:{tag}\n"))
+    let json = json!({"digest": digest, "signature": place});
+    args.access.tell(&json, &format!("{digest}  {place}\n"))
 }

@@ -354,8 +354,9 @@ impl Values {
     }
 
     fn leases(&mut self) -> Option<Leases> {
-        let namespace = self.read("leases.namespace", name)?;
         let group = self.read("leases.group", name);
+        let namespace = self.read("leases.namespace", name)?;
+        // Any machine has some HOSTNAME; it must be a name only where it is used.
         let host = self.read("leases.host", name);
         let host = self.required("leases.host", host);
         Some(Leases {

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::*;
 
+mod leases;
 mod sources;
 
 const FILE: &str = "fleet:

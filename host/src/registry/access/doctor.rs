@@ -9,7 +9,7 @@ use super::Access;
 use crate::registry::{
     chain,
     layout::{Layout, MAX_CONFIG, MAX_MANIFEST},
-    reference::{At, Digest, Reference},
+    reference::{At, Digest, Reference, Repository},
     remote::{Fault, Remote},
     session::authority,
     signature::{self, Policy},
@@ -56,9 +56,17 @@ const STEPS: [&str; 7] = [
 
 /// Looks at everything between here and the plugin that `reference` names. The steps after one
 /// that failed are skipped, since they need it.
+///
+/// Where mirrors stand in for the registry, a step about them is the first, and the others look at
+/// the mirror that has the plugin, or at the registry itself.
 pub async fn examine(access: &Access, reference: &Reference, policy: &Policy, max: u64) -> Vec<Step> {
     let mut steps = Vec::new();
-    let failed = look(access, reference, policy, max, &mut steps).await.is_err();
+    let (mirrors, repository) = mirror(access, reference).await;
+    let at = Reference {
+        repository,
+        ..reference.clone()
+    };
+    let failed = look(access, &at, reference, policy, max, &mut steps).await.is_err();
     for name in &STEPS[steps.len()..] {
         let finding = Finding::Skipped(if failed {
             "a step before it failed"
@@ -67,7 +75,53 @@ pub async fn examine(access: &Access, reference: &Reference, policy: &Policy, ma
         });
         steps.push(Step { name, finding });
     }
+    steps.splice(0..0, mirrors);
     steps
+}
+
+/// Which repository is looked at, and what is to be said of mirrors, if there are any.
+async fn mirror(access: &Access, reference: &Reference) -> (Option<Step>, Repository) {
+    let own = &reference.repository;
+    let step = |finding| {
+        Some(Step {
+            name: "mirrors",
+            finding,
+        })
+    };
+    let mut mirrors = access.candidates(own);
+    mirrors.retain(|mirror| mirror != own);
+    if mirrors.is_empty() {
+        return (None, own.clone());
+    }
+    let mut problems = Vec::new();
+    let mut advices = Vec::new();
+    for mirror in mirrors {
+        let asked = match access.session(&mirror.registry) {
+            Ok(session) => session.manifest(&mirror, &reference.at(), MAX_MANIFEST).await,
+            Err(fault) => Err(fault),
+        };
+        match asked {
+            Ok(_) => {
+                let also: String = problems.iter().map(|problem| format!("; {problem}")).collect();
+                let told = format!("`{mirror}` stands in for `{own}`, and the steps below look at it{also}");
+                return (step(Finding::Good(told)), mirror);
+            }
+            // It need not have everything.
+            Err(Fault::NotFound { .. }) => {}
+            Err(fault) => {
+                problems.push(format!("`{mirror}` cannot be used: {}", chain(&fault)));
+                advices.push(advice(&fault));
+            }
+        }
+    }
+    let finding = match advices.first() {
+        None => Finding::Skipped("no mirror has it"),
+        Some(advice) => Finding::Bad {
+            problem: problems.join("; "),
+            advice: format!("mend the mirror, or take it out of `registries.mirrors`: {advice}"),
+        },
+    };
+    (step(finding), own.clone())
 }
 
 /// A step failed; it is noted.
@@ -92,6 +146,7 @@ fn bad<T>(steps: &mut Vec<Step>, problem: String, advice: &str) -> Result<T, Fai
 async fn look(
     access: &Access,
     reference: &Reference,
+    asked_for: &Reference,
     policy: &Policy,
     max: u64,
     steps: &mut Vec<Step>,
@@ -131,24 +186,29 @@ async fn look(
     let remote: &dyn Remote = session.as_ref();
     let digest = manifest(remote, reference, steps).await?;
     layout(remote, reference, &digest, max, steps).await?;
-    match signature::find(remote, repository, &digest).await {
-        Err(fault) => bad(steps, chain(&fault), advice(&fault)),
-        Ok(found) => match signature::verify(policy, &digest, &found) {
-            Err(refusal) => bad(
-                steps,
-                chain(&refusal),
-                "sign it with `berth plugin sign`, or add the signer's public key to `registries.keys`",
-            ),
-            Ok(_) if !policy.is_enforced() => {
-                let told = format!("not demanded, since there is no key; {} found", found.len());
-                good(steps, told);
-                Ok(())
-            }
-            Ok(by) => {
-                good(steps, format!("signed by {}", by.join(", ")));
-                Ok(())
-            }
-        },
+    // Signatures may lie beside the plugin where its mirror has none.
+    let signed = &asked_for.repository;
+    let remote = match access.open(&signed.registry) {
+        Ok(remote) => remote,
+        Err(fault) => return bad(steps, chain(&fault), advice(&fault)),
+    };
+    let found = signature::find(remote.as_ref(), signed, &digest).await;
+    match (signature::verify(policy, &digest, &found.attachments), found.missed) {
+        (Err(_), Some(fault)) => bad(steps, chain(&fault), advice(&fault)),
+        (Err(refusal), None) => bad(
+            steps,
+            chain(&refusal),
+            "sign it with `berth plugin sign`, or add the signer's public key to `registries.keys`",
+        ),
+        (Ok(_), _) if !policy.is_enforced() => {
+            let count = found.attachments.len();
+            good(steps, format!("not demanded, since there is no key; {count} found"));
+            Ok(())
+        }
+        (Ok(by), _) => {
+            good(steps, format!("signed by {}", by.join(", ")));
+            Ok(())
+        }
     }
 }
 

@@ -49,7 +49,7 @@ async fn signed(key: &PrivateKey) -> (tempfile::TempDir, Store) {
     let remote = crate::registry::memory::Memory::default();
     let repository = &reference().repository;
     signature::sign(&remote, repository, &digest, key).await.unwrap();
-    let found = signature::find(&remote, repository, &digest).await.unwrap();
+    let found = signature::find(&remote, repository, &digest).await.attachments;
     assert_eq!(found.len(), 1);
     keep(&store, &sample("one"), &reference(), found);
     (folder, store)

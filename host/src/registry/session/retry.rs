@@ -47,6 +47,32 @@ pub(super) fn pause(retries: &Retries, attempt: u32, fault: &Fault, jitter: f64)
     }
 }
 
+/// Asks until there is an answer, or no hope for one.
+pub(super) async fn again<T, F>(
+    retries: &Retries,
+    registry: &str,
+    what: &str,
+    mut ask: impl FnMut() -> F,
+) -> Result<T, Fault>
+where
+    F: Future<Output = Result<T, Fault>>,
+{
+    let mut attempt = 1;
+    loop {
+        let fault = match ask().await {
+            Ok(answer) => return Ok(answer),
+            Err(fault) => fault,
+        };
+        let Some(pause) = pause(retries, attempt, &fault, rand::random()) else {
+            return Err(fault);
+        };
+        let reason = fault.reason();
+        tracing::debug!(registry, what, attempt, ?pause, reason, "asking the registry again");
+        tokio::time::sleep(pause).await;
+        attempt += 1;
+    }
+}
+
 /// Reads `Retry-After`: seconds, or a time.
 pub(super) fn retry_after(text: &str, now: jiff::Timestamp) -> Option<Duration> {
     if let Ok(seconds) = text.trim().parse::<u64>() {
@@ -89,6 +115,22 @@ mod tests {
         let ms = |ms| Some(Duration::from_millis(ms));
         assert_eq!(told, [ms(100), ms(200), ms(300), None]);
         assert_eq!(pause(&RETRIES, 1, &failed(), 0.0), ms(50));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_asked_before_the_pause_is_over() {
+        let begun = tokio::time::Instant::now();
+        let mut asked = Vec::new();
+        let answer = again(&RETRIES, "a.io", "a tag", || {
+            asked.push(begun.elapsed().as_secs());
+            std::future::ready(match asked.len() {
+                1 => Err(limited(Some(7))),
+                2 => Err(limited(Some(20))),
+                _ => Ok("answer"),
+            })
+        });
+        assert_eq!(answer.await.unwrap(), "answer");
+        assert_eq!(asked, [0, 7, 27]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{
     KeyError, PrivateKey,
-    formats::{Claim, SIGNATURE, SIMPLE, SIMPLE_KIND, claims, is_signature},
+    formats::{BUNDLE, Claim, SIGNATURE, SIGNED, SIMPLE, SIMPLE_KIND, STATEMENT, Signed, claims, is_signature, pae},
 };
 use crate::registry::{
     layout::{MAX_MANIFEST, Written, describe},
@@ -16,6 +16,8 @@ use crate::registry::{
     remote::{Descriptor, Fault, MANIFEST, Remote},
 };
 
+/// The type of a config that says nothing.
+const EMPTY: &str = "application/vnd.oci.empty.v1+json";
 /// The largest layer of a signature that is read, in bytes.
 const MAX_LAYER: u64 = 256 << 10;
 /// At most so many bytes of signatures are read for one artifact.
@@ -44,28 +46,54 @@ pub struct Attachment {
     pub blobs: Vec<Vec<u8>>,
 }
 
+/// What was found beside an artifact.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// What may be signatures.
+    pub attachments: Vec<Attachment>,
+    /// Why there may be more, if a place could not be looked at. What was found may suffice all the same: a mirror
+    /// without its registry may hold one format and not know that there is nothing in the other.
+    pub missed: Option<Fault>,
+}
+
 /// Fetches what may be a signature of `digest`, in both formats. Bounded in number and size; what is larger, or no
 /// signature, is left out.
-///
-/// # Errors
-/// When the registry does not answer. That there is nothing is no error.
-pub async fn find(remote: &dyn Remote, repository: &Repository, digest: &Digest) -> Result<Vec<Attachment>, Fault> {
-    let mut found = Vec::new();
+pub async fn find(remote: &dyn Remote, repository: &Repository, digest: &Digest) -> Found {
+    let mut found = Found::default();
     let mut budget = MAX_ALL;
     let tag = At::Tag(format!("{}.sig", digest.tag()));
-    if let Some(attachment) = fetch(remote, repository, &tag, Place::Tag, &mut budget).await? {
-        found.push(attachment);
-    }
-    let referrers = remote.referrers(repository, digest).await?;
+    found.take(fetch(remote, repository, &tag, Place::Tag, &mut budget).await);
+    let referrers = match remote.referrers(repository, digest).await {
+        Ok(referrers) => referrers,
+        Err(fault) => {
+            found.take(Err(fault));
+            return found;
+        }
+    };
     // What an index says of its entries may be wrong: only what is surely something else is left out unread.
     let candidates = referrers.iter().filter(|referrer| may_be_signature(referrer));
     for referrer in candidates.take(MAX_ATTACHMENTS) {
         let at = At::Digest(referrer.digest.clone());
-        if let Some(attachment) = fetch(remote, repository, &at, Place::Referrer, &mut budget).await? {
-            found.push(attachment);
+        let fetched = fetch(remote, repository, &at, Place::Referrer, &mut budget).await;
+        if found.take(fetched) {
+            break;
         }
     }
-    Ok(found)
+    found
+}
+
+impl Found {
+    /// Whether this could not be looked at.
+    fn take(&mut self, fetched: Result<Option<Attachment>, Fault>) -> bool {
+        match fetched {
+            Ok(attachment) => self.attachments.extend(attachment),
+            Err(fault) => {
+                self.missed.get_or_insert(fault);
+                return true;
+            }
+        }
+        false
+    }
 }
 
 fn may_be_signature(referrer: &Descriptor) -> bool {
@@ -167,9 +195,7 @@ pub async fn sign(
         .await
         .map_err(registry)?;
     let ours = present.iter().flat_map(claims).any(|claim| match claim {
-        Claim::Signed(claim) => {
-            claim.subjects == [digest.as_str()] && key.public().signed(&claim.message, &claim.signature)
-        }
+        Claim::Signed(claim) => is_by(&claim, digest, key),
         Claim::Keyless | Claim::Unknown(_) | Claim::Malformed(_) => false,
     });
     if ours {
@@ -189,6 +215,89 @@ pub async fn sign(
         .await
         .map_err(registry)?;
     Ok(tag)
+}
+
+/// Signs `digest` with `key` in the format of cosign 3: a bundle that refers to the artifact. An artifact that this key
+/// has signed so already is left as it is.
+///
+/// Answers with the digest of the manifest that holds the signature.
+///
+/// # Errors
+/// When the registry or the key fail.
+pub async fn sign_as_bundle(
+    remote: &dyn Remote,
+    repository: &Repository,
+    digest: &Digest,
+    key: &PrivateKey,
+) -> Result<Digest, SignError> {
+    let registry = |source| SignError::Registry {
+        digest: digest.clone(),
+        source,
+    };
+    let found = find(remote, repository, digest).await;
+    if let Some(fault) = found.missed {
+        return Err(registry(fault));
+    }
+    for found in found.attachments {
+        let ours = |claim| matches!(claim, Claim::Signed(claim) if is_by(&claim, digest, key));
+        if found.place == Place::Referrer && claims(&found).into_iter().any(ours) {
+            return Ok(Digest::of(&found.manifest));
+        }
+    }
+    let at = At::Digest(digest.clone());
+    let signed = remote.manifest(repository, &at, MAX_MANIFEST).await.map_err(registry)?;
+    let statement = statement(digest);
+    let signature = key.sign(&pae(STATEMENT, &statement)).map_err(SignError::Key)?;
+    let bundle = json!({
+        "mediaType": BUNDLE,
+        "verificationMaterial": {"publicKey": {"hint": key.public().hint()}},
+        "dsseEnvelope": {
+            "payload": STANDARD.encode(&statement),
+            "payloadType": STATEMENT,
+            "signatures": [{"sig": STANDARD.encode(signature)}],
+        },
+    })
+    .to_string()
+    .into_bytes();
+    let subject = Descriptor {
+        media_type: signed.media_type,
+        ..describe(MANIFEST, &signed.bytes)
+    };
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "artifactType": BUNDLE,
+        "config": describe(EMPTY, b"{}"),
+        "layers": [describe(BUNDLE, &bundle)],
+        "subject": subject,
+        "annotations": {
+            "dev.sigstore.bundle.content": "dsse-envelope",
+            "dev.sigstore.bundle.predicateType": SIGNED,
+        },
+    })
+    .to_string()
+    .into_bytes();
+    remote.push_blob(repository, &bundle).await.map_err(registry)?;
+    remote.push_blob(repository, b"{}").await.map_err(registry)?;
+    let at = At::Digest(Digest::of(&manifest));
+    let pushed = remote.push_manifest(repository, &at, MANIFEST, &manifest).await;
+    pushed.map_err(registry)
+}
+
+fn is_by(claim: &Signed, digest: &Digest, key: &PrivateKey) -> bool {
+    claim.subjects == [digest.as_str()] && key.public().signed(&claim.message, &claim.signature)
+}
+
+/// The in-toto statement that an artifact is signed.
+fn statement(digest: &Digest) -> Vec<u8> {
+    json!({
+        "_type": "https://in-toto.io/Statement/v1",
+        "subject": [{"digest": {"sha256": digest.hex()}}],
+        "predicateType": SIGNED,
+        "predicate": {},
+    })
+    .to_string()
+    .into_bytes()
 }
 
 /// What is signed: which manifest, and where it was when it was signed.

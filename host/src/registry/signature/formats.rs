@@ -23,9 +23,9 @@ pub(super) const ANY_BUNDLE: &str = "application/vnd.dev.sigstore.bundle";
 /// The layer type of the bundle that is read.
 pub(super) const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 /// What an in-toto statement calls itself.
-const STATEMENT: &str = "application/vnd.in-toto+json";
+pub(super) const STATEMENT: &str = "application/vnd.in-toto+json";
 /// The statement that an image is signed. Other statements (provenance, lists of parts) are none.
-const SIGNED: &str = "https://sigstore.dev/cosign/sign/v1";
+pub(super) const SIGNED: &str = "https://sigstore.dev/cosign/sign/v1";
 /// At most so many signatures of one attachment are read.
 const MAX_CLAIMS: usize = 50;
 

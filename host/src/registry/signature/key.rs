@@ -123,6 +123,13 @@ impl PublicKey {
         &self.fingerprint
     }
 
+    /// What bundles call the key: the base64 of its digest.
+    pub(crate) fn hint(&self) -> String {
+        use base64::{Engine as _, engine::general_purpose::STANDARD};
+
+        STANDARD.encode(hex::decode(self.fingerprint.hex()).unwrap_or_default())
+    }
+
     /// Whether this key made `signature` over `message`.
     #[must_use]
     pub fn signed(&self, message: &[u8], signature: &[u8]) -> bool {

@@ -13,7 +13,7 @@ use std::{collections::BTreeSet, fmt, num::NonZeroUsize};
 
 use serde::{Deserialize, Serialize};
 
-pub use attach::{Attachment, Place, SignError, find, sign};
+pub use attach::{Attachment, Found, Place, SignError, find, sign, sign_as_bundle};
 pub use key::{KeyError, MAX_KEY_FILE, PublicKey};
 pub use private::PrivateKey;
 
