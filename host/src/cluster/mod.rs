@@ -15,6 +15,7 @@ mod fault;
 mod kinds;
 mod namespaces;
 mod objects;
+mod packed;
 mod refusals;
 mod store;
 mod watch;

@@ -13,7 +13,10 @@ use std::{
 
 use serde_json::Value;
 
-use super::objects::{Holder, metadata_only};
+use super::{
+    objects::{Holder, metadata_only},
+    packed::Packed,
+};
 
 /// Bytes that the documents of all stores may take together.
 #[derive(Debug)]
@@ -50,28 +53,28 @@ impl Budget {
 /// Namespace, if any, and name.
 pub(super) type Key = (Option<String>, String);
 
-/// What is kept of a document, as compact JSON: parsed documents take several times the room.
+/// What is kept of a document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Kept {
     /// All of it.
-    Whole(Arc<str>),
+    Whole(Packed),
     /// The metadata, for lack of room: the rest must be asked for.
-    Metadata(Arc<str>),
+    Metadata(Packed),
 }
 
 impl Kept {
     /// The document, as far as it is kept.
     pub(super) fn document(&self) -> Value {
-        let (Self::Whole(text) | Self::Metadata(text)) = self;
-        serde_json::from_str(text).unwrap_or_default()
+        let (Self::Whole(packed) | Self::Metadata(packed)) = self;
+        packed.document()
     }
 }
 
 #[derive(Debug)]
 struct Entry {
-    uid: String,
+    uid: Box<str>,
     version: Version,
-    holder: Option<Holder>,
+    holder: Option<Arc<Holder>>,
     kept: Kept,
     /// What was taken from the budget.
     bytes: usize,
@@ -96,8 +99,9 @@ impl Version {
 #[derive(Debug)]
 pub(super) struct Store {
     budget: Arc<Budget>,
-    entries: HashMap<Key, Entry>,
-    by_holder: HashMap<Holder, HashSet<Key>>,
+    entries: HashMap<Arc<Key>, Entry>,
+    /// Few objects each, and many holders: keys are shared, and a list takes less room than a set.
+    by_holder: HashMap<Arc<Holder>, Vec<Arc<Key>>>,
     /// How far the watch has come.
     seen: Version,
     /// Uids that we know to be gone before the watch has told it.
@@ -121,11 +125,11 @@ impl Store {
         self.gone.clear();
         let listed: HashSet<Key> = items.iter().map(key).collect();
         // What was written after the list was made is not in it, and yet there.
-        let vanished: Vec<Key> = self
+        let vanished: Vec<Arc<Key>> = self
             .entries
             .iter()
-            .filter(|(key, entry)| !listed.contains(*key) && entry.version <= version)
-            .map(|(key, _)| key.clone())
+            .filter(|(key, entry)| !listed.contains(&***key) && entry.version <= version)
+            .map(|(key, _)| Arc::clone(key))
             .collect();
         let mut differing: Vec<Value> = vanished.iter().filter_map(|key| self.remove(key)).collect();
         for item in items {
@@ -149,7 +153,7 @@ impl Store {
         self.seen = self.seen.max(Version::of(document));
         self.gone.remove(uid(document));
         let key = key(document);
-        if self.entries.get(&key).is_some_and(|entry| entry.uid == uid(document)) {
+        if self.entries.get(&key).is_some_and(|entry| *entry.uid == *uid(document)) {
             self.remove(&key);
         }
     }
@@ -170,7 +174,7 @@ impl Store {
 
     /// The API server said that there is no such object any more.
     pub(super) fn deleted(&mut self, key: &Key, uid: &str) {
-        if self.entries.get(key).is_some_and(|entry| entry.uid == uid) {
+        if self.entries.get(key).is_some_and(|entry| *entry.uid == *uid) {
             self.gone.insert(uid.to_owned());
             self.remove(key);
         }
@@ -208,21 +212,29 @@ impl Store {
             return false;
         }
         self.remove(&key);
-        let whole = document.to_string();
-        let (kept, bytes) = if self.budget.take(whole.len()) {
-            let bytes = whole.len();
-            (Kept::Whole(whole.into()), bytes)
+        let whole = Packed::of(document);
+        let bytes = whole.bytes();
+        let (kept, bytes) = if self.budget.take(bytes) {
+            (Kept::Whole(whole), bytes)
         } else {
-            (Kept::Metadata(metadata_only(document.clone()).to_string().into()), 0)
+            (Kept::Metadata(Packed::of(&metadata_only(document.clone()))), 0)
         };
-        let holder = Holder::of(document);
+        let key = Arc::new(key);
+        let holder = Holder::of(document).map(|holder| match self.by_holder.get_key_value(&holder) {
+            Some((known, _)) => Arc::clone(known),
+            None => Arc::new(holder),
+        });
         if let Some(holder) = &holder {
-            self.by_holder.entry(holder.clone()).or_default().insert(key.clone());
+            let keys = self
+                .by_holder
+                .entry(Arc::clone(holder))
+                .or_insert_with(|| Vec::with_capacity(1));
+            keys.push(Arc::clone(&key));
         }
         self.entries.insert(
             key,
             Entry {
-                uid: uid(document).to_owned(),
+                uid: uid(document).into(),
                 version,
                 holder,
                 kept,
@@ -238,7 +250,7 @@ impl Store {
         if let Some(holder) = &entry.holder
             && let Some(keys) = self.by_holder.get_mut(holder)
         {
-            keys.remove(key);
+            keys.retain(|one| **one != *key);
             if keys.is_empty() {
                 self.by_holder.remove(holder);
             }
@@ -349,18 +361,18 @@ mod tests {
 
     #[test]
     fn beyond_the_budget_only_metadata_is_kept_and_room_is_given_back() {
-        let one = object("a", 5).to_string().len();
+        let one = Packed::of(&object("a", 5)).bytes();
         let mut store = store(one + 10);
         store.replace(vec![object("a", 5)], Version(10));
         store.present(&object("b", 11));
         let kept = |store: &Store, name: &str| store.get(&key(&object(name, 0))).cloned();
-        assert_eq!(kept(&store, "a"), Some(Kept::Whole(object("a", 5).to_string().into())));
+        assert_eq!(kept(&store, "a"), Some(Kept::Whole(Packed::of(&object("a", 5)))));
         assert_eq!(
             kept(&store, "b"),
-            Some(Kept::Metadata(metadata_only(object("b", 11)).to_string().into()))
+            Some(Kept::Metadata(Packed::of(&metadata_only(object("b", 11)))))
         );
         store.vanished(&object("a", 12));
         store.present(&object("b", 13));
-        assert_eq!(kept(&store, "b"), Some(Kept::Whole(object("b", 13).to_string().into())));
+        assert_eq!(kept(&store, "b"), Some(Kept::Whole(Packed::of(&object("b", 13)))));
     }
 }

@@ -83,7 +83,7 @@ pub(super) async fn measure(smaller: usize) -> Result<Vec<Finding>> {
         goal: Some(GOAL),
         baselines: vec![
             ("kube's store of whole objects", grown(&plain.resident)?),
-            ("the text of the document alone", grown(&ours.kept)?),
+            ("the packed document alone", grown(&ours.kept)?),
         ],
     })])
 }
@@ -118,13 +118,16 @@ async fn ours(task: &Task) -> Result<Found> {
             namespace: Some(namespace.clone()),
         };
         cluster.watch(&[scope]).await;
-        for _ in 0..*objects {
-            changes.recv().await.context("nobody tells of changes any more")?;
-        }
         sum += objects;
-        let (held, kept) = cluster.held();
-        let held = held.get("Job").copied().unwrap_or_default();
-        anyhow::ensure!(held == sum, "{held} Jobs are held, not {sum}");
+        // Under load the same objects may be told again, so that what is held counts.
+        let kept = loop {
+            changes.recv().await.context("nobody tells of changes any more")?;
+            let (held, kept) = cluster.held();
+            if held.get("Job").is_some_and(|held| *held == sum) {
+                break kept;
+            }
+        };
+        while changes.try_recv().is_ok() {}
         found.resident.push(child::resident()?);
         found.kept.push(u64::try_from(kept)?);
     }
