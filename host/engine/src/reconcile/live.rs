@@ -246,8 +246,7 @@ fn without_pods(current: &[Observed]) -> Option<Duration> {
 }
 
 fn in_progress(run: &Run, message: String, recheck: Recheck) -> Ending {
-    let degraded = run.has_succeeded();
-    let reason = if degraded {
+    let reason = if run.has_succeeded_before() {
         Reason::WorkloadDegraded
     } else {
         Reason::WorkloadInProgress

@@ -284,6 +284,15 @@ impl Run {
         succeeded(self.row.as_ref())
     }
 
+    /// Whether our stored row says that this generation succeeded, or that it did before it degraded.
+    pub(super) fn has_succeeded_before(&self) -> bool {
+        let is_degraded = |row: &AdapterStatus| {
+            row.condition("Available")
+                .is_some_and(|one| one.status == Truth::False && one.reason == Reason::WorkloadDegraded.name())
+        };
+        self.has_succeeded() || self.row.as_ref().is_some_and(is_degraded)
+    }
+
     /// The workloads that ended well at this generation, as our stored row names them.
     pub(super) fn finished(&self) -> Vec<String> {
         let named = self
