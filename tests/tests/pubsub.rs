@@ -31,14 +31,19 @@ fn start(settings: &Settings, sink: &Arc<Recorder>) -> Running {
     Running::start(PubSub::new(settings.clone()), settings.policy(1 << 20), sink)
 }
 
-/// Sees that nothing is left at the service: who comes next gets the next message, and no other.
+/// Sees that nothing is left at the service: who comes next gets the next message, and no other. It
+/// is published until it comes, since the emulator may hand one to a stream that was just closed.
 async fn nothing_is_left(project: &Project) {
     let sink = Arc::new(Recorder::default());
     let running = start(&project.settings(), &sink);
-    project.publish(&sentinel_message("last")).await;
-    until("the last one comes", async || !sink.subjects().is_empty()).await;
+    until("the last one comes", async || {
+        project.publish(&sentinel_message("last")).await;
+        let comes = async || !sink.subjects().is_empty();
+        (tokio::time::timeout(Duration::from_secs(2), until("it comes", comes)).await).is_ok()
+    })
+    .await;
     running.stop().await;
-    assert_eq!(sink.subjects(), ["last"]);
+    assert!(sink.subjects().iter().all(|one| one == "last"), "{:?}", sink.subjects());
 }
 
 /// Why a source cannot receive.
