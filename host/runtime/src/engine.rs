@@ -68,6 +68,9 @@ fn config() -> Config {
         .memory_reservation(4 << 30)
         .memory_guard_size(32 << 20)
         .memory_init_cow(true)
+        // A trap names its functions without these; they would make up a seventh of what is verified at each load.
+        .generate_address_map(false)
+        .native_unwind_info(false)
         .wasm_backtrace_max_frames(NonZeroUsize::new(20));
     config
 }

@@ -12,7 +12,7 @@ use clap::Parser;
 const AFTER_HELP: &str = "\
 Examples:
   cargo xtask bench                          Everything, as a table
-  cargo xtask bench --only job-to-status     One benchmark
+  cargo xtask bench events                   One benchmark
   cargo xtask bench --output json            One JSON object a figure, for machines";
 
 /// Measures plugin calls, plugin loading, the way from a finished Job to a stored status, and
@@ -20,9 +20,9 @@ Examples:
 #[derive(Debug, Parser)]
 #[command(name = "bench", after_help = AFTER_HELP)]
 struct CommandLine {
-    /// Runs this benchmark only; may be given several times.
-    #[arg(long, value_enum, value_name = "NAME")]
-    only: Vec<Benchmark>,
+    /// Which benchmarks to run; all if none is named.
+    #[arg(value_enum, value_name = "NAME")]
+    chosen: Vec<Benchmark>,
     /// How figures are told.
     #[arg(long, value_enum, default_value_t)]
     output: Output,
@@ -53,7 +53,7 @@ fn run(line: &CommandLine) -> Result<()> {
         return writeln!(out, "{found}").context("cannot write what was found");
     }
     bench::head(line.output, &mut out)?;
-    for benchmark in Benchmark::chosen(&line.only) {
+    for benchmark in Benchmark::chosen(&line.chosen) {
         for figure in executor.block_on(benchmark.measure(line.smaller))? {
             figure.tell(line.output, &mut out)?;
         }
