@@ -6,9 +6,11 @@
 //! noticed, logged and replaced. Entries are written aside and linked into place, never
 //! overwritten, so that several processes may share a folder.
 //!
-//! An entry is opened once; the bytes that were verified are the bytes that are loaded. On Linux they are copied, while
-//! they are hashed, into a file in memory that is then sealed: nobody can change it any more, and code and memory images
-//! are mapped from it instead of being copied again.
+//! An entry is opened once; what was verified is what is loaded, whatever happens to its name meanwhile. Under a key of
+//! our own, which lies beside the folder, whoever could change an entry could also make one: entries of ours are mapped
+//! from the file that was verified, as programs and their libraries are. Under a key that was given, the folder may be
+//! shared with others that do not have it: on Linux the code is then copied, while it is hashed, into a file in memory
+//! that is sealed, and mapped from there.
 
 mod code;
 
@@ -16,7 +18,7 @@ use std::{
     fs::{self, DirBuilder, File, OpenOptions},
     hash::{Hash, Hasher},
     io::{self, Read as _, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -68,16 +70,20 @@ pub enum CacheError {
 const KEY_SIZE: usize = 32;
 const TAG_SIZE: usize = 32;
 
+const TRAILER_SIZE: usize = MAGIC.len() + TAG_SIZE;
+
 /// How much of an entry is read, hashed and written at once: little enough to stay in the processor's cache.
 const CHUNK: usize = 128 << 10;
 
-/// Begins every entry, so that a later layout is told apart.
-const MAGIC: &[u8; 8] = b"berthc01";
+/// Stands behind the code of every entry, before its tag, and is part of its name, so that a later layout is told apart.
+const MAGIC: &[u8; 8] = b"berthc02";
 
 /// A folder of compiled plugins.
 pub(crate) struct Cache {
     folder: PathBuf,
     key: [u8; 32],
+    /// Whether others may write to the folder that do not have the key.
+    shared: bool,
 }
 
 impl Cache {
@@ -99,6 +105,7 @@ impl Cache {
         Ok(Self {
             folder: folder.clone(),
             key: blake3::derive_key("berth 2026 compile cache entries", &key),
+            shared: settings.key.is_some(),
         })
     }
 
@@ -133,27 +140,43 @@ impl Cache {
         let written = component
             .serialize()
             .map_err(|error| io::Error::other(format!("{error:#}")))
-            .and_then(|code| write_new(&self.folder, &name, &[MAGIC, self.tag(&name, &code).as_bytes(), &code]));
+            .and_then(|code| write_new(&self.folder, &name, &[&code, MAGIC, self.tag(&name, &code).as_bytes()]));
         if let Err(error) = written {
             tracing::warn!(folder = %self.folder.display(), %error, "a compiled plugin cannot be kept");
         }
     }
 
     /// The code of an entry; none if it is not sound.
-    fn verified(&self, name: &str, mut entry: impl io::Read) -> io::Result<Option<Code>> {
-        let mut head = [0; MAGIC.len() + TAG_SIZE];
-        match entry.read_exact(&mut head) {
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
-            read => read?,
-        }
-        let Some(tag) = head.strip_prefix(MAGIC).and_then(|tag| tag.try_into().ok()) else {
+    fn verified(&self, name: &str, entry: File) -> io::Result<Option<Code>> {
+        let metadata = entry.metadata()?;
+        if metadata.len() < TRAILER_SIZE as u64 {
             return Ok(None);
+        }
+        let ours = !self.shared
+            && metadata.uid() == rustix::process::geteuid().as_raw()
+            && metadata.permissions().mode() & 0o022 == 0
+            && code::path(&entry).exists();
+        if !ours {
+            return self.copied(name, &entry, metadata.len());
+        }
+        let sound = {
+            let bytes = mapped(&entry)?;
+            let Some((code, trailer)) = bytes.split_last_chunk() else {
+                return Ok(None);
+            };
+            is_tag(trailer, self.hasher(name).update(code))
         };
+        Ok(sound.then_some(Code::Mapped(entry)))
+    }
+
+    /// A copy of the code of an entry of so many bytes; none if it is not sound.
+    fn copied(&self, name: &str, mut entry: &File, size: u64) -> io::Result<Option<Code>> {
         let mut hasher = self.hasher(name);
         let mut writer = code::Writer::new()?;
+        let mut code = entry.take(size.saturating_sub(TRAILER_SIZE as u64));
         let mut buffer = vec![0; CHUNK];
         loop {
-            let read = match entry.read(&mut buffer) {
+            let read = match code.read(&mut buffer) {
                 Ok(0) => break,
                 Ok(read) => read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -162,8 +185,12 @@ impl Cache {
             hasher.update(&buffer[..read]);
             writer.write(&buffer[..read])?;
         }
-        // Compared in constant time: the type's own comparison.
-        if hasher.finalize() == blake3::Hash::from_bytes(tag) {
+        let mut trailer = [0; TRAILER_SIZE];
+        match entry.read_exact(&mut trailer) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+            read => read?,
+        }
+        if is_tag(&trailer, &hasher) {
             writer.finish().map(Some)
         } else {
             Ok(None)
@@ -182,6 +209,21 @@ impl Cache {
     }
 }
 
+/// Whether a trailer has the tag of what was hashed.
+fn is_tag(trailer: &[u8; TRAILER_SIZE], hasher: &blake3::Hasher) -> bool {
+    let tag = trailer.strip_prefix(MAGIC).and_then(|tag| tag.try_into().ok());
+    // Compared in constant time: the type's own comparison.
+    tag.is_some_and(|tag| hasher.finalize() == blake3::Hash::from_bytes(tag))
+}
+
+/// The bytes of a file of ours.
+#[expect(unsafe_code, reason = "reading 40 MB takes as long as hashing them")]
+fn mapped(file: &File) -> io::Result<memmap2::Mmap> {
+    // SAFETY: nobody but our user may write to the file, and berth writes entries once, under
+    // another name. Whoever cuts one off in place ends this process, as with any program's file.
+    unsafe { memmap2::Mmap::map(file) }
+}
+
 #[expect(
     unsafe_code,
     clippy::disallowed_methods,
@@ -189,13 +231,12 @@ impl Cache {
 )]
 fn load(engine: &Engine, code: &Code) -> Option<Component> {
     // SAFETY: `code` was produced by `Component::serialize` in a berth host: it carries the
-    // tag of a key that only such hosts can read, over these very bytes, which nobody can
-    // change: they are ours alone, or in a sealed file. wasmtime itself checks its version
-    // and settings.
+    // tag of a key that only such hosts can read, over these very bytes, which nobody else can
+    // change: they are in our memory, in a sealed file, or in an open one that only our user may
+    // write to, which berth never does. wasmtime itself checks its version and settings.
     let loaded = match code {
         Code::Bytes(bytes) => unsafe { Component::deserialize(engine, bytes) },
-        #[cfg(target_os = "linux")]
-        Code::Sealed(file) => unsafe { Component::deserialize_file(engine, code::path(file)) },
+        Code::Mapped(file) => unsafe { Component::deserialize_file(engine, code::path(file)) },
     };
     match loaded {
         Ok(component) => Some(component),
@@ -224,6 +265,7 @@ fn entry_name(engine: &Engine, digest: &Digest) -> String {
     engine.precompile_compatibility_hash().hash(&mut hasher);
     let mut hasher = hasher.0;
     for part in [
+        std::str::from_utf8(MAGIC).unwrap_or_default(),
         digest.as_str(),
         WASMTIME_VERSION,
         std::env::consts::ARCH,

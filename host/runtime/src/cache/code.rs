@@ -1,21 +1,15 @@
 //! Compiled code on its way from an entry into the engine, where nobody can change it.
 
-use std::io;
 #[cfg(target_os = "linux")]
-use std::{
-    fs::File,
-    io::Write as _,
-    os::fd::AsRawFd as _,
-    path::{Path, PathBuf},
-};
+use std::io::Write as _;
+use std::{fs::File, io, os::fd::AsRawFd as _, path::PathBuf};
 
 /// Code that was read, and that stays as it is.
 pub(super) enum Code {
     /// In our memory.
     Bytes(Vec<u8>),
-    /// In a file that has no name and is sealed.
-    #[cfg(target_os = "linux")]
-    Sealed(File),
+    /// In an open file, to be mapped.
+    Mapped(File),
 }
 
 /// Collects code.
@@ -34,8 +28,8 @@ impl Writer {
                 return Ok(Self(Code::Bytes(Vec::new())));
             }
         };
-        let code = if Path::new(&path(&file)).exists() {
-            Code::Sealed(file)
+        let code = if path(&file).exists() {
+            Code::Mapped(file)
         } else {
             Code::Bytes(Vec::new())
         };
@@ -52,8 +46,7 @@ impl Writer {
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         match &mut self.0 {
             Code::Bytes(all) => all.extend_from_slice(bytes),
-            #[cfg(target_os = "linux")]
-            Code::Sealed(file) => file.write_all(bytes)?,
+            Code::Mapped(file) => file.write_all(bytes)?,
         }
         Ok(())
     }
@@ -61,7 +54,7 @@ impl Writer {
     /// Ends, and seals.
     pub(super) fn finish(self) -> io::Result<Code> {
         #[cfg(target_os = "linux")]
-        if let Code::Sealed(file) = &self.0 {
+        if let Code::Mapped(file) = &self.0 {
             use rustix::fs::{SealFlags, fcntl_add_seals};
 
             fcntl_add_seals(
@@ -73,10 +66,14 @@ impl Writer {
     }
 }
 
-/// Where this process finds the file.
-#[cfg(target_os = "linux")]
+/// Where this process finds a file that it has open, if it can reach its own files by name.
 pub(super) fn path(file: &File) -> PathBuf {
-    PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
+    let folder = if cfg!(target_os = "linux") {
+        "/proc/self/fd"
+    } else {
+        "/dev/fd"
+    };
+    PathBuf::from(format!("{folder}/{}", file.as_raw_fd()))
 }
 
 #[cfg(all(test, target_os = "linux"))]
@@ -89,7 +86,7 @@ mod tests {
     fn what_was_verified_cannot_be_changed_any_more() {
         let mut writer = Writer::new().unwrap();
         writer.write(b"verified").unwrap();
-        let Code::Sealed(mut file) = writer.finish().unwrap() else {
+        let Code::Mapped(mut file) = writer.finish().unwrap() else {
             panic!("a file in memory is expected here");
         };
         assert_eq!(std::fs::read(path(&file)).unwrap(), b"verified");

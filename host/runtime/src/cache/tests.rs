@@ -7,19 +7,33 @@ use crate::{Pool, Runtime, Settings};
 
 struct Place {
     folder: tempfile::TempDir,
+    key: Option<PathBuf>,
 }
 
 impl Place {
+    /// A folder with a key of our own.
     fn new() -> Self {
         Self {
             folder: tempfile::tempdir().unwrap(),
+            key: None,
+        }
+    }
+
+    /// A folder with a key that was given: others may write there.
+    fn shared() -> Self {
+        let place = Self::new();
+        let key = place.folder.path().join("given");
+        write_new(place.folder.path(), "given", &[&[7; KEY_SIZE]]).unwrap();
+        Self {
+            key: Some(key),
+            ..place
         }
     }
 
     fn settings(&self) -> CacheSettings {
         CacheSettings {
             folder: self.folder.path().join("cache"),
-            key: None,
+            key: self.key.clone(),
         }
     }
 
@@ -70,10 +84,49 @@ fn filled(place: &Place, engine: &Engine, guest: &str) -> Digest {
 
 #[test]
 fn an_entry_is_found_by_a_second_process() {
+    let engine = engine();
+    for place in [Place::new(), Place::shared()] {
+        let digest = filled(&place, &engine, "obedient");
+        assert!(place.cache().get(&engine, &digest).is_some());
+        assert!(place.cache().get(&engine, &Digest::of(b"other")).is_none());
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn code_of_a_folder_that_others_may_write_to_is_copied() {
+    let engine = engine();
+    let code = |place: &Place| {
+        filled(place, &engine, "obedient");
+        let [path] = &place.entries()[..] else {
+            panic!("one entry")
+        };
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let verified = || place.cache().verified(name, File::open(path).unwrap()).unwrap();
+        let ours = verified();
+        // As if another user had made it.
+        fs::set_permissions(path, fs::Permissions::from_mode(0o620)).unwrap();
+        [ours, verified()].map(|code| match code {
+            Some(Code::Mapped(file)) => fs::read_link(code::path(&file)).is_ok_and(|mapped| &mapped == path),
+            _ => false,
+        })
+    };
+    assert_eq!(code(&Place::new()), [true, false]);
+    assert_eq!(code(&Place::shared()), [false, false]);
+}
+
+#[test]
+fn an_entry_that_is_replaced_while_it_is_loaded_is_loaded_as_it_was_verified() {
     let (place, engine) = (Place::new(), engine());
-    let digest = filled(&place, &engine, "obedient");
-    assert!(place.cache().get(&engine, &digest).is_some());
-    assert!(place.cache().get(&engine, &Digest::of(b"other")).is_none());
+    filled(&place, &engine, "obedient");
+    let [path] = &place.entries()[..] else {
+        panic!("one entry")
+    };
+    let name = path.file_name().unwrap().to_str().unwrap();
+    let verified = place.cache().verified(name, File::open(path).unwrap()).unwrap();
+    fs::remove_file(path).unwrap();
+    fs::write(path, "something else").unwrap();
+    assert!(load(&engine, &verified.unwrap()).is_some());
 }
 
 #[test]
@@ -87,8 +140,13 @@ fn a_damaged_entry_is_noticed_and_removed() {
         |entry| entry[MAGIC.len()] ^= 1,
         |entry| entry.push(0),
     ];
-    for (number, damage) in damages.iter().enumerate() {
-        let place = Place::new();
+    let places = [Place::new as fn() -> Place, Place::shared];
+    for (number, (damage, place)) in damages
+        .iter()
+        .flat_map(|one| places.map(|place| (one, place)))
+        .enumerate()
+    {
+        let place = place();
         let digest = filled(&place, &engine, "obedient");
         let [path] = &place.entries()[..] else {
             panic!("one entry")
@@ -102,7 +160,7 @@ fn a_damaged_entry_is_noticed_and_removed() {
 }
 
 #[test]
-fn every_single_changed_bit_of_the_head_is_noticed() {
+fn every_single_changed_bit_of_both_ends_is_noticed() {
     let (place, engine) = (Place::new(), engine());
     filled(&place, &engine, "obedient");
     let [path] = &place.entries()[..] else {
@@ -110,11 +168,17 @@ fn every_single_changed_bit_of_the_head_is_noticed() {
     };
     let name = path.file_name().unwrap().to_str().unwrap();
     let (cache, entry) = (place.cache(), fs::read(path).unwrap());
-    assert!(cache.verified(name, &*entry).unwrap().is_some());
-    for bit in 0..(MAGIC.len() + TAG_SIZE + 64) * 8 {
+    let verified = |entry: &[u8]| {
+        let path = place.folder.path().join("changed");
+        fs::write(&path, entry).unwrap();
+        cache.verified(name, File::open(path).unwrap()).unwrap()
+    };
+    assert!(verified(&entry).is_some());
+    let bits = entry.len() * 8;
+    for bit in (0..64 * 8).chain(bits - (TRAILER_SIZE + 64) * 8..bits) {
         let mut entry = entry.clone();
         entry[bit / 8] ^= 1 << (bit % 8);
-        assert!(cache.verified(name, &*entry).unwrap().is_none(), "bit {bit}");
+        assert!(verified(&entry).is_none(), "bit {bit}");
     }
 }
 
