@@ -165,6 +165,21 @@ impl ControlPlane {
         self.api_server_is_ready().await
     }
 
+    /// Kills API server and controllers, as when their machine dies. Their data stays.
+    pub fn stop_machine(&self) {
+        self.stop_api_server();
+        self.processes.lock().unwrap().remove("kube-controller-manager");
+    }
+
+    /// Starts API server and controllers again, and waits until the API server is ready.
+    ///
+    /// # Errors
+    /// When it does not become ready.
+    pub async fn start_machine(&self) -> Result<()> {
+        self.start_api_server().await?;
+        self.run_controllers()
+    }
+
     /// Creates a namespace and waits until pods can be created in it.
     ///
     /// # Errors
@@ -347,19 +362,7 @@ impl ControlPlane {
     async fn settle(&self) -> Result<()> {
         self.api_server_is_ready().await?;
         let kubeconfig = format!("--kubeconfig={}", self.kubeconfig(User::Admin).display());
-        self.run(
-            KUBERNETES,
-            "kube-controller-manager",
-            &[
-                kubeconfig.clone(),
-                format!("--service-account-private-key-file={}", self.path("sa.key").display()),
-                "--leader-elect=false".to_owned(),
-                "--bind-address=127.0.0.1".to_owned(),
-                format!("--secure-port={}", self.ports.controller_manager),
-                // Garbage collection and namespaces are waited for in tests.
-                "--concurrent-gc-syncs=5".to_owned(),
-            ],
-        )?;
+        self.run_controllers()?;
         self.run(
             KUBERNETES,
             "kube-scheduler",
@@ -478,6 +481,22 @@ impl ControlPlane {
         }
     }
 
+    fn run_controllers(&self) -> Result<()> {
+        self.run(
+            KUBERNETES,
+            "kube-controller-manager",
+            &[
+                format!("--kubeconfig={}", self.kubeconfig(User::Admin).display()),
+                format!("--service-account-private-key-file={}", self.path("sa.key").display()),
+                "--leader-elect=false".to_owned(),
+                "--bind-address=127.0.0.1".to_owned(),
+                format!("--secure-port={}", self.ports.controller_manager),
+                // Garbage collection and namespaces are waited for in tests.
+                "--concurrent-gc-syncs=5".to_owned(),
+            ],
+        )
+    }
+
     fn run(&self, set: &str, binary: &'static str, arguments: &[String]) -> Result<()> {
         let program = self.tools.join(set).join(binary);
         let process = Process::spawn(&program, arguments, &self.path(&format!("{binary}.log")))?;
@@ -499,6 +518,18 @@ impl ControlPlane {
         let log = std::fs::read_to_string(self.path(&format!("{binary}.log"))).unwrap_or_default();
         let lines: Vec<_> = log.lines().collect();
         format!("its log ends:\n{}", lines[lines.len().saturating_sub(15)..].join("\n"))
+    }
+
+    /// Copies the logs into a folder, for whoever looks for a cause; the plane's own folder goes with it.
+    ///
+    /// # Errors
+    /// When one cannot be copied.
+    pub fn keep_logs(&self, into: &Path) -> Result<()> {
+        for binary in self.processes.lock().unwrap().keys() {
+            let name = format!("{binary}.log");
+            std::fs::copy(self.path(&name), into.join(name))?;
+        }
+        Ok(())
     }
 
     fn path(&self, name: &str) -> PathBuf {

@@ -154,13 +154,16 @@ pub async fn run(options: &Options) -> Result<Progress> {
     let ended = legs(&mut world, &steps, options, &mut progress).await;
     match ended {
         Ok(()) => Ok(progress),
-        Err(error) => Err(error.context(format!(
-            "with BERTH_KILL_SEED={}, after {} of {} steps; logs are in {}",
-            options.seed,
-            progress.done,
-            progress.of,
-            world.keep().display()
-        ))),
+        Err(error) => {
+            let unfinished = world.unfinished_jobs().await;
+            Err(error.context(format!(
+                "with BERTH_KILL_SEED={}, after {} of {} steps; logs are in {}\n{unfinished}",
+                options.seed,
+                progress.done,
+                progress.of,
+                world.keep(),
+            )))
+        }
     }
 }
 

@@ -67,8 +67,8 @@ pub enum Fault {
     },
     /// The broker is killed and started again.
     Broker(Duration),
-    /// The API server of Kubernetes is killed and started again.
-    ApiServer(Duration),
+    /// The API server and the controllers of Kubernetes are killed and started again, as when their machine dies.
+    ControlPlane(Duration),
     /// The HyperFleet API drops all connections.
     FleetAway(Duration),
     /// The HyperFleet API takes a while for so many requests.
@@ -236,7 +236,7 @@ fn faults(dice: &mut StdRng, scale: Scale) -> Vec<Fault> {
     let away = |dice: &mut StdRng, range: std::ops::Range<u64>| Duration::from_millis(dice.random_range(range));
     for _ in 0..2 + scale.kills / 25 {
         faults.push(Fault::Broker(away(dice, 0..3_000)));
-        faults.push(Fault::ApiServer(away(dice, 0..4_000)));
+        faults.push(Fault::ControlPlane(away(dice, 0..4_000)));
     }
     for _ in 0..3 + scale.kills / 10 {
         faults.push(Fault::FleetAway(away(dice, 100..4_000)));

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt::Write as _,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -85,8 +86,8 @@ pub struct Around {
     pub hosts: Vec<Host>,
     /// Held while the broker is away.
     broker_away: Mutex<()>,
-    /// Held while the API server is away.
-    api_server_away: Mutex<()>,
+    /// Held while the API server and the controllers are away.
+    control_plane_away: Mutex<()>,
 }
 
 /// See the module.
@@ -152,7 +153,7 @@ impl World {
             simulation,
             hosts,
             broker_away: Mutex::default(),
-            api_server_away: Mutex::default(),
+            control_plane_away: Mutex::default(),
         });
         let supervised = Arc::clone(&around);
         let supervisor = tokio::spawn(async move {
@@ -326,9 +327,52 @@ impl World {
         self.around.hosts.iter().map(|host| u64::from(host.take_ended())).sum()
     }
 
-    /// Keeps the files for whoever wants to know.
-    pub fn keep(&mut self) -> PathBuf {
-        self.folder.take().map(TempDir::keep).unwrap_or_default()
+    /// Keeps the files and the control plane's logs for whoever wants to know. Answers with where they are.
+    pub fn keep(&mut self) -> String {
+        let folder = self.folder.take().map(TempDir::keep).unwrap_or_default();
+        match self.around.plane.keep_logs(&folder) {
+            Ok(()) => folder.display().to_string(),
+            Err(error) => format!("{} without those of the control plane: {error:#}", folder.display()),
+        }
+    }
+
+    /// What Kubernetes made of the Jobs that have not succeeded: their state, that of their pods, and the
+    /// Events about both.
+    pub async fn unfinished_jobs(&self) -> String {
+        let list = async |path: &str| {
+            let list = self.around.plane.get(path).await.ok().flatten().unwrap_or_default();
+            list["items"].as_array().cloned().unwrap_or_default()
+        };
+        let jobs = list(&format!("/apis/batch/v1/namespaces/{NAMESPACE}/jobs")).await;
+        let pods = list(&format!("/api/v1/namespaces/{NAMESPACE}/pods")).await;
+        let events = list(&format!("/api/v1/namespaces/{NAMESPACE}/events")).await;
+        let mut text = String::new();
+        let unfinished = jobs.iter().filter(|job| job["status"]["succeeded"].as_u64() < Some(1));
+        for job in unfinished.take(3) {
+            let name = job["metadata"]["name"].as_str().unwrap_or_default();
+            let metadata = |key: &str| &job["metadata"][key];
+            let (created, deleted) = (metadata("creationTimestamp"), metadata("deletionTimestamp"));
+            let (held, status) = (metadata("finalizers"), &job["status"]);
+            let _ = writeln!(
+                text,
+                "Job {name}, created {created}, deleted {deleted}, held by {held}: {status}"
+            );
+            let begins_so = |other: &&Value, place: &str| {
+                let found = other.pointer(place).and_then(Value::as_str);
+                found.is_some_and(|found| found == name || found.starts_with(&format!("{name}-")))
+            };
+            for pod in pods.iter().filter(|pod| begins_so(pod, "/metadata/name")) {
+                let _ = writeln!(text, "  Pod {}: {}", pod["metadata"], pod["status"]);
+            }
+            for event in events.iter().filter(|event| begins_so(event, "/involvedObject/name")) {
+                let _ = writeln!(
+                    text,
+                    "  {} {}: {}",
+                    event["lastTimestamp"], event["reason"], event["message"]
+                );
+            }
+        }
+        text
     }
 
     async fn consumers(&self, wanted: usize) -> Result<()> {
@@ -455,11 +499,14 @@ impl Around {
                 tokio::time::sleep(*away).await;
                 self.broker.run().await;
             }
-            Fault::ApiServer(away) => {
-                let _away = self.api_server_away.lock().await;
-                self.plane.stop_api_server();
+            Fault::ControlPlane(away) => {
+                // With its controllers: those that outlive it miss what happens until they watch again. A Job that is
+                // made anew with the same name meanwhile then stays as it is for minutes (expectations of the old
+                // one), or its deletion for ever (the collector takes it for the old one's).
+                let _away = self.control_plane_away.lock().await;
+                self.plane.stop_machine();
                 tokio::time::sleep(*away).await;
-                self.plane.start_api_server().await?;
+                self.plane.start_machine().await?;
             }
             Fault::FleetAway(away) => {
                 self.simulation.set_down(true);
