@@ -21,7 +21,7 @@ use berth_engine::{
     report::Journey,
     subject::{SubjectKey, SubjectRef},
 };
-use berth_runtime::{CacheSettings, Runtime};
+use berth_runtime::{CacheSettings, Compiler, Runtime};
 use jiff::Timestamp;
 use tokio::{
     net::TcpListener,
@@ -431,7 +431,7 @@ fn trouble(journey: &Journey) -> Trouble {
 /// The exit code for configuration or documents that cannot be used.
 const BAD_CONFIGURATION: u8 = 64;
 
-/// Runs the host until SIGTERM or SIGINT.
+/// Runs the host until SIGTERM or SIGINT. This program must be berth's: it starts itself to compile plugins.
 ///
 /// It starts without any document, and is not ready until there is one that is live: events
 /// wait at their sources. It ends with 64 only where there are documents and every one of them
@@ -449,7 +449,8 @@ pub async fn run(settings: config::host::Settings, configuration: Configuration)
         env!("CARGO_PKG_VERSION"),
         berth_runtime::cache::WASMTIME_VERSION,
     ));
-    let runtime = runtime(settings.cache.as_deref())?;
+    let compiler = Compiler::of_this_program(&[crate::cli::COMPILE]);
+    let runtime = runtime_with(settings.cache.as_deref(), Some(compiler))?;
     let fleet = fleet::Client::new(&fleet::Settings {
         token_file: settings.fleet.token_file.clone(),
         ca_file: settings.fleet.ca_file.clone(),
@@ -550,11 +551,17 @@ pub async fn run(settings: config::host::Settings, configuration: Configuration)
 /// # Errors
 /// When the cache or its key cannot be used.
 pub fn runtime(cache: Option<&std::path::Path>) -> Result<Arc<Runtime>> {
+    runtime_with(cache, None)
+}
+
+/// The same, with a compiler in a process of its own.
+fn runtime_with(cache: Option<&std::path::Path>, compiler: Option<Compiler>) -> Result<Arc<Runtime>> {
     let settings = berth_runtime::Settings {
         cache: cache.map(|folder| CacheSettings {
             folder: folder.to_owned(),
             key: None,
         }),
+        compiler,
         ..berth_runtime::Settings::default()
     };
     Ok(Arc::new(Runtime::new(&settings).context("cannot prepare the sandbox")?))

@@ -7,6 +7,7 @@ pub mod cluster_contract;
 pub mod control_plane;
 pub mod fleet_contract;
 pub mod kill;
+pub mod program;
 pub mod rabbitmq;
 pub mod scenario;
 pub mod simulated_stage;

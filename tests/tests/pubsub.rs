@@ -290,11 +290,15 @@ async fn what_a_host_has_that_stops_is_given_to_another() {
 
     let other = Arc::new(Recorder::default());
     let running = start(&settings, &other);
-    until("the other gets them", async || other.subjects().len() == 3).await;
+    // A message may come more than once.
+    let got = || {
+        let mut subjects = other.subjects();
+        subjects.sort();
+        subjects.dedup();
+        subjects
+    };
+    until("the other gets them", async || got() == ["c0", "c1", "c2"]).await;
     running.stop().await;
-    let mut subjects = other.subjects();
-    subjects.sort();
-    assert_eq!(subjects, ["c0", "c1", "c2"]);
 }
 
 /// What `berth.yaml` and the variable of Google's clients say of Pub/Sub.

@@ -121,7 +121,7 @@ impl Cache {
                 return None;
             }
         };
-        let component = code.and_then(|code| load(engine, &code));
+        let component = code.and_then(|code| fitting(engine, &code));
         if component.is_none() {
             tracing::warn!(
                 path = %path.display(), %digest,
@@ -135,12 +135,14 @@ impl Cache {
     }
 
     /// Keeps the compiled form of a plugin. Failing to is logged: the plugin works without.
-    pub(crate) fn put(&self, engine: &Engine, digest: &Digest, component: &Component) {
+    pub(crate) fn put(&self, engine: &Engine, digest: &Digest, code: wasmtime::Result<impl AsRef<[u8]>>) {
         let name = entry_name(engine, digest);
-        let written = component
-            .serialize()
+        let written = code
             .map_err(|error| io::Error::other(format!("{error:#}")))
-            .and_then(|code| write_new(&self.folder, &name, &[&code, MAGIC, self.tag(&name, &code).as_bytes()]));
+            .and_then(|code| {
+                let code = code.as_ref();
+                write_new(&self.folder, &name, &[code, MAGIC, self.tag(&name, code).as_bytes()])
+            });
         if let Err(error) = written {
             tracing::warn!(folder = %self.folder.display(), %error, "a compiled plugin cannot be kept");
         }
@@ -224,21 +226,9 @@ fn mapped(file: &File) -> io::Result<memmap2::Mmap> {
     unsafe { memmap2::Mmap::map(file) }
 }
 
-#[expect(
-    unsafe_code,
-    clippy::disallowed_methods,
-    reason = "the only way to load compiled code, which was authenticated; see below"
-)]
-fn load(engine: &Engine, code: &Code) -> Option<Component> {
-    // SAFETY: `code` was produced by `Component::serialize` in a berth host: it carries the
-    // tag of a key that only such hosts can read, over these very bytes, which nobody else can
-    // change: they are in our memory, in a sealed file, or in an open one that only our user may
-    // write to, which berth never does. wasmtime itself checks its version and settings.
-    let loaded = match code {
-        Code::Bytes(bytes) => unsafe { Component::deserialize(engine, bytes) },
-        Code::Mapped(file) => unsafe { Component::deserialize_file(engine, code::path(file)) },
-    };
-    match loaded {
+/// Code that was verified, if it fits this engine.
+fn fitting(engine: &Engine, code: &Code) -> Option<Component> {
+    match load(engine, code) {
         Ok(component) => Some(component),
         Err(error) => {
             tracing::warn!(
@@ -247,6 +237,28 @@ fn load(engine: &Engine, code: &Code) -> Option<Component> {
             );
             None
         }
+    }
+}
+
+/// Loads the code that a compiler of ours has just written to us.
+pub(crate) fn adopt(engine: &Engine, code: Vec<u8>) -> wasmtime::Result<Component> {
+    load(engine, &Code::Bytes(code))
+}
+
+#[expect(
+    unsafe_code,
+    clippy::disallowed_methods,
+    reason = "the only way to load compiled code, which was authenticated; see below"
+)]
+fn load(engine: &Engine, code: &Code) -> wasmtime::Result<Component> {
+    // SAFETY: `code` was produced by wasmtime in a berth host, or in the compiler that one started
+    // and read from. It carries the tag of a key that only such hosts can read, over these very
+    // bytes, unless it came from that compiler just now. Nobody else can change it: it is in our
+    // memory, in a sealed file, or in an open one that only our user may write to, which berth
+    // never does. wasmtime itself checks its version and settings.
+    match code {
+        Code::Bytes(bytes) => unsafe { Component::deserialize(engine, bytes) },
+        Code::Mapped(file) => unsafe { Component::deserialize_file(engine, code::path(file)) },
     }
 }
 

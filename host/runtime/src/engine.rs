@@ -43,7 +43,7 @@ pub(crate) fn engine(settings: &Settings) -> Result<Engine, RuntimeError> {
     Ok(engine)
 }
 
-fn config() -> Config {
+pub(crate) fn config() -> Config {
     let mut config = Config::new();
     config
         .strategy(Strategy::Cranelift)

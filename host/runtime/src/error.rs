@@ -41,6 +41,29 @@ pub enum LoadError {
     /// They are not a valid component, or one that uses a proposal that is switched off.
     #[error("this is not a component that can run here")]
     Invalid(#[source] wasmtime::Error),
+    /// The compiler's process cannot be started, or its pipes broke.
+    #[error("the compiler cannot be run")]
+    NoCompiler(#[source] std::io::Error),
+    /// They take the compiler too long.
+    #[error("compiling the plugin takes longer than {limit:?}")]
+    TooSlow {
+        /// How long it may take.
+        limit: Duration,
+    },
+    /// They become more code than is kept.
+    #[error("the plugin compiles to more than {limit} bytes")]
+    TooMuchCode {
+        /// How much is kept.
+        limit: u64,
+    },
+    /// The compiler's process ended without an answer: most often it wanted too much memory.
+    #[error("the compiler died of the plugin ({status}){}", colon(.said))]
+    CompilerDied {
+        /// How it ended.
+        status: std::process::ExitStatus,
+        /// What it said.
+        said: String,
+    },
     /// The component wants something that berth does not offer.
     #[error("the plugin imports `{0}`, which berth does not offer")]
     UnknownImport(String),
@@ -53,6 +76,14 @@ pub enum LoadError {
         /// What it exports instead.
         exports: Vec<String>,
     },
+}
+
+fn colon(text: &str) -> String {
+    if text.is_empty() {
+        String::new()
+    } else {
+        format!(": {text}")
+    }
 }
 
 fn list(names: &[String]) -> String {

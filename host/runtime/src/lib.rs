@@ -11,7 +11,7 @@
 //!   tables, stack, bytes per hand-over, log lines. Each limit has its own [`Cause`].
 //! - A plugin can only ask what its grants cover; by default nothing.
 //! - The same plugin, facts, answers of imports and limits give the same answer and fuel.
-//! - Native code is loaded from our own authenticated cache only.
+//! - Native code is loaded from our own compiler and our own authenticated cache only.
 
 pub mod cache;
 pub mod grants;
@@ -21,6 +21,7 @@ pub mod plain;
 mod bindings;
 mod call;
 mod canonical;
+mod compiler;
 mod convert;
 mod engine;
 mod error;
@@ -36,6 +37,7 @@ mod wasi;
 
 pub use self::{
     call::{Answered, CallContext},
+    compiler::{Compiler, compile_component},
     error::{CallError, Cause, LoadError, PrepareError, Problem, RuntimeError},
     journal::{Level, LogLine},
     plugin::{Digest, NotADigest, Plugin},

@@ -13,7 +13,8 @@ use wasmtime::{
 
 use crate::{
     bindings::imported,
-    cache::Cache,
+    cache::{self, Cache},
+    compiler::Compiler,
     engine,
     error::{LoadError, RuntimeError},
     plugin::{Digest, Plugin},
@@ -32,6 +33,7 @@ pub struct Runtime {
     loaded: Mutex<HashMap<Digest, Weak<Plugin>>>,
     /// Compiling uses all cores and much memory: one at a time.
     compiling: Mutex<()>,
+    compiler: Option<Compiler>,
 }
 
 impl Runtime {
@@ -59,6 +61,7 @@ impl Runtime {
             max_plugin_size: settings.max_plugin_size,
             loaded: Mutex::default(),
             compiling: Mutex::default(),
+            compiler: settings.compiler.clone(),
         })
     }
 
@@ -134,11 +137,27 @@ impl Runtime {
         if let Some(component) = self.cache.as_ref().and_then(|cache| cache.get(&self.engine, digest)) {
             return Ok(component);
         }
-        let component = Component::from_binary(&self.engine, bytes).map_err(LoadError::Invalid)?;
+        let component = match &self.compiler {
+            None => Component::from_binary(&self.engine, bytes),
+            Some(compiler) => return self.adopted(compiler.compile(bytes)?, digest),
+        }
+        .map_err(LoadError::Invalid)?;
         if let Some(cache) = &self.cache {
-            cache.put(&self.engine, digest, &component);
+            cache.put(&self.engine, digest, component.serialize());
         }
         Ok(component)
+    }
+
+    /// A plugin of the code that our compiler wrote.
+    fn adopted(&self, code: Vec<u8>, digest: &Digest) -> Result<Component, LoadError> {
+        if let Some(cache) = &self.cache {
+            cache.put(&self.engine, digest, Ok(&code));
+            // Its file is mapped, where a copy would stay in memory.
+            if let Some(component) = cache.get(&self.engine, digest) {
+                return Ok(component);
+            }
+        }
+        cache::adopt(&self.engine, code).map_err(LoadError::Invalid)
     }
 }
 

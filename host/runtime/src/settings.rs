@@ -2,6 +2,8 @@
 
 use std::{num::NonZeroU32, path::PathBuf};
 
+use crate::compiler::Compiler;
+
 /// Settings of a [`crate::Runtime`].
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -13,6 +15,8 @@ pub struct Settings {
     pub concurrency: NonZeroU32,
     /// The largest plugin that is compiled, in bytes.
     pub max_plugin_size: usize,
+    /// What compiles; none: this process, without a bound in time.
+    pub compiler: Option<Compiler>,
 }
 
 impl Default for Settings {
@@ -22,6 +26,7 @@ impl Default for Settings {
             pool: Pool::default(),
             concurrency: NonZeroU32::new(128).unwrap_or(NonZeroU32::MIN),
             max_plugin_size: 64 << 20,
+            compiler: None,
         }
     }
 }

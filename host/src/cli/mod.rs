@@ -42,6 +42,9 @@ Exit codes:
   2   the command line is wrong
   64  the configuration, or an adapter document, is wrong";
 
+/// What a host starts this program with to compile a plugin; nobody types it.
+pub(crate) const COMPILE: &str = "compile-component";
+
 /// Runs HyperFleet adapters whose decisions are WebAssembly components.
 #[derive(Debug, Parser)]
 #[command(name = "berth", version, after_help = AFTER_HELP, arg_required_else_help = true)]
@@ -79,9 +82,21 @@ enum Command {
 /// Runs the command that was typed.
 #[must_use]
 pub fn main() -> ExitCode {
-    match run(Cli::parse().command) {
+    let done = if std::env::args_os().nth(1).is_some_and(|first| first == COMPILE) {
+        compile()
+    } else {
+        run(Cli::parse().command)
+    };
+    match done {
         Ok(code) => code,
         Err(failure) => failure.print(),
+    }
+}
+
+fn compile() -> Result<ExitCode, Failure> {
+    match berth_runtime::compile_component() {
+        Ok(code) => Ok(ExitCode::from(code)),
+        Err(error) => Err(Failure::from(anyhow::Error::new(error).context("cannot compile"))),
     }
 }
 

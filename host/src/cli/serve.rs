@@ -42,7 +42,10 @@ pub(super) fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
         shown,
         read: Arc::new(move || again.load().map_err(problems)),
     };
-    Ok(runtime.block_on(crate::serve::run(settings, configuration))?)
+    let code = runtime.block_on(crate::serve::run(settings, configuration))?;
+    // All is drained. What is still compiled is not waited for, and ends with this process.
+    runtime.shutdown_background();
+    Ok(code)
 }
 
 /// A file that cannot be read is a problem like those of its contents.

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use tokio::{sync::Mutex, time::Instant};
 
@@ -14,7 +14,10 @@ use super::{
     PATIENCE,
     plan::{Fault, From},
 };
-use crate::control_plane::{Gate, NetworkPath, Process};
+use crate::{
+    control_plane::{Gate, NetworkPath, Process},
+    program,
+};
 
 /// How many messages a host has in flight for each subscription.
 pub const PREFETCH: usize = 16;
@@ -209,7 +212,7 @@ impl Host {
         let arguments = [
             "-i".to_owned(),
             format!("HOME={}", folder.display()),
-            program()?.display().to_string(),
+            program::berth()?.display().to_string(),
             "serve".to_owned(),
             "--config".to_owned(),
             config.display().to_string(),
@@ -217,18 +220,4 @@ impl Host {
         running.process = Some(Process::spawn(Path::new("/usr/bin/env"), &arguments, &self.log())?);
         Ok(())
     }
-}
-
-/// The program, which is built before the tests.
-fn program() -> Result<PathBuf> {
-    let test = std::env::current_exe()?;
-    let mut folders = test.ancestors().skip(1).take(2);
-    folders
-        .find_map(|folder| Some(folder.join("berth")).filter(|program| program.is_file()))
-        .with_context(|| {
-            format!(
-                "the program `berth` is missing near {}: run `cargo build -p berth`, or `cargo xtask test`",
-                test.display()
-            )
-        })
 }

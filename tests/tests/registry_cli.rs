@@ -7,7 +7,7 @@
     reason = "a test fails by panicking"
 )]
 
-#[path = "../../tests/tests/registry_access/registry.rs"]
+#[path = "registry_access/registry.rs"]
 #[allow(dead_code, reason = "`tests/tests/registry_access.rs` uses the rest")]
 mod registry;
 
@@ -15,17 +15,22 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, Output},
+    sync::LazyLock,
 };
 
+use berth_tests::program;
 use registry::{Guard, Running, WRONG};
 use serde_json::{Value, json};
 
 /// A component, as good as any.
-const PLUGIN: &str = env!("BERTH_LANDING_ZONE_WASM_PATH");
+static PLUGIN: LazyLock<String> = LazyLock::new(|| {
+    let folder = std::env::var("BERTH_COMPONENTS").expect("`cargo xtask test` sets BERTH_COMPONENTS");
+    format!("{folder}/landing-zone.wasm")
+});
 
 /// The program, free of the developer's settings.
 fn berth(running: &Running, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_berth"));
+    let mut command = Command::new(program::berth().unwrap());
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy().into_owned();
         if name.starts_with("BERTH_") || name.starts_with("DOCKER_") {
@@ -84,20 +89,23 @@ async fn what_was_pushed_is_pulled_byte_by_byte_and_pushing_is_reproducible() {
     let running = Running::start(&Guard::Password).await;
     let name = running.name("partners/landing-zone:1.4.0");
 
-    let first = data(&running, &["plugin", "push", PLUGIN, &name]);
-    let again = data(&running, &["plugin", "push", PLUGIN, &running.name("other/name:2")]);
+    let first = data(&running, &["plugin", "push", &PLUGIN, &name]);
+    let again = data(&running, &["plugin", "push", &PLUGIN, &running.name("other/name:2")]);
     assert_eq!(first["digest"], again["digest"]);
-    assert_eq!(data(&running, &["plugin", "digest", PLUGIN])["digest"], first["digest"]);
+    assert_eq!(
+        data(&running, &["plugin", "digest", &PLUGIN])["digest"],
+        first["digest"]
+    );
     assert_eq!(data(&running, &["plugin", "digest", &name])["digest"], first["digest"]);
 
     let file = running.folder().join("pulled.wasm");
     let pinned = first["pinned"].as_str().unwrap();
     let pulled = data(&running, &["plugin", "pull", pinned, "--file", file.to_str().unwrap()]);
     assert_eq!(pulled["component"], first["component"]);
-    assert!(fs::read(&file).unwrap() == fs::read(PLUGIN).unwrap());
+    assert!(fs::read(&file).unwrap() == fs::read(&*PLUGIN).unwrap());
 
     let there = data(&running, &["plugin", "inspect", &name]);
-    let here = data(&running, &["plugin", "inspect", PLUGIN]);
+    let here = data(&running, &["plugin", "inspect", &PLUGIN]);
     for same in [
         "digest",
         "component",
@@ -114,10 +122,10 @@ async fn what_was_pushed_is_pulled_byte_by_byte_and_pushing_is_reproducible() {
         "{there}"
     );
 
-    let (code, stdout, _) = run(&running, &["plugin", "digest", PLUGIN]);
+    let (code, stdout, _) = run(&running, &["plugin", "digest", &PLUGIN]);
     assert_eq!(
         (code, stdout),
-        (0, format!("{}  {PLUGIN}\n", first["digest"].as_str().unwrap()))
+        (0, format!("{}  {}\n", first["digest"].as_str().unwrap(), *PLUGIN))
     );
 }
 
@@ -128,7 +136,7 @@ async fn what_one_key_signed_is_verified_by_that_key_and_refused_by_another() {
     let (private, public) = keys(running.folder(), "ours");
     let (_, other) = keys(running.folder(), "theirs");
     let (public, other) = (public.to_str().unwrap(), other.to_str().unwrap());
-    data(&running, &["plugin", "push", PLUGIN, &name]);
+    data(&running, &["plugin", "push", &PLUGIN, &name]);
     let pull = |key: &str| {
         run(
             &running,
@@ -193,7 +201,7 @@ async fn plugins_travel_in_one_file_with_their_signatures() {
     let (public, other) = (public.to_str().unwrap(), other.to_str().unwrap());
     let names = [running.name("a:1"), running.name("b:1")];
     for name in &names {
-        data(&running, &["plugin", "push", PLUGIN, name]);
+        data(&running, &["plugin", "push", &PLUGIN, name]);
         data(&running, &["plugin", "sign", name, "--key", private.to_str().unwrap()]);
     }
 
@@ -267,7 +275,7 @@ async fn a_check_passes_every_step_where_all_is_well() {
             .collect::<Vec<_>>()
     };
     let arguments = [
-        with(&["plugin", "push", PLUGIN, &name]),
+        with(&["plugin", "push", &PLUGIN, &name]),
         with(&["plugin", "sign", &name, "--key", private.to_str().unwrap()]),
         with(&["registry", "check", &name, "--key", public.to_str().unwrap()]),
     ];
@@ -286,7 +294,7 @@ async fn a_check_passes_every_step_where_all_is_well() {
 async fn a_check_tells_the_step_that_fails_and_what_to_do() {
     let running = Running::start(&Guard::Password).await;
     let name = running.name("lz:1");
-    data(&running, &["plugin", "push", PLUGIN, &name]);
+    data(&running, &["plugin", "push", &PLUGIN, &name]);
     let check = |name: &str| run(&running, &["registry", "check", name, "--output", "json"]);
 
     let (step, _) = first_failure(check("berth-test.invalid/lz:1"));
@@ -340,8 +348,8 @@ async fn a_check_tells_the_step_that_fails_and_what_to_do() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_check_looks_at_the_mirror_that_has_the_plugin_and_tells_which_one_is_broken() {
     let running = Running::start(&Guard::Password).await;
-    data(&running, &["plugin", "push", PLUGIN, &running.name("copies/lz:1")]);
-    data(&running, &["plugin", "push", PLUGIN, &running.name("lz:1")]);
+    data(&running, &["plugin", "push", &PLUGIN, &running.name("copies/lz:1")]);
+    data(&running, &["plugin", "push", &PLUGIN, &running.name("lz:1")]);
     let check = |name: &str, mirrors: Value| {
         let config = running.folder().join("berth.yaml");
         fs::write(&config, json!({"registries": {"mirrors": mirrors}}).to_string()).unwrap();
@@ -407,7 +415,7 @@ async fn a_credential_helper_is_asked_and_what_it_says_is_never_shown() {
     fs::write(running.folder().join(".docker/config.json"), config.to_string()).unwrap();
     let push = || {
         let path = format!("{}:{}", running.folder().display(), std::env::var("PATH").unwrap());
-        let mut command = berth(&running, &["plugin", "push", PLUGIN, &name, "--insecure", &address]);
+        let mut command = berth(&running, &["plugin", "push", &PLUGIN, &name, "--insecure", &address]);
         told(&command.env("PATH", path).output().unwrap())
     };
 
@@ -426,7 +434,7 @@ async fn a_credential_helper_is_asked_and_what_it_says_is_never_shown() {
 #[test]
 fn every_command_completes_in_every_shell() {
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
-        let output = Command::new(env!("CARGO_BIN_EXE_berth"))
+        let output = Command::new(program::berth().unwrap())
             .args(["completion", shell])
             .output()
             .unwrap();
