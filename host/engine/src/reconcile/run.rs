@@ -10,13 +10,13 @@ use crate::{
     contract::{
         AdapterStatus, Facts, Nature, Object, OperationResult, Phase, PhaseAnswer, PluginFault, Question, Said, Truth,
     },
-    effect::{ClusterCause, ClusterFault, KindScope, Observed, Ownership},
+    effect::{ClusterCause, ClusterFault, Observed, Ownership},
     manifest,
     reason::Reason,
     report::Journey,
 };
 
-use super::{Recheck, evidence, io::Io};
+use super::{Recheck, evidence, io::Io, places::Places};
 
 /// One reconcile with everything that its phases share.
 pub(super) struct Run {
@@ -34,6 +34,8 @@ pub(super) struct Run {
     pub(super) carries: BTreeMap<String, Value>,
     /// When trouble was first seen, by object and reason; kept in our own row.
     pub(super) since: BTreeMap<String, String>,
+    /// Where there are objects, or may be; kept in our own row over all generations.
+    pub(super) places: Places,
     /// When the first trouble that is borne has lasted too long.
     pub(super) grace_ends: Option<Duration>,
 }
@@ -98,11 +100,12 @@ impl Run {
         let ownership = Ownership {
             adapter: self.adapter.name.clone(),
             subject: self.facts.subject.key.clone(),
-            kinds: self.kinds(),
+            kinds: self.places.beside(manifest::kinds(&self.adapter)),
         };
         match self.io.observe(ownership).await {
             Ok(observed) => {
                 self.observed = observed;
+                self.places = Places::of(&self.observed);
                 self.bear_crashes();
                 Ok(())
             }
@@ -134,10 +137,6 @@ impl Run {
                 self.grace_ends = Some(self.grace_ends.map_or(rest, |earlier| earlier.min(rest)));
             }
         }
-    }
-
-    fn kinds(&self) -> Vec<KindScope> {
-        manifest::kinds(&self.adapter)
     }
 
     /// The facts with what this plugin carried so far.

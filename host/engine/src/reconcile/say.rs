@@ -51,6 +51,9 @@ impl Run {
         if !self.since.is_empty() {
             memory.insert("since".to_owned(), json!(self.since));
         }
+        if let Some(kinds) = self.places.told() {
+            memory.insert("kinds".to_owned(), kinds);
+        }
         if memory.is_empty() {
             data.remove("berth");
         } else {
@@ -87,7 +90,7 @@ impl Run {
                     after: None,
                 };
             }
-            Err(FleetFault::Gone) => return deletion::vanished(self.io, input).await,
+            Err(FleetFault::Gone) => return deletion::vanished(self.io, input, &self.places).await,
             Err(fault) => {
                 let after = match &fault {
                     FleetFault::Unreachable { retry_after, .. } => *retry_after,

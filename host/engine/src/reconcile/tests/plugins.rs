@@ -43,7 +43,8 @@ fn a_plugin_adds_conditions_and_data() {
     Applied=True(ResourcesCreated) Available=False(WorkloadInProgress) Health=True(NoErrors) NetworkReady=Unknown(PluginSays) @1
     Job work/validate-c-1 is running
     ");
-    assert_eq!(world.reports[0].data, json!({ "zone": "a" }));
+    let memory = json!({ "kinds": ["batch/v1 Job work"] });
+    assert_eq!(world.reports[0].data, json!({ "zone": "a", "berth": memory }));
 }
 
 #[test]
