@@ -8,7 +8,7 @@ use crate::{
     effect::{ClusterCause, Delete, Deleted, Observed, Ownership},
     manifest,
     reason::Reason,
-    report::Journey,
+    report::{Journey, advised},
 };
 
 use super::{
@@ -139,13 +139,8 @@ fn in_deletion(stop: Stop) -> Stop {
         Stop::Ends(mut ending) => {
             if ending.journey.is_trouble() {
                 let message = match &ending.journey {
-                    Journey::CreationFailed {
-                        message, remediation, ..
-                    } => {
-                        let message = message.trim_end_matches(['.', ' ']);
-                        format!("Failed to remove objects: {message}. {remediation}")
-                            .trim_end()
-                            .to_owned()
+                    Journey::CreationFailed { reason, message } => {
+                        advised(reason, &format!("Failed to remove objects: {message}"))
                     }
                     other => other.message(),
                 };

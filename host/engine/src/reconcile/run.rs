@@ -83,14 +83,11 @@ impl From<Ending> for Stop {
     }
 }
 
-/// An A4 with the remediation of its reason.
+/// An A4.
 pub(super) fn creation_failed(reason: &str, message: String) -> Journey {
-    let known = Reason::ALL.iter().find(|known| known.name() == reason);
-    let remediation = known.map_or("", |known| known.remediation()).to_owned();
     Journey::CreationFailed {
         reason: reason.to_owned(),
         message,
-        remediation,
     }
 }
 
@@ -112,7 +109,7 @@ impl Run {
             // Nothing is proven of what exists by berth's own lack of rights.
             Err(fault) if fault.cause == ClusterCause::Forbidden => {
                 let message = format!("Objects cannot be seen: {}", fault.message);
-                Err(self.unseen(Reason::ReadForbidden, message, &fault).into())
+                Err(self.outage(Reason::ReadForbidden, message, &fault).into())
             }
             Err(fault) => Err(self.stopped_by(&fault, "listing objects").into()),
         }
@@ -215,11 +212,11 @@ impl Run {
                     "Kubernetes API refuses too many requests while {doing}: {}",
                     fault.message
                 );
-                self.unseen(Reason::KubernetesApiThrottled, message, fault)
+                self.outage(Reason::KubernetesApiThrottled, message, fault)
             }
             ClusterCause::ConversionUnavailable => {
                 let message = format!("A custom resource cannot be converted while {doing}: {}", fault.message);
-                self.unseen(Reason::ConversionUnavailable, message, fault)
+                self.outage(Reason::ConversionUnavailable, message, fault)
             }
             ClusterCause::NamespaceMissing { namespace } => {
                 let key = format!("Namespace {namespace} {}", Reason::NamespaceMissing);
@@ -257,12 +254,6 @@ impl Run {
             ClusterCause::UnknownKind => failed(Reason::UnknownKind, trouble),
             ClusterCause::Stale | ClusterCause::Other => failed(Reason::CreationFailed, trouble),
         }
-    }
-
-    /// An [`outage`](Self::outage), with what to do about it.
-    fn unseen(&self, reason: Reason, message: String, fault: &ClusterFault) -> Ending {
-        let message = format!("{}. {}", message.trim_end_matches('.'), reason.remediation());
-        self.outage(reason, message, fault)
     }
 
     /// What exists cannot be seen or written: that changes nothing but Health after success.

@@ -162,12 +162,12 @@ impl Run {
         actions: &mut Vec<(String, HttpAction)>,
     ) -> Result<(Vec<Condition>, Map<String, Value>), Stop> {
         let mut conditions = ending.journey.conditions();
-        if let Journey::WorkFailed { reason, message } = &ending.journey {
+        if let Journey::WorkFailed { reason, .. } = &ending.journey {
             conditions.push(Condition {
                 kind: "WorkloadSucceeded".to_owned(),
                 status: Truth::False,
                 reason: reason.clone(),
-                message: message.clone(),
+                message: ending.journey.message(),
             });
         }
         let mut data = Map::new();
