@@ -37,6 +37,7 @@ use berth::{
 use berth_engine::{
     adapter::Limits,
     queue::{Rhythm, Rhythms},
+    reason::Reason,
 };
 use berth_runtime::{Plugin, Runtime, Settings};
 use futures::future::join_all;
@@ -547,7 +548,7 @@ impl Wanted {
         }
     }
 
-    /// Whether a row is as described.
+    /// Whether a row is as described. Whoever has to act is told what to do, always.
     #[must_use]
     pub fn fits(&self, row: &Row) -> bool {
         // After success an outage shows on Health alone.
@@ -560,7 +561,19 @@ impl Wanted {
             && row.case() == self.case
             && (self.reason.is_empty() || row.of(on, "reason") == self.reason)
             && row.of(on, "message").contains(&self.says)
+            && (!self.advises() || advises(row.of(on, "reason"), row.of(on, "message")))
     }
+
+    /// Whether it is A4, A5 or A6, of which somebody must do something.
+    fn advises(&self) -> bool {
+        matches!(self.case, "False False False" | "True False True" | "True True False")
+    }
+}
+
+/// Whether a message ends with what berth says is to be done about its reason, if it is one of berth's.
+fn advises(reason: &str, message: &str) -> bool {
+    let remediation = Reason::named(reason).map_or("", Reason::remediation);
+    message.ends_with(remediation)
 }
 
 /// A1: objects exist, work goes on.

@@ -38,6 +38,10 @@ macro_rules! reasons {
             /// What to do, one sentence; empty where there is nothing to do.
             #[must_use]
             pub fn remediation(self) -> &'static str { match self { $( Self::$name => $remediation, )+ } }
+
+            /// The reason of this name; none for one that an adapter made up.
+            #[must_use]
+            pub fn named(name: &str) -> Option<Self> { Self::ALL.iter().copied().find(|one| one.name() == name) }
         }
     };
 }

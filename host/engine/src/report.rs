@@ -81,14 +81,12 @@ pub enum Journey {
         reason: String,
         /// What happened, without the leading phrase.
         message: String,
-        /// What to do.
-        remediation: String,
     },
     /// A5: the workload ran and failed.
     WorkFailed {
         /// Why.
         reason: String,
-        /// What to do about it.
+        /// What went wrong, with a leading phrase.
         message: String,
     },
     /// A6: one of the two APIs cannot be reached.
@@ -194,26 +192,20 @@ impl Journey {
     }
 
     /// The text that a user reads first: the message of Available, or of Health where only
-    /// Health changed.
+    /// Health changed. Where somebody has to act, it ends with what to do ([`Reason::remediation`]).
     #[must_use]
     pub fn message(&self) -> String {
         match self {
             Self::InProgress { message, .. }
             | Self::Achieved { message }
-            | Self::WorkFailed { message, .. }
-            | Self::Unreachable { message, .. }
-            | Self::PluginFailed { message, .. }
             | Self::Deleting { message }
             | Self::DeletionFailed { message, .. } => message.clone(),
-            Self::Waiting { specifics, .. } => format!("{WAITING}{specifics}"),
-            Self::CreationFailed {
-                message, remediation, ..
-            } => {
-                let message = message.trim_end_matches(['.', ' ']);
-                format!("{FAILED_TO_CREATE}{message}. {remediation}")
-                    .trim_end()
-                    .to_owned()
+            Self::WorkFailed { reason, message } | Self::PluginFailed { reason, message, .. } => {
+                advised(reason, message)
             }
+            Self::Unreachable { reason, message, .. } => advised(reason.name(), message),
+            Self::Waiting { specifics, .. } => format!("{WAITING}{specifics}"),
+            Self::CreationFailed { reason, message } => advised(reason, &format!("{FAILED_TO_CREATE}{message}")),
             Self::NotApplicable { why, .. } => format!("NotApplicable: {why}"),
             Self::Finalized => "All objects are gone".to_owned(),
         }
@@ -283,6 +275,17 @@ impl Journey {
             }
         }
     }
+}
+
+/// The message with what to do about its reason, unless it is a reason of the adapter's own.
+pub(crate) fn advised(reason: &str, message: &str) -> String {
+    let remediation = Reason::named(reason).map_or("", Reason::remediation);
+    if remediation.is_empty() {
+        return message.to_owned();
+    }
+    let message = message.trim_end_matches(['.', ' ', '\n']);
+    let dot = if message.ends_with(['!', '?']) { "" } else { "." };
+    format!("{message}{dot} {remediation}")
 }
 
 /// Lays a plugin's report over the draft.
@@ -355,5 +358,61 @@ fn kind_of(value: &Value) -> &'static str {
         Value::String(_) => "a text",
         Value::Array(_) => "a list",
         Value::Object(_) => "an object",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_has_to_act_is_told_what_to_do_on_every_condition_that_tells_of_it() {
+        let message = || "Something: it broke".to_owned();
+        for reason in Reason::ALL.iter().copied().filter(|one| !one.remediation().is_empty()) {
+            let name = || reason.name().to_owned();
+            for journey in [
+                Journey::CreationFailed {
+                    reason: name(),
+                    message: message(),
+                },
+                Journey::WorkFailed {
+                    reason: name(),
+                    message: message(),
+                },
+                Journey::Unreachable {
+                    reason,
+                    message: message(),
+                    after_success: true,
+                },
+                Journey::PluginFailed {
+                    reason: name(),
+                    message: message(),
+                    applied: false,
+                    after_success: false,
+                },
+            ] {
+                let told = journey.conditions();
+                let told: Vec<_> = told.iter().filter(|one| one.reason == reason.name()).collect();
+                assert!(!told.is_empty(), "{journey:?}");
+                for condition in told {
+                    let end = format!("Something: it broke. {}", reason.remediation());
+                    assert!(condition.message.ends_with(&end), "{condition:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_to_do_follows_a_whole_sentence_and_no_reason_of_an_adapter() {
+        let advice = Reason::WorkloadFailed.remediation();
+        for (message, whole) in [
+            ("no quota.", "no quota."),
+            ("no quota...\n", "no quota."),
+            ("who are you?", "who are you?"),
+        ] {
+            assert_eq!(advised("WorkloadFailed", message), format!("{whole} {advice}"));
+        }
+        assert_eq!(advised("ValidationFailed", "no quota."), "no quota.");
+        assert_eq!(advised("WorkloadInProgress", "it runs"), "it runs");
     }
 }

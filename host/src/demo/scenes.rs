@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, time::Instant};
 
 use anyhow::{Context as _, Result};
-use berth_engine::contract::{AdapterStatus, Propagation, Reference, Truth};
+use berth_engine::{
+    contract::{AdapterStatus, Propagation, Reference, Truth},
+    reason::Reason,
+};
 use serde_json::{Value, json};
 
 use crate::simulate::fleet::Kind;
@@ -323,8 +326,13 @@ impl Right {
             }
         }
         let (kind, wanted) = self.says;
-        let message = row.condition(kind).map(|one| one.message.as_str()).unwrap_or_default();
-        (!message.contains(wanted)).then(|| format!("the message of {kind} does not say `{wanted}`: {message}"))
+        let said = row.condition(kind).map(|one| (one.reason.as_str(), one.message.as_str()));
+        let (reason, message) = said.unwrap_or_default();
+        // Whoever has to act reads what to do.
+        let remedy = Reason::named(reason).map_or("", Reason::remediation);
+        let missing = [wanted, if self.health { "" } else { remedy }];
+        let missing = missing.into_iter().find(|one| !message.contains(one))?;
+        Some(format!("the message of {kind} does not say `{missing}`: {message}"))
     }
 }
 

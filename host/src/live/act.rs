@@ -157,12 +157,24 @@ impl Keeper {
                 }
                 let document = short(&version.document);
                 tracing::info!(adapter = name, document, file = %loaded.origin.file().display(), "an adapter is live");
+                let before = held.running.take().map(|before| before.kinds);
+                let removed = self.removed.iter().find(|one| one.name == name);
+                let kinds = manifest::kinds(&live.adapter)
+                    .into_iter()
+                    .chain(before.into_iter().flatten())
+                    .chain(
+                        removed
+                            .into_iter()
+                            .flat_map(|one| one.kinds.iter().cloned().map(Into::into)),
+                    )
+                    .collect();
                 held.refused = None;
                 held.running = Some(Running {
                     live,
                     version: version.clone(),
                     file: loaded.origin.file().to_owned(),
                     since: now,
+                    kinds,
                     plugins,
                 });
                 if self.started {

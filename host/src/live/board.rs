@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use berth_engine::{adapter::Adapter, manifest};
+use berth_engine::{adapter::Adapter, effect::KindScope, manifest};
 use jiff::Timestamp;
 use tokio::sync::watch;
 
@@ -130,12 +130,16 @@ fn state(keeper: &Keeper, name: &str, fetching: &BTreeSet<String>) -> AdapterSta
         subjects: adapter.map(|adapter| adapter.subjects.clone()).unwrap_or_default(),
         namespace: adapter.map(|adapter| adapter.namespace.clone()),
         service_account: adapter.and_then(|adapter| adapter.service_account.clone()),
-        kinds: adapter.map(kinds).unwrap_or_default(),
+        kinds: match (running, adapter) {
+            (Some(running), _) => kinds(running.kinds.iter().cloned()),
+            (None, Some(adapter)) => kinds(manifest::kinds(adapter)),
+            (None, None) => Vec::new(),
+        },
     }
 }
 
-fn kinds(adapter: &Adapter) -> Vec<Scope> {
-    manifest::kinds(adapter).into_iter().map(Scope::from).collect()
+fn kinds(kinds: impl IntoIterator<Item = KindScope>) -> Vec<Scope> {
+    kinds.into_iter().map(Scope::from).collect()
 }
 
 fn plugins(keeper: &Keeper, adapter: &Adapter, running: Option<&Running>, problems: &[String]) -> Vec<PluginState> {
@@ -180,7 +184,7 @@ pub(super) fn removed(name: &str, running: &Running, now: Timestamp) -> AdapterS
         subjects: adapter.subjects.clone(),
         namespace: Some(adapter.namespace.clone()),
         service_account: adapter.service_account.clone(),
-        kinds: kinds(adapter),
+        kinds: kinds(running.kinds.iter().cloned()),
         plugins: Vec::new(),
     }
 }

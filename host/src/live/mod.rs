@@ -31,7 +31,7 @@ use std::{
     time::Duration,
 };
 
-use berth_engine::adapter::Limits;
+use berth_engine::{adapter::Limits, effect::KindScope};
 use jiff::Timestamp;
 use tokio::sync::oneshot;
 
@@ -126,6 +126,8 @@ struct Running {
     version: Version,
     file: PathBuf,
     since: Timestamp,
+    /// Kinds of objects that this document and those before it may have created, in this process.
+    kinds: BTreeSet<KindScope>,
     /// The plugins by their name in the document, each with the time since when it is live.
     plugins: BTreeMap<String, (Usable, Timestamp)>,
 }

@@ -40,6 +40,15 @@ impl Leftovers {
             kinds: manifest::kinds(adapter),
         }
     }
+
+    /// And by an earlier document, which could create other kinds, or elsewhere.
+    pub fn add(&mut self, earlier: &Adapter) {
+        for kind in manifest::kinds(earlier) {
+            if !self.kinds.contains(&kind) {
+                self.kinds.push(kind);
+            }
+        }
+    }
 }
 
 /// What was found.

@@ -1,5 +1,6 @@
 //! Plans of several objects: their places, their order, and what a later plan drops.
 
+use berth_engine::manifest::LABEL_SUBJECT_ID;
 use berth_tests::{
     control_plane::ControlPlane,
     stage::{Stage, a2, a4},
@@ -120,8 +121,8 @@ async fn twenty_objects_are_created_in_their_order_and_none_beyond_the_one_that_
     assert_eq!(written(&stage).await, names(1..=20));
 }
 
-/// An object that every plan has, and, if wanted, two more.
-fn with_more(more: bool) -> String {
+/// An object that every plan has, and, if wanted, two more, of which one is of a kind of its own.
+fn with_more(more: bool, kinds: &[(&str, &str)]) -> String {
     let name = |prefix: &str| format!("{prefix}-{{{{ .subject.id }}}}");
     let labels = json!({"app": "{{ .subject.id }}"});
     let deployment = json!({
@@ -142,13 +143,16 @@ fn with_more(more: bool) -> String {
             {"name": "server", "manifest": deployment, "after": ["more"]},
         ]),
     };
-    let permits = json!([{"apiVersion": "v1", "kind": "ConfigMap"}, {"apiVersion": "apps/v1", "kind": "Deployment"}]);
-    adapter(&permits, &resources, "2s")
+    let permit = |(api_version, kind): &(&str, &str)| json!({"apiVersion": api_version, "kind": kind});
+    let permits: Vec<Value> = kinds.iter().map(permit).collect();
+    adapter(&json!(permits), &resources, "2s")
 }
+
+const BOTH: &[(&str, &str)] = &[("v1", "ConfigMap"), ("apps/v1", "Deployment")];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_new_document_drops_goes_and_the_rest_stays() {
-    let stage = Stage::set(&[&with_more(true)]).await;
+    let stage = Stage::set(&[&with_more(true, BOTH)]).await;
     let cluster = stage.cluster(json!({})).await;
     stage.sees(&cluster, "work", &a2(1)).await;
     let before = stage.ours("configmaps").await;
@@ -156,7 +160,7 @@ async fn what_a_new_document_drops_goes_and_the_rest_stays() {
     stage.only("deployments", |_| true).await;
 
     stage.stop_host().await;
-    stage.replace_documents(&[&with_more(false)]);
+    stage.replace_documents(&[&with_more(false, BOTH)]);
     stage.start_host().await;
     let left = stage.only("configmaps", |_| true).await;
     assert!(
@@ -167,6 +171,44 @@ async fn what_a_new_document_drops_goes_and_the_rest_stays() {
     stage.has_none("deployments").await;
     stage.has_none("pods").await;
     stage.sees(&cluster, "work", &a2(1)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_new_document_neither_plans_nor_permits_goes_too_also_in_a_deletion() {
+    let stage = Stage::set(&[&with_more(true, BOTH)]).await;
+    let (stays, goes) = (stage.cluster(json!({})).await, stage.cluster(json!({})).await);
+    stage.sees(&stays, "work", &a2(1)).await;
+    stage.sees(&goes, "work", &a2(1)).await;
+    assert_eq!(stage.ours("deployments").await.len(), 2);
+
+    // The host that comes next does not know from its document that there may be Deployments.
+    stage.stop_host().await;
+    stage.replace_documents(&[&with_more(false, &BOTH[..1])]);
+    stage
+        .simulation
+        .with(|state, now| state.delete(now, &goes))
+        .expect("it can be deleted");
+    stage.start_host().await;
+    stage.settle_until_gone(&goes).await;
+    let left = |plural: &'static str, cluster: &str| {
+        let id = cluster.rsplit('/').next().unwrap().to_owned();
+        let stage = &stage;
+        async move {
+            let ours = stage.ours(plural).await;
+            ours.iter()
+                .filter(|one| one["metadata"]["labels"][LABEL_SUBJECT_ID] == *id)
+                .count()
+        }
+    };
+    for plural in ["deployments", "configmaps"] {
+        assert_eq!(left(plural, &goes).await, 0, "{plural} are left of what is gone");
+    }
+
+    stage.settle(&stays).await;
+    stage.has_none("deployments").await;
+    stage.has_none("pods").await;
+    assert_eq!(left("configmaps", &stays).await, 1);
+    stage.sees(&stays, "work", &a2(1)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,8 +2,15 @@
 
 use std::time::Duration;
 
-use berth::telemetry::admin::Standing;
-use berth_engine::contract::Reference;
+use berth::{
+    live::purge::{self, Leftovers},
+    telemetry::admin::Standing,
+};
+use berth_engine::{
+    contract::Reference,
+    manifest::{LABEL_ADAPTER, LABEL_SUBJECT_ID, LABEL_SUBJECT_KIND},
+};
+use serde_json::json;
 
 use super::{
     guest::{document, guest, with_guest},
@@ -124,6 +131,40 @@ async fn a_document_that_goes_leaves_its_objects_and_finds_them_again_when_it_co
     stage.reports(&cluster, "a", "two").await;
     assert_eq!(stage.kubernetes.object(&object).unwrap()["data"]["version"], "two");
     stage.comes_to("a", Standing::Live).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removed_adapter_is_purged_of_what_its_earlier_documents_made_too() {
+    let stage = Stage::set(&[("a.yaml", &document("a", "one"))]).await;
+    // Without our annotations it leads to no subject, so that the host leaves it where it is.
+    let labels = json!({LABEL_ADAPTER: "a", LABEL_SUBJECT_KIND: "Cluster", LABEL_SUBJECT_ID: "c-1"});
+    let made = json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "made", "namespace": "work", "labels": labels},
+    });
+    stage.kubernetes.create("test", made).unwrap();
+    for (version, kind) in [("two", "Secret"), ("three", "Service")] {
+        stage.write(
+            "a.yaml",
+            document("a", version).replace("kind: ConfigMap", &format!("kind: {kind}")),
+        );
+        stage
+            .stands("a", "live with another kind", |state| {
+                state.state == Standing::Live && state.kinds.iter().any(|one| one.kind == kind)
+            })
+            .await;
+    }
+    stage.remove("a.yaml");
+    let state = stage.comes_to("a", Standing::Removed).await;
+    let leftovers = Leftovers {
+        adapter: state.name,
+        namespace: state.namespace.unwrap(),
+        service_account: state.service_account,
+        kinds: state.kinds.into_iter().map(Into::into).collect(),
+    };
+    let found = purge::find(&stage.kubernetes, &leftovers).await.unwrap();
+    let names: Vec<_> = found.delete.iter().map(|one| one.reference.name.as_str()).collect();
+    assert_eq!(names, ["made"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,13 +8,14 @@ use crate::{
     effect::{ClusterCause, Delete, Deleted, Observed, Ownership},
     manifest,
     reason::Reason,
-    report::Journey,
+    report::{Journey, advised},
 };
 
 use super::{
     Input, Outcome, Recheck,
     evidence::{self, Progress},
     io::Io,
+    places::Places,
     plan,
     run::{Ending, Run, Stop},
 };
@@ -138,13 +139,8 @@ fn in_deletion(stop: Stop) -> Stop {
         Stop::Ends(mut ending) => {
             if ending.journey.is_trouble() {
                 let message = match &ending.journey {
-                    Journey::CreationFailed {
-                        message, remediation, ..
-                    } => {
-                        let message = message.trim_end_matches(['.', ' ']);
-                        format!("Failed to remove objects: {message}. {remediation}")
-                            .trim_end()
-                            .to_owned()
+                    Journey::CreationFailed { reason, message } => {
+                        advised(reason, &format!("Failed to remove objects: {message}"))
                     }
                     other => other.message(),
                 };
@@ -165,7 +161,7 @@ fn in_deletion(stop: Stop) -> Stop {
 }
 
 /// The subject does not exist any more: its objects go too. There is nobody to tell.
-pub(super) async fn vanished(io: Io, input: &Input) -> Outcome {
+pub(super) async fn vanished(io: Io, input: &Input, places: &Places) -> Outcome {
     if input.subject.href.rsplit('/').next() != Some(input.subject.key.id.as_str()) {
         return Outcome::Retry {
             reason: Reason::FleetApiMisconfigured,
@@ -176,7 +172,7 @@ pub(super) async fn vanished(io: Io, input: &Input) -> Outcome {
     let ownership = Ownership {
         adapter: input.adapter.name.clone(),
         subject: input.subject.key.clone(),
-        kinds: manifest::kinds(&input.adapter),
+        kinds: places.beside(manifest::kinds(&input.adapter)),
     };
     let retry = |reason, message: String, after| Outcome::Retry { reason, message, after };
     let observed = match io.observe(ownership.clone()).await {

@@ -14,6 +14,7 @@ mod deletion;
 mod evidence;
 mod io;
 mod live;
+mod places;
 mod plan;
 mod run;
 mod say;

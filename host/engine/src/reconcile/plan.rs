@@ -283,6 +283,8 @@ async fn apply(run: &mut Run, checked: &Checked) -> Result<Applied, Stop> {
             },
         };
         let creates = expect == Expect::Absent;
+        // A write whose answer is lost may have been made all the same.
+        run.places.add(&checked.reference);
         match run.io.apply(checked.apply(&run.adapter.name, expect)).await {
             Ok(observed) => {
                 run.observed.retain(|one| !manifest::is_same(one, &checked.reference));

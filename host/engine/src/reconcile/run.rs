@@ -10,13 +10,13 @@ use crate::{
     contract::{
         AdapterStatus, Facts, Nature, Object, OperationResult, Phase, PhaseAnswer, PluginFault, Question, Said, Truth,
     },
-    effect::{ClusterCause, ClusterFault, KindScope, Observed, Ownership},
+    effect::{ClusterCause, ClusterFault, Observed, Ownership},
     manifest,
     reason::Reason,
     report::Journey,
 };
 
-use super::{Recheck, evidence, io::Io};
+use super::{Recheck, evidence, io::Io, places::Places};
 
 /// One reconcile with everything that its phases share.
 pub(super) struct Run {
@@ -34,6 +34,8 @@ pub(super) struct Run {
     pub(super) carries: BTreeMap<String, Value>,
     /// When trouble was first seen, by object and reason; kept in our own row.
     pub(super) since: BTreeMap<String, String>,
+    /// Where there are objects, or may be; kept in our own row over all generations.
+    pub(super) places: Places,
     /// When the first trouble that is borne has lasted too long.
     pub(super) grace_ends: Option<Duration>,
 }
@@ -81,14 +83,11 @@ impl From<Ending> for Stop {
     }
 }
 
-/// An A4 with the remediation of its reason.
+/// An A4.
 pub(super) fn creation_failed(reason: &str, message: String) -> Journey {
-    let known = Reason::ALL.iter().find(|known| known.name() == reason);
-    let remediation = known.map_or("", |known| known.remediation()).to_owned();
     Journey::CreationFailed {
         reason: reason.to_owned(),
         message,
-        remediation,
     }
 }
 
@@ -98,18 +97,19 @@ impl Run {
         let ownership = Ownership {
             adapter: self.adapter.name.clone(),
             subject: self.facts.subject.key.clone(),
-            kinds: self.kinds(),
+            kinds: self.places.beside(manifest::kinds(&self.adapter)),
         };
         match self.io.observe(ownership).await {
             Ok(observed) => {
                 self.observed = observed;
+                self.places = Places::of(&self.observed);
                 self.bear_crashes();
                 Ok(())
             }
             // Nothing is proven of what exists by berth's own lack of rights.
             Err(fault) if fault.cause == ClusterCause::Forbidden => {
                 let message = format!("Objects cannot be seen: {}", fault.message);
-                Err(self.unseen(Reason::ReadForbidden, message, &fault).into())
+                Err(self.outage(Reason::ReadForbidden, message, &fault).into())
             }
             Err(fault) => Err(self.stopped_by(&fault, "listing objects").into()),
         }
@@ -134,10 +134,6 @@ impl Run {
                 self.grace_ends = Some(self.grace_ends.map_or(rest, |earlier| earlier.min(rest)));
             }
         }
-    }
-
-    fn kinds(&self) -> Vec<KindScope> {
-        manifest::kinds(&self.adapter)
     }
 
     /// The facts with what this plugin carried so far.
@@ -216,11 +212,11 @@ impl Run {
                     "Kubernetes API refuses too many requests while {doing}: {}",
                     fault.message
                 );
-                self.unseen(Reason::KubernetesApiThrottled, message, fault)
+                self.outage(Reason::KubernetesApiThrottled, message, fault)
             }
             ClusterCause::ConversionUnavailable => {
                 let message = format!("A custom resource cannot be converted while {doing}: {}", fault.message);
-                self.unseen(Reason::ConversionUnavailable, message, fault)
+                self.outage(Reason::ConversionUnavailable, message, fault)
             }
             ClusterCause::NamespaceMissing { namespace } => {
                 let key = format!("Namespace {namespace} {}", Reason::NamespaceMissing);
@@ -258,12 +254,6 @@ impl Run {
             ClusterCause::UnknownKind => failed(Reason::UnknownKind, trouble),
             ClusterCause::Stale | ClusterCause::Other => failed(Reason::CreationFailed, trouble),
         }
-    }
-
-    /// An [`outage`](Self::outage), with what to do about it.
-    fn unseen(&self, reason: Reason, message: String, fault: &ClusterFault) -> Ending {
-        let message = format!("{}. {}", message.trim_end_matches('.'), reason.remediation());
-        self.outage(reason, message, fault)
     }
 
     /// What exists cannot be seen or written: that changes nothing but Health after success.

@@ -51,6 +51,9 @@ impl Run {
         if !self.since.is_empty() {
             memory.insert("since".to_owned(), json!(self.since));
         }
+        if let Some(kinds) = self.places.told() {
+            memory.insert("kinds".to_owned(), kinds);
+        }
         if memory.is_empty() {
             data.remove("berth");
         } else {
@@ -87,7 +90,7 @@ impl Run {
                     after: None,
                 };
             }
-            Err(FleetFault::Gone) => return deletion::vanished(self.io, input).await,
+            Err(FleetFault::Gone) => return deletion::vanished(self.io, input, &self.places).await,
             Err(fault) => {
                 let after = match &fault {
                     FleetFault::Unreachable { retry_after, .. } => *retry_after,
@@ -159,12 +162,12 @@ impl Run {
         actions: &mut Vec<(String, HttpAction)>,
     ) -> Result<(Vec<Condition>, Map<String, Value>), Stop> {
         let mut conditions = ending.journey.conditions();
-        if let Journey::WorkFailed { reason, message } = &ending.journey {
+        if let Journey::WorkFailed { reason, .. } = &ending.journey {
             conditions.push(Condition {
                 kind: "WorkloadSucceeded".to_owned(),
                 status: Truth::False,
                 reason: reason.clone(),
-                message: message.clone(),
+                message: ending.journey.message(),
             });
         }
         let mut data = Map::new();

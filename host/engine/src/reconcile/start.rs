@@ -17,6 +17,7 @@ use super::{
     Input, Memory, Outcome, Recheck, Reported, deletion,
     io::Io,
     live::live,
+    places::Places,
     run::{Run, Stop, microseconds, succeeded},
 };
 
@@ -41,7 +42,7 @@ pub(super) async fn reconcile(io: Io, input: Input) -> Outcome {
                 };
             }
         },
-        Err(FleetFault::Gone) => return deletion::vanished(io, &input).await,
+        Err(FleetFault::Gone) => return vanished(io, &input).await,
         Err(fault) => {
             let row = io
                 .statuses(&path)
@@ -54,7 +55,7 @@ pub(super) async fn reconcile(io: Io, input: Input) -> Outcome {
     };
     let statuses = match io.statuses(&subject.href).await {
         Ok(statuses) => statuses,
-        Err(FleetFault::Gone) => return deletion::vanished(io, &input).await,
+        Err(FleetFault::Gone) => return vanished(io, &input).await,
         Err(fault) => return fleet_unreachable(io, &input, &path, subject.generation, None, &fault).await,
     };
     let owner = match owner(&io, &subject).await {
@@ -64,7 +65,9 @@ pub(super) async fn reconcile(io: Io, input: Input) -> Outcome {
             return fleet_unreachable(io, &input, &path, subject.generation, row, &fault).await;
         }
     };
-    let row = own_row(&statuses, &input.adapter.name).filter(|row| row.observed_generation == subject.generation);
+    let row = own_row(&statuses, &input.adapter.name);
+    let places = Places::of_row(row.as_ref());
+    let row = row.filter(|row| row.observed_generation == subject.generation);
     let since = row
         .as_ref()
         .and_then(|row| row.data.pointer("/berth/since")?.as_object())
@@ -96,6 +99,7 @@ pub(super) async fn reconcile(io: Io, input: Input) -> Outcome {
         operations: Vec::new(),
         carries: BTreeMap::new(),
         since,
+        places,
         grace_ends: None,
     };
     let ending = if deleting {
@@ -108,6 +112,13 @@ pub(super) async fn reconcile(io: Io, input: Input) -> Outcome {
         Err(Stop::Ends(ending)) => run.tell(*ending, &input).await,
         Err(Stop::Retry { reason, message, after }) => Outcome::Retry { reason, message, after },
     }
+}
+
+/// The subject is gone, and its rows with it: where it had objects is known by what this process
+/// remembers, and by the document.
+async fn vanished(io: Io, input: &Input) -> Outcome {
+    let places = Places::of_row(input.memory.row.as_deref());
+    deletion::vanished(io, input, &places).await
 }
 
 fn own_row(rows: &[AdapterStatus], adapter: &str) -> Option<AdapterStatus> {
@@ -173,6 +184,7 @@ async fn fleet_unreachable(
     let (false, Some(row)) = (generation == 0, row) else {
         return retry;
     };
+    let places = Places::of_row(row.as_ref());
     let row = row.filter(|row| row.observed_generation == generation);
     let after_success = succeeded(row.as_ref());
     let journey = Journey::Unreachable {
@@ -181,7 +193,10 @@ async fn fleet_unreachable(
         after_success,
     };
     let mut conditions = journey.conditions();
-    let mut data = Value::Object(Map::new());
+    let mut data = match places.told() {
+        Some(kinds) => json!({ "berth": { "kinds": kinds } }),
+        None => Value::Object(Map::new()),
+    };
     if let Some(row) = row {
         conditions.extend(
             row.conditions

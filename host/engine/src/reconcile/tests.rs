@@ -12,6 +12,7 @@
 )]
 
 mod deleting;
+mod dropped;
 mod hard_moments;
 mod journeys;
 mod kinds;

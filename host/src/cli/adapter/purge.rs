@@ -2,8 +2,9 @@
 
 use std::{
     io::{BufRead as _, IsTerminal as _, Write as _},
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::ExitCode,
+    slice,
 };
 
 use anyhow::{Context as _, anyhow};
@@ -30,6 +31,7 @@ adapter's service account, as which they are deleted.
 Examples:
   berth adapter purge dns                                Show what is left, ask, and delete it
   berth adapter purge dns --document old/dns.yaml        For a host that has been restarted since
+  berth adapter purge dns --document a.yaml --document b.yaml   What several of its documents could create
   berth adapter purge dns --document dns.yaml --offline  Where no host runs any more
   berth adapter purge dns --yes --output json
 
@@ -45,9 +47,9 @@ pub(in crate::cli) struct PurgeArgs {
     /// The adapter.
     #[arg(value_name = "NAME")]
     name: String,
-    /// Its last document, for a host that does not remember it.
+    /// Its last document, for a host that does not remember it. Again for each earlier one that permitted other kinds.
     #[arg(long, value_name = "FILE")]
-    document: Option<PathBuf>,
+    document: Vec<PathBuf>,
     #[command(flatten)]
     admin: AdminArgs,
     /// Does not ask a host whether the adapter is live.
@@ -69,9 +71,9 @@ pub(in crate::cli) struct PurgeArgs {
 
 pub(super) fn run(args: &PurgeArgs) -> Result<ExitCode, Failure> {
     let known = if args.offline { None } else { known(args)? };
-    let leftovers = match &args.document {
-        Some(file) => of_document(file, &args.name)?,
-        None => of_host(args, known)?,
+    let leftovers = match args.document.as_slice() {
+        [] => of_host(args, known)?,
+        files => of_documents(files, &args.name)?,
     };
     let runtime = tokio::runtime::Runtime::new().context("cannot start")?;
     runtime.block_on(purge(args, &leftovers))
@@ -80,8 +82,8 @@ pub(super) fn run(args: &PurgeArgs) -> Result<ExitCode, Failure> {
 /// What a running host knows of the adapter; a failure where it is wanted there.
 fn known(args: &PurgeArgs) -> Result<Option<AdapterState>, Failure> {
     let told = args.admin.get::<AdapterState>(&format!("adapters/{}", args.name));
-    let told = told.map_err(|failure| match (&args.document, failure) {
-        (Some(_), Failure::Other { error, .. }) => {
+    let told = told.map_err(|failure| match (args.document.is_empty(), failure) {
+        (false, Failure::Other { error, .. }) => {
             Failure::from(error).with_hint("name the host with --admin, or pass --offline if none runs any more")
         }
         (_, failure) => failure,
@@ -119,11 +121,19 @@ fn of_host(args: &PurgeArgs, known: Option<AdapterState>) -> Result<Leftovers, F
     })
 }
 
-fn of_document(file: &Path, name: &str) -> Result<Leftovers, Failure> {
-    let loaded = document::load_files(&[file.to_owned()], &HostLimits::default_caps()).strict()?;
-    let found = loaded.iter().find(|one| one.adapter.name == name);
-    let found = found.ok_or_else(|| anyhow!("{} has no adapter `{name}`", file.display()))?;
-    Ok(Leftovers::of(&found.adapter))
+/// By its documents; the first says as whom objects are deleted.
+fn of_documents(files: &[PathBuf], name: &str) -> Result<Leftovers, Failure> {
+    let mut leftovers: Option<Leftovers> = None;
+    for file in files {
+        let loaded = document::load_files(slice::from_ref(file), &HostLimits::default_caps()).strict()?;
+        let found = loaded.iter().find(|one| one.adapter.name == name);
+        let found = found.ok_or_else(|| anyhow!("{} has no adapter `{name}`", file.display()))?;
+        match &mut leftovers {
+            Some(leftovers) => leftovers.add(&found.adapter),
+            None => leftovers = Some(Leftovers::of(&found.adapter)),
+        }
+    }
+    Ok(leftovers.ok_or_else(|| anyhow!("no document of `{name}` was named"))?)
 }
 
 async fn purge(args: &PurgeArgs, leftovers: &Leftovers) -> Result<ExitCode, Failure> {
@@ -203,5 +213,39 @@ fn confirm(found: &Found) -> Result<(), Failure> {
         Ok(())
     } else {
         Err(anyhow!("nothing was deleted").into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    #[test]
+    fn several_documents_of_an_adapter_together_say_what_it_could_create() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, account: &str, kinds: &str| {
+            let path = folder.path().join(name);
+            let text = format!(
+                "apiVersion: berth.hyperfleet.io/v1alpha1\nkind: Adapter\nmetadata: {{name: dns}}\nspec: \
+                 {{subjects: [Cluster], namespace: work, serviceAccount: {account}, permits: [{kinds}]}}\n"
+            );
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        let files = [
+            file("new.yaml", "new", "{apiVersion: v1, kind: Secret}"),
+            file(
+                "old.yaml",
+                "old",
+                "{apiVersion: v1, kind: Secret}, {apiVersion: v1, kind: Service}",
+            ),
+        ];
+        let leftovers = of_documents(&files, "dns").map_err(|_| "refused").unwrap();
+        assert_eq!(leftovers.service_account.as_deref(), Some("new"));
+        let kinds: Vec<_> = leftovers.kinds.iter().map(|one| one.kind.as_str()).collect();
+        assert_eq!(kinds, ["Secret", "Service"]);
+        assert!(of_documents(&files, "other").is_err());
     }
 }

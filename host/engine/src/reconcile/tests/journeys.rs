@@ -259,7 +259,7 @@ fn a5_a_failed_job_is_told_with_its_reason_and_a_new_generation_tries_again() {
     let outcome = world.reconcile();
     assert_snapshot!(world.told(), @"
     Applied=True(ResourcesCreated) Available=False(WorkloadFailed) Health=True(NoErrors) WorkloadSucceeded=False(WorkloadFailed) @1
-    exit code 10: credentials rejected
+    exit code 10: credentials rejected. Correct what the message says and change the resource to try again.
     ");
     assert_eq!(recheck(&outcome), Recheck::Never);
     world.generation(2);
@@ -323,8 +323,8 @@ fn a6_kubernetes_unreachable_and_back() {
     ");
     assert_snapshot!(world.told(), @"
     Applied=False(KubernetesApiUnreachable) Available=False(KubernetesApiUnreachable) Health=False(KubernetesApiUnreachable) @1
-    Kubernetes API unreachable while listing objects: connection refused
-    Health: Kubernetes API unreachable while listing objects: connection refused
+    Kubernetes API unreachable while listing objects: connection refused. Restore the API server or the network to it.
+    Health: Kubernetes API unreachable while listing objects: connection refused. Restore the API server or the network to it.
     ");
     assert_eq!(recheck(&outcome), Recheck::Trouble { at_least: None });
     world.hook = Box::new(|_| None);
@@ -353,7 +353,7 @@ fn a6_after_success_changes_only_health() {
     assert_snapshot!(world.told(), @"
     Applied=True(ResourcesCreated) Available=True(PostconditionsMet) Health=False(KubernetesApiUnreachable) @1
     The work was done before
-    Health: Kubernetes API unreachable while listing objects: connection refused
+    Health: Kubernetes API unreachable while listing objects: connection refused. Restore the API server or the network to it.
     ");
     assert_eq!(world.reports.last().unwrap().data, before);
     world.hook = Box::new(|_| None);
@@ -383,8 +383,8 @@ fn a6_hyperfleet_get_fails_but_put_works() {
     ");
     assert_snapshot!(world.told(), @"
     Applied=False(FleetApiUnreachable) Available=False(FleetApiUnreachable) Health=False(FleetApiUnreachable) @1
-    HyperFleet API unreachable: GET: 500
-    Health: HyperFleet API unreachable: GET: 500
+    HyperFleet API unreachable: GET: 500. Restore the HyperFleet API or the network to it.
+    Health: HyperFleet API unreachable: GET: 500. Restore the HyperFleet API or the network to it.
     ");
 }
 

@@ -43,7 +43,8 @@ fn a_plugin_adds_conditions_and_data() {
     Applied=True(ResourcesCreated) Available=False(WorkloadInProgress) Health=True(NoErrors) NetworkReady=Unknown(PluginSays) @1
     Job work/validate-c-1 is running
     ");
-    assert_eq!(world.reports[0].data, json!({ "zone": "a" }));
+    let memory = json!({ "kinds": ["batch/v1 Job work"] });
+    assert_eq!(world.reports[0].data, json!({ "zone": "a", "berth": memory }));
 }
 
 #[test]
@@ -78,8 +79,8 @@ fn a_report_that_says_a_type_twice_cannot_be_used() {
     world.reconcile();
     assert_snapshot!(world.told(), @"
     Applied=True(ResourcesCreated) Available=False(PluginOutputInvalid) Health=False(PluginOutputInvalid) @1
-    plugin `lz` failed in status: the condition `Ready` is there twice
-    Health: plugin `lz` failed in status: the condition `Ready` is there twice
+    plugin `lz` failed in status: the condition `Ready` is there twice. Correct the plugin's answer.
+    Health: plugin `lz` failed in status: the condition `Ready` is there twice. Correct the plugin's answer.
     ");
 }
 
@@ -111,7 +112,7 @@ fn a_plugin_that_traps_after_success_does_not_take_it_back() {
     assert_snapshot!(world.told(), @"
     Applied=True(ResourcesCreated) Available=True(PostconditionsMet) Health=False(PluginTrapped) @1
     The work was done before
-    Health: plugin `lz` failed in preconditions: it is broken
+    Health: plugin `lz` failed in preconditions: it is broken. Report this to the plugin's author with the event.
     ");
 }
 
@@ -121,8 +122,8 @@ fn an_answer_to_another_phase_is_bad_output() {
     world.reconcile();
     assert_snapshot!(world.told(), @"
     Applied=False(PluginOutputInvalid) Available=False(PluginOutputInvalid) Health=False(PluginOutputInvalid) @1
-    plugin `lz` failed in resources: it answers another phase
-    Health: plugin `lz` failed in resources: it answers another phase
+    plugin `lz` failed in resources: it answers another phase. Correct the plugin's answer.
+    Health: plugin `lz` failed in resources: it answers another phase. Correct the plugin's answer.
     ");
 }
 

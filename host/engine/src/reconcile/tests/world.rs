@@ -13,7 +13,8 @@ use crate::{
         PluginFault, Propagation, Question, Said, StatusAnswer, Trigger, Truth, Verdict,
     },
     effect::{
-        Answer, Apply, ClusterCause, ClusterFault, Delete, Deleted, Effect, Expect, FleetFault, Observed, Reported,
+        Answer, Apply, ClusterCause, ClusterFault, Delete, Deleted, Effect, Expect, FleetFault, KindScope, Observed,
+        Reported,
     },
     manifest,
     reconcile::{Input, Memory, Outcome, Reconcile, Step},
@@ -368,7 +369,10 @@ impl World {
             Effect::Fetch { path } => Answer::Fetched(self.documents.get(path).cloned().ok_or(FleetFault::Gone)),
             Effect::Statuses { path } => Answer::Statuses(Ok(self.statuses.get(path).cloned().unwrap_or_default())),
             Effect::Ask { plugin, question } => Answer::Said((self.plugin)(plugin, question).map(Box::new)),
-            Effect::Observe(_) => Answer::Observed(Ok(self.objects.clone())),
+            Effect::Observe(ownership) => {
+                let is_asked = |one: &&Observed| ownership.kinds.iter().any(|scope| covers(scope, one));
+                Answer::Observed(Ok(self.objects.iter().filter(is_asked).cloned().collect()))
+            }
             Effect::Find(_) => Answer::Found(Ok(Vec::new())),
             Effect::Apply(apply) => Answer::Applied(self.apply(apply).map(Box::new)),
             Effect::Delete(delete) => Answer::Deleted(self.delete(delete)),
@@ -439,6 +443,14 @@ impl World {
         }
         Ok(Deleted::Begun)
     }
+}
+
+/// Whether an object is found where somebody looks.
+fn covers(scope: &KindScope, object: &Observed) -> bool {
+    let reference = &object.reference;
+    scope.api_version == reference.api_version
+        && scope.kind == reference.kind
+        && (scope.namespace.is_none() || scope.namespace == reference.namespace)
 }
 
 fn line(effect: &Effect) -> String {
