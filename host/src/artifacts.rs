@@ -31,13 +31,18 @@ impl Shelf {
     /// As [`registry`].
     pub fn new(settings: &Registries, cache: PathBuf) -> Result<Self> {
         let registry = registry(settings, cache)?;
-        let policy = registry.settings().policy.clone();
         let own = |(adapter, trust): (&String, &Trust)| Ok((adapter.clone(), keys(&trust.keys, trust.policy)?));
-        Ok(Self {
+        let policies = settings.per_adapter.iter().map(own).collect::<Result<_>>()?;
+        Ok(Self::of(registry, policies))
+    }
+
+    /// Fetches by `registry`; `policies` are those of single adapters.
+    pub(crate) fn of(registry: Registry, policies: BTreeMap<String, Policy>) -> Self {
+        Self {
+            policy: registry.settings().policy.clone(),
             registry,
-            policy,
-            policies: settings.per_adapter.iter().map(own).collect::<Result<_>>()?,
-        })
+            policies,
+        }
     }
 
     async fn fetch_under(&self, reference: &str, policy: &Policy, refresh: Refresh) -> Result<Artifact, ArtifactFault> {
@@ -52,7 +57,8 @@ impl Shelf {
             retryable: error.is_outage(),
         };
         let known = match refresh {
-            Refresh::Known => self.registry.cached(&reference, policy).await.map_err(fault)?,
+            // A refusal by the cache is not the last word: the registry may have signatures by now that it had not then.
+            Refresh::Known => self.registry.cached(&reference, policy).await.unwrap_or_default(),
             Refresh::Resolve => None,
         };
         let fetched = match known {

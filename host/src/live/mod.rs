@@ -201,3 +201,6 @@ fn file_of<'a>(loading: &'a Loading, name: &str) -> Option<&'a Path> {
         .map(|one| one.origin.file())
         .or_else(|| problem().map(|problem| problem.file.as_path()))
 }
+
+#[cfg(test)]
+mod tests;

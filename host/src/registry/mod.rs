@@ -28,7 +28,7 @@ pub mod signature;
 pub mod store;
 
 #[cfg(test)]
-mod memory;
+pub(crate) mod memory;
 #[cfg(test)]
 mod tests;
 
