@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use crate::{
     config::host::{Policy as Wanted, Registries, Trust},
     registry::{
-        Error, Needed, Policy, PublicKey, Reference, ReferenceError, Registry, Settings, TrustedKey,
+        Error, Fetched, Needed, Origin, Policy, PublicKey, Reference, ReferenceError, Registry, Settings, TrustedKey,
         access::{self, Access, CredentialSource, PerRegistry},
         signature::MAX_KEY_FILE,
     },
@@ -51,11 +51,6 @@ impl Shelf {
             message: chain(&error),
             retryable: false,
         })?;
-        let fault = |error: Error| ArtifactFault {
-            reason: error.reason().to_owned(),
-            message: chain(&error),
-            retryable: error.is_outage(),
-        };
         let known = match refresh {
             // A refusal by the cache is not the last word: the registry may have signatures by now that it had not then.
             Refresh::Known => self.registry.cached(&reference, policy).await.unwrap_or_default(),
@@ -63,14 +58,29 @@ impl Shelf {
         };
         let fetched = match known {
             Some(known) => known,
-            None => self.registry.fetch_or_cached(&reference, policy).await.map_err(fault)?,
+            None => {
+                let fetched = self.registry.fetch_or_cached(&reference, policy).await;
+                fetched.map_err(|error| fault(&error))?
+            }
         };
-        let plugin = fetched.plugin;
+        let Fetched { plugin, origin } = fetched;
         Ok(Artifact {
             bytes: plugin.bytes.into(),
             digest: plugin.manifest.to_string(),
             signed_by: plugin.signed_by,
+            outage: match origin {
+                Origin::Outage(error) => Some(fault(&error)),
+                Origin::Registry | Origin::Confirmed | Origin::Cache => None,
+            },
         })
+    }
+}
+
+fn fault(error: &Error) -> ArtifactFault {
+    ArtifactFault {
+        reason: error.reason().to_owned(),
+        message: chain(error),
+        retryable: error.is_outage(),
     }
 }
 

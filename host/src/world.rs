@@ -156,6 +156,8 @@ pub struct Artifact {
     pub digest: String,
     /// The names of the keys or identities whose signatures were verified.
     pub signed_by: Vec<String>,
+    /// Why this is what was verified before and not what the registry has now, where it could not be asked.
+    pub outage: Option<ArtifactFault>,
 }
 
 /// An [`Artifact`] whose bytes are not needed by whoever has its compiled code.

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
-use berth_engine::queue::Rhythms;
+use berth_engine::{adapter::Source, queue::Rhythms};
 use berth_runtime::{Pool, Runtime};
 
 use super::*;
@@ -222,7 +222,75 @@ impl Stage {
         self.plugin(adapter, "live", live).await
     }
 
+    /// Waits until a line of the metrics is this one.
+    async fn tells(&self, line: &str) {
+        let end = Instant::now() + PATIENCE;
+        while !self.metrics.encode().unwrap().lines().any(|one| one == line) {
+            assert!(Instant::now() < end, "no `{line}`: {}", self.metrics.encode().unwrap());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     async fn stop(self) {
         self.host.stop().await;
     }
+}
+
+/// The sources of one document, at times of the test's choice.
+struct Turning {
+    sources: Sources,
+    loader: Loader,
+    source: Source,
+}
+
+impl Site {
+    fn loader(&self) -> Loader {
+        let metrics = Arc::new(Metrics::new("test", "test"));
+        let parts = self.parts(&metrics);
+        Loader {
+            runtime: parts.runtime,
+            world: parts.world,
+            metrics,
+            variable: Arc::new(|_| None),
+        }
+    }
+
+    fn sources(&self) -> Turning {
+        let source = Source::Oci(REFERENCE.to_owned());
+        let mut sources = Sources::new(Some(Arc::new(self.shelf())), self.refresh);
+        sources.want([("a", &source)].into_iter());
+        Turning {
+            sources,
+            loader: self.loader(),
+            source,
+        }
+    }
+}
+
+impl Turning {
+    /// Looks at this time, and takes in what is fetched. Answers whether anything was.
+    async fn turn(&mut self, now: Timestamp) -> bool {
+        self.sources.look(&self.loader, now, false).await;
+        let mut any = false;
+        while let Some(landed) = self.sources.landed().await {
+            any = true;
+            self.sources.take_in(landed, &self.loader, now, 0.5).await;
+        }
+        any
+    }
+
+    /// The digest that can be used, and why there is nothing newer.
+    fn stands(&self) -> (Option<String>, Option<String>) {
+        let usable = match self.sources.state("a", &self.source) {
+            State::Usable(usable) => Some(usable.digest.clone()),
+            State::Fetching | State::Unusable(_) => None,
+        };
+        let trouble = self.sources.trouble("a", &self.source);
+        (usable, trouble.map(|trouble| trouble.message.clone()))
+    }
+}
+
+/// So many seconds later.
+fn at(begin: Timestamp, seconds: u64) -> Timestamp {
+    sources::after(begin, Duration::from_secs(seconds))
 }
