@@ -104,6 +104,13 @@ impl Artifacts for Shelf {
         })
     }
 
+    async fn took_over(&self, reference: &str, digest: &str) {
+        // Both came from here.
+        if let (Ok(reference), Ok(digest)) = (reference.parse(), digest.parse()) {
+            self.registry.took_over(&reference, &digest).await;
+        }
+    }
+
     fn judges_apart(&self, adapter: &str) -> bool {
         self.policies.contains_key(adapter)
     }

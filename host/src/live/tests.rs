@@ -23,12 +23,13 @@ use crate::{
         cluster::{Kubernetes, SystemClock as ClusterClock},
         fleet::{FleetState, InMemory, Simulation},
     },
-    telemetry::admin::{PluginState, Standing},
+    telemetry::admin::{Host as _, PluginState, Standing},
     web,
     world::World,
 };
 
 mod fetches;
+mod restarts;
 
 /// How long any one condition is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -1,7 +1,6 @@
 //! What is fetched, when, and what becomes of it.
 
 use super::*;
-use crate::telemetry::admin::Host as _;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plugin_that_the_cache_refuses_goes_live_by_the_interval_once_it_is_signed() {
