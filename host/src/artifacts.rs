@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use crate::{
     config::host::{Policy as Wanted, Registries, Trust},
     registry::{
-        Error, Needed, Policy, PublicKey, Reference, ReferenceError, Registry, Settings, TrustedKey,
+        Error, Fetched, Needed, Origin, Policy, PublicKey, Reference, ReferenceError, Registry, Settings, TrustedKey,
         access::{self, Access, CredentialSource, PerRegistry},
         signature::MAX_KEY_FILE,
     },
@@ -31,13 +31,18 @@ impl Shelf {
     /// As [`registry`].
     pub fn new(settings: &Registries, cache: PathBuf) -> Result<Self> {
         let registry = registry(settings, cache)?;
-        let policy = registry.settings().policy.clone();
         let own = |(adapter, trust): (&String, &Trust)| Ok((adapter.clone(), keys(&trust.keys, trust.policy)?));
-        Ok(Self {
+        let policies = settings.per_adapter.iter().map(own).collect::<Result<_>>()?;
+        Ok(Self::of(registry, policies))
+    }
+
+    /// Fetches by `registry`; `policies` are those of single adapters.
+    pub(crate) fn of(registry: Registry, policies: BTreeMap<String, Policy>) -> Self {
+        Self {
+            policy: registry.settings().policy.clone(),
             registry,
-            policy,
-            policies: settings.per_adapter.iter().map(own).collect::<Result<_>>()?,
-        })
+            policies,
+        }
     }
 
     async fn fetch_under(&self, reference: &str, policy: &Policy, refresh: Refresh) -> Result<Artifact, ArtifactFault> {
@@ -46,25 +51,36 @@ impl Shelf {
             message: chain(&error),
             retryable: false,
         })?;
-        let fault = |error: Error| ArtifactFault {
-            reason: error.reason().to_owned(),
-            message: chain(&error),
-            retryable: error.is_outage(),
-        };
         let known = match refresh {
-            Refresh::Known => self.registry.cached(&reference, policy).await.map_err(fault)?,
+            // A refusal by the cache is not the last word: the registry may have signatures by now that it had not then.
+            Refresh::Known => self.registry.cached(&reference, policy).await.unwrap_or_default(),
             Refresh::Resolve => None,
         };
         let fetched = match known {
             Some(known) => known,
-            None => self.registry.fetch_or_cached(&reference, policy).await.map_err(fault)?,
+            None => {
+                let fetched = self.registry.fetch_or_cached(&reference, policy).await;
+                fetched.map_err(|error| fault(&error))?
+            }
         };
-        let plugin = fetched.plugin;
+        let Fetched { plugin, origin } = fetched;
         Ok(Artifact {
             bytes: plugin.bytes.into(),
             digest: plugin.manifest.to_string(),
             signed_by: plugin.signed_by,
+            outage: match origin {
+                Origin::Outage(error) => Some(fault(&error)),
+                Origin::Registry | Origin::Confirmed | Origin::Cache => None,
+            },
         })
+    }
+}
+
+fn fault(error: &Error) -> ArtifactFault {
+    ArtifactFault {
+        reason: error.reason().to_owned(),
+        message: chain(error),
+        retryable: error.is_outage(),
     }
 }
 
@@ -86,6 +102,13 @@ impl Artifacts for Shelf {
             digest: known.manifest.to_string(),
             signed_by: known.signed_by,
         })
+    }
+
+    async fn took_over(&self, reference: &str, digest: &str) {
+        // Both came from here.
+        if let (Ok(reference), Ok(digest)) = (reference.parse(), digest.parse()) {
+            self.registry.took_over(&reference, &digest).await;
+        }
     }
 
     fn judges_apart(&self, adapter: &str) -> bool {

@@ -127,6 +127,10 @@ pub trait Artifacts: Send + Sync {
         None
     }
 
+    /// What `reference` stood for is live: `digest` is what is known of it from before when it is asked next. Until
+    /// then, that is what took over before.
+    async fn took_over(&self, _reference: &str, _digest: &str) {}
+
     /// Whether the plugins of this adapter need other signatures than those of others do.
     fn judges_apart(&self, _adapter: &str) -> bool {
         false
@@ -156,6 +160,8 @@ pub struct Artifact {
     pub digest: String,
     /// The names of the keys or identities whose signatures were verified.
     pub signed_by: Vec<String>,
+    /// Why this is what was verified before and not what the registry has now, where it could not be asked.
+    pub outage: Option<ArtifactFault>,
 }
 
 /// An [`Artifact`] whose bytes are not needed by whoever has its compiled code.

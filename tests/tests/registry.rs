@@ -207,7 +207,8 @@ async fn a_warm_cache_and_an_archive_serve_without_a_registry() {
     let digest = world.push(&plugin()).await;
     world.cosign_signs_as_bundle(&digest, "release");
     let host = world.host(&["release"], Needed::Any);
-    host.fetch(&world.tagged()).await.unwrap();
+    let fetched = host.fetch(&world.tagged()).await.unwrap();
+    host.took_over(&world.tagged(), &fetched.plugin.manifest).await;
     let mut saved = Vec::new();
     archive::save(host.store(), &[world.tagged()], &mut saved).unwrap();
     let reference = world.tagged();

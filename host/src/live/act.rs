@@ -70,6 +70,7 @@ impl Keeper {
         }
         if changed {
             self.swap(&arrived).await;
+            self.keep().await;
         } else if self.awaiting != self.awaited() {
             self.hand_over();
         }
@@ -302,6 +303,34 @@ impl Keeper {
         for adapter in adapters.into_iter().filter(|one| arrived.contains(&one.name)) {
             let (cluster, dispatcher) = (Arc::clone(&self.tools.cluster), self.tools.dispatcher.clone());
             tokio::spawn(async move { adopt(cluster.as_ref(), &dispatcher, &adapter).await });
+        }
+    }
+
+    /// Has a restart begin with what is live of each tag. Where adapters disagree on it, since one of them could not
+    /// take the newest, that is what all of them had before.
+    async fn keep(&mut self) {
+        let Some(artifacts) = self.tools.artifacts.clone() else {
+            return;
+        };
+        let mut live: BTreeMap<&String, BTreeSet<&String>> = BTreeMap::new();
+        for running in self.adapters.values().filter_map(|held| held.running.as_ref()) {
+            for (name, (usable, _)) in &running.plugins {
+                let plugin = running.live.adapter.plugins.get(name);
+                if let Some(Source::Oci(reference)) = plugin.map(|plugin| &plugin.source) {
+                    live.entry(reference).or_default().insert(&usable.digest);
+                }
+            }
+        }
+        let agreed: BTreeMap<String, String> = live
+            .into_iter()
+            .filter(|(_, digests)| digests.len() == 1)
+            .filter_map(|(reference, digests)| Some((reference.clone(), digests.first()?.to_string())))
+            .collect();
+        for (reference, digest) in agreed {
+            if self.kept.get(&reference) != Some(&digest) {
+                artifacts.took_over(&reference, &digest).await;
+                self.kept.insert(reference, digest);
+            }
         }
     }
 

@@ -8,6 +8,7 @@
 //! # Guarantees
 //! - What cannot be live leaves what was live before, and is told: log, metrics, [`Board`].
 //! - A reconcile under way ends with what it began with; the next one has what is new.
+//! - A restart begins with what was live: a new digest is what a tag stands for only once it has taken over.
 //! - A document that is taken away ends its adapter. Its objects stay; see `berth adapter purge`.
 //! - One document that cannot be live keeps no other from it.
 //!
@@ -107,6 +108,8 @@ pub(crate) struct Keeper {
     removed: VecDeque<AdapterState>,
     /// Whose standing the metrics tell.
     shown: BTreeSet<String>,
+    /// What a restart begins with, by reference.
+    kept: BTreeMap<String, String>,
     /// What the dispatcher was told that it waits for.
     awaiting: BTreeSet<String>,
     /// Whether the host takes events: what becomes live from now on may have missed some.
@@ -152,6 +155,7 @@ impl Keeper {
             adapters: BTreeMap::new(),
             removed: VecDeque::new(),
             shown: BTreeSet::new(),
+            kept: BTreeMap::new(),
             awaiting: BTreeSet::new(),
             started: false,
         }
@@ -203,3 +207,6 @@ fn file_of<'a>(loading: &'a Loading, name: &str) -> Option<&'a Path> {
         .map(|one| one.origin.file())
         .or_else(|| problem().map(|problem| problem.file.as_path()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -243,43 +243,68 @@ impl Sources {
         entry.fetching = false;
         match fetched {
             Ok(got) => {
-                entry.failures = 0;
-                entry.due = after(now, spread(self.every, jitter));
-                let artifact = match got {
-                    Got::Bytes(artifact) => artifact,
-                    Got::Loaded(usable) => {
-                        entry.trouble = None;
-                        entry.usable = Some(usable);
-                        return;
+                let (artifact, outage) = match got {
+                    Got::Bytes(mut artifact) => {
+                        let outage = artifact.outage.take();
+                        (Ok(artifact), outage)
                     }
+                    Got::Loaded(usable) => (Err(usable), None),
                 };
-                if entry.usable.as_ref().is_some_and(|one| one.digest == artifact.digest) {
-                    entry.trouble = None;
-                    return;
+                let told = entry.trouble.take();
+                match artifact {
+                    Err(usable) => entry.usable = Some(usable),
+                    Ok(artifact) if entry.usable.as_ref().is_some_and(|one| one.digest == artifact.digest) => {}
+                    Ok(artifact) => {
+                        let compiled = loader.compile(artifact.bytes).await;
+                        entry.take(compiled.map(|plugin| (artifact.digest, plugin)), artifact.signed_by);
+                    }
                 }
-                let compiled = loader.compile(artifact.bytes).await;
-                entry.take(compiled.map(|plugin| (artifact.digest, plugin)), artifact.signed_by);
+                match outage {
+                    // What is known from before serves, and it is told why it is not newer.
+                    Some(fault) => {
+                        let trouble = entry.trouble.take().or(told);
+                        entry.fails(&name, fault, trouble, self.every, now, jitter);
+                    }
+                    None => {
+                        entry.failures = 0;
+                        entry.due = after(now, spread(self.every, jitter));
+                    }
+                }
             }
             Err(fault) => {
-                let pause = pause(entry.failures).min(self.every.max(PAUSES.0));
-                let pause = if fault.retryable { pause } else { self.every };
-                entry.failures = entry.failures.saturating_add(1);
-                entry.due = after(now, spread(pause, jitter));
-                let trouble = Trouble {
-                    message: format!("{} ({})", chain(&fault), fault.reason),
-                    passes: fault.retryable,
-                };
-                if entry.trouble.as_ref() != Some(&trouble) {
-                    let (reason, message) = (&fault.reason, &fault.message);
-                    tracing::warn!(source = name, reason, message, "a plugin cannot be fetched");
-                }
-                entry.trouble = Some(trouble);
+                let told = entry.trouble.take();
+                entry.fails(&name, fault, told, self.every, now, jitter);
             }
         }
     }
 }
 
 impl Entry {
+    /// The registry gave nothing. `told` is the trouble that was told before.
+    fn fails(
+        &mut self,
+        name: &str,
+        fault: ArtifactFault,
+        told: Option<Trouble>,
+        every: Duration,
+        now: Timestamp,
+        jitter: f64,
+    ) {
+        let pause = pause(self.failures).min(every.max(PAUSES.0));
+        let pause = if fault.retryable { pause } else { every };
+        self.failures = self.failures.saturating_add(1);
+        self.due = after(now, spread(pause, jitter));
+        let trouble = Trouble {
+            message: format!("{} ({})", chain(&fault), fault.reason),
+            passes: fault.retryable,
+        };
+        if told.as_ref() != Some(&trouble) {
+            let (reason, message) = (&fault.reason, &fault.message);
+            tracing::warn!(source = name, reason, message, "a plugin cannot be fetched");
+        }
+        self.trouble = Some(trouble);
+    }
+
     fn take(&mut self, compiled: Result<(String, Arc<Plugin>), String>, signed_by: Vec<String>) {
         match compiled {
             Ok((digest, plugin)) => {

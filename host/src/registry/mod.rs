@@ -8,7 +8,8 @@
 //!   checked by digest, signature or comparison.
 //! - A tag is resolved once. What was verified is what is answered with.
 //! - Repositories that are not listed are not asked.
-//! - What was fetched once can be had again without the network, under the policy of then or of now.
+//! - What was fetched and [took over](Registry::took_over) can be had again without the network, under the policy of
+//!   then or of now. What was fetched and did not take over does not stand in its way.
 //!
 //! # Order
 //! resolve, allow-list, signatures, manifest, config, layer, comparison with the component. Compiling, trying out and
@@ -28,7 +29,7 @@ pub mod signature;
 pub mod store;
 
 #[cfg(test)]
-mod memory;
+pub(crate) mod memory;
 #[cfg(test)]
 mod tests;
 
@@ -197,7 +198,7 @@ impl Registry {
             .await
     }
 
-    /// As [`Registry::fetch_under`]; where the registry cannot be asked, what it last pointed to serves.
+    /// As [`Registry::fetch_under`]; where the registry cannot be asked, what took over last serves.
     ///
     /// # Errors
     /// When any check fails, or neither registry nor cache have it.
@@ -219,8 +220,8 @@ impl Registry {
         }
     }
 
-    /// What the cache has of `reference` under `policy`: what the registry pointed to when it was asked last. No
-    /// network is used. None if there is nothing, or it was damaged.
+    /// What the cache has of `reference` under `policy`: what took over last. No network is used. None if there is
+    /// nothing, or it was damaged.
     ///
     /// # Errors
     /// When the repository is not allowed, or the signatures do not fulfil the policy.
@@ -266,6 +267,31 @@ impl Registry {
         }))
     }
 
+    /// What `reference` stood for has passed every test of the caller's: from now on the cache answers with it. A
+    /// reference with a digest needs no memory.
+    pub async fn took_over(&self, reference: &Reference, digest: &Digest) {
+        if reference.digest.is_some() {
+            return;
+        }
+        let (this, named, digest) = (self.clone(), reference.clone(), digest.clone());
+        let kept = blocking(reference, move || {
+            if this.store.last(&named).as_ref() == Some(&digest) {
+                return Ok(());
+            }
+            this.store.remember(&named, &digest)
+        })
+        .await;
+        match kept {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(%reference, error = %chain(&error), "where a tag points was not kept in the cache");
+            }
+            Err(error) => {
+                tracing::warn!(%reference, error = %chain(&error), "where a tag points was not kept in the cache");
+            }
+        }
+    }
+
     fn remote(&self, reference: &Reference) -> Result<Arc<dyn Remote>, Error> {
         self.allowed(&reference.repository)?;
         self.connect
@@ -294,9 +320,15 @@ impl Registry {
         let digest = pull::resolve(remote, reference).await?;
         let (this, named, wanted, under) = (self.clone(), reference.clone(), digest.clone(), policy.clone());
         // Signatures that do not suffice may have been added to since: then the registry is asked for them again.
-        let kept = blocking(reference, move || this.stored(&named, &wanted, &under)).await?;
+        let kept = blocking(reference, move || {
+            // The last good one is in use as long as nothing else takes over, whatever the tag points to.
+            if let Some(last) = this.store.last(&named).filter(|last| *last != wanted) {
+                this.store.touch(&last);
+            }
+            this.stored(&named, &wanted, &under)
+        })
+        .await?;
         if let Ok(Some(plugin)) = kept {
-            self.remember(reference, &digest).await?;
             return Ok(Fetched {
                 plugin,
                 origin: Origin::Confirmed,
@@ -313,7 +345,6 @@ impl Registry {
             (bytes, component)
         })
         .await?;
-        self.remember(reference, &digest).await?;
         Ok(Fetched {
             plugin: Verified {
                 bytes,
@@ -352,19 +383,6 @@ impl Registry {
                 None
             }
         }
-    }
-
-    async fn remember(&self, reference: &Reference, digest: &Digest) -> Result<(), Error> {
-        if reference.digest.is_some() && reference.tag.is_none() {
-            return Ok(());
-        }
-        let (this, named, digest) = (self.clone(), reference.clone(), digest.clone());
-        blocking(reference, move || {
-            if let Err(error) = this.store.remember(&named, &digest) {
-                tracing::warn!(error = %chain(&error), "where a tag points was not kept in the cache");
-            }
-        })
-        .await
     }
 }
 

@@ -18,7 +18,9 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
+    layout::Layout,
     reference::{Digest, Reference},
+    remote::MANIFEST,
     signature::{Attachment, Place},
 };
 
@@ -61,7 +63,7 @@ pub struct Entry {
     pub attachments: Vec<Attachment>,
 }
 
-/// Where a tag pointed when the registry was asked last.
+/// What a tag pointed to when that took over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seen {
     /// The reference, without a digest.
@@ -135,6 +137,14 @@ impl Store {
         Some(bytes)
     }
 
+    /// Notes that a plugin is in use: what is used goes last when the folder grows too large.
+    pub fn touch(&self, digest: &Digest) {
+        let Some(entry) = self.entry(digest) else { return };
+        if let Ok(layout) = Layout::read(MANIFEST, &entry.manifest, u64::MAX) {
+            touch(&self.blob_file(&layout.layer.digest));
+        }
+    }
+
     /// Whether there is a file for this digest; it may be damaged.
     #[must_use]
     pub fn has_blob(&self, digest: &Digest) -> bool {
@@ -170,7 +180,7 @@ impl Store {
         self.write(&self.blob_file(digest), bytes)
     }
 
-    /// Remembers where a reference with a tag pointed.
+    /// Remembers what a reference with a tag stands for.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -183,7 +193,7 @@ impl Store {
         self.write(&self.tag_file(reference), &sum(&text))
     }
 
-    /// Where a reference pointed when the registry was asked last: its own digest if it has one.
+    /// What a reference stood for when that was remembered last: its own digest if it has one.
     #[must_use]
     pub fn last(&self, reference: &Reference) -> Option<Digest> {
         if let Some(digest) = &reference.digest {

@@ -237,8 +237,10 @@ async fn what_was_fetched_once_serves_while_the_registry_is_down() {
     let world = World::new(policy.clone());
     let digest = world.push("one").await;
     world.sign(&digest, &key).await;
-    assert!(world.registry.cached(&reference(), &policy).await.unwrap().is_none());
     world.registry.fetch(&reference()).await.unwrap();
+    // It has not taken over yet.
+    assert!(world.registry.cached(&reference(), &policy).await.unwrap().is_none());
+    world.registry.took_over(&reference(), &digest).await;
     world.remote.is_down();
     assert_eq!(world.refused().await, "Unreachable");
     let fetched = world.registry.fetch_or_cached(&reference(), &policy).await.unwrap();
@@ -250,11 +252,30 @@ async fn what_was_fetched_once_serves_while_the_registry_is_down() {
 }
 
 #[tokio::test]
+async fn what_was_fetched_and_did_not_take_over_leaves_what_did() {
+    let world = World::new(Policy::Off);
+    let good = world.push("good").await;
+    world.registry.fetch(&reference()).await.unwrap();
+    world.registry.took_over(&reference(), &good).await;
+    let bad = world.push("bad").await;
+    let fetched = world.registry.fetch(&reference()).await.unwrap();
+    assert_eq!(fetched.plugin.manifest, bad);
+    world.remote.is_down();
+    let fetched = world
+        .registry
+        .fetch_or_cached(&reference(), &Policy::Off)
+        .await
+        .unwrap();
+    assert_eq!((fetched.plugin.manifest, fetched.plugin.bytes), (good, sample("good")));
+}
+
+#[tokio::test]
 async fn the_cache_obeys_the_policy_of_now() {
     let key = new_key();
     let world = World::new(Policy::Off);
-    world.push("unsigned").await;
+    let digest = world.push("unsigned").await;
     world.registry.fetch(&reference()).await.unwrap();
+    world.registry.took_over(&reference(), &digest).await;
     world.remote.is_down();
     let policy = trust(&[&key], Needed::Any);
     let refused = world.registry.cached(&reference(), &policy).await.unwrap_err();
@@ -283,8 +304,9 @@ async fn a_signature_that_comes_later_is_found() {
 #[tokio::test]
 async fn a_refusal_is_no_outage_and_the_cache_does_not_hide_it() {
     let world = World::new(Policy::Off);
-    world.push("one").await;
+    let digest = world.push("one").await;
     world.registry.fetch(&reference()).await.unwrap();
+    world.registry.took_over(&reference(), &digest).await;
     world.remote.put("1", INDEX, br#"{"schemaVersion":2,"manifests":[]}"#);
     let refused = world.registry.fetch_or_cached(&reference(), &Policy::Off).await;
     assert_eq!(refused.unwrap_err().reason(), "Index");
@@ -293,8 +315,9 @@ async fn a_refusal_is_no_outage_and_the_cache_does_not_hide_it() {
 #[tokio::test]
 async fn a_damaged_cache_is_filled_again() {
     let world = World::new(Policy::Off);
-    world.push("one").await;
+    let digest = world.push("one").await;
     world.registry.fetch(&reference()).await.unwrap();
+    world.registry.took_over(&reference(), &digest).await;
     let blobs = world.registry.settings().cache_dir.join("plugins-v1/blobs");
     let file = blobs.join(Digest::of(&sample("one")).hex());
     std::fs::write(&file, b"changed").unwrap();

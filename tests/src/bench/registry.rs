@@ -398,7 +398,8 @@ async fn cold_load(name: &str, goal: Duration, loads: usize) -> Result<Figure> {
     let reference = site.reference()?.to_string();
     site.publish(&bytes).await?;
     let shelf = Shelf::new(&site.settings, site.folder.path().join("plugins"))?;
-    shelf.fetch(&reference, Refresh::Resolve).await?;
+    let fetched = shelf.fetch(&reference, Refresh::Resolve).await?;
+    shelf.took_over(&reference, &fetched.digest).await;
     let runtime = serve::runtime(Some(site.folder.path().join("code").as_path()))?;
     drop(load(&runtime, bytes.clone()).await?);
     let mut times = Vec::with_capacity(loads);

@@ -46,6 +46,7 @@ pub(in crate::cli) fn save(args: &SaveArgs) -> Result<ExitCode, Failure> {
         for reference in &args.references {
             progress(&format!("pulling {reference}"));
             let plugin = registry.fetch(reference).await.map_err(refused)?.plugin;
+            registry.took_over(reference, &plugin.manifest).await;
             saved.push((reference, plugin.manifest));
         }
         Ok(saved)
