@@ -8,7 +8,7 @@ use xtask::arrows;
 
 use crate::{
     cleanroom::{host_cargo, read, run as run_command},
-    licences,
+    licences, packages,
     progress::{Steps, say},
     setup,
 };
@@ -16,9 +16,11 @@ use crate::{
 /// Checks format, lints, documentation, licences, the contract and the architecture.
 pub(crate) fn run() -> Result<()> {
     let mut steps = Steps::new("check");
-    let root = steps.run("set-up", setup::run)?.root;
+    let ready = steps.run("set-up", setup::run)?;
+    let root = ready.root.clone();
     steps.attempt("architecture", || architecture(&root));
     steps.attempt("contract", || contract(&root));
+    steps.attempt("packages", || packages::check(&ready));
     steps.attempt("licences", || licences::check(&root));
     steps.attempt("cargo deny", || deny(&root));
     steps.attempt("format", || {

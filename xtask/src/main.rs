@@ -12,6 +12,7 @@ mod fingerprint;
 mod guest_toolchain;
 mod guests;
 mod licences;
+mod packages;
 mod plugins;
 mod progress;
 mod rabbitmq;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
-use crate::{guest_toolchain::GuestToolchain, guests, workspace};
+use crate::{assets, guest_toolchain::GuestToolchain, guests, workspace};
 
 /// What a set-up repository offers to the other tasks.
 #[derive(Debug)]
@@ -20,5 +20,6 @@ pub(crate) fn run() -> Result<Ready> {
     let root = workspace::root()?;
     let toolchain = GuestToolchain::find_or_install(&root)?;
     let components = guests::build(&root, &toolchain)?;
+    assets::refresh(&root, &components)?;
     Ok(Ready { root, components })
 }

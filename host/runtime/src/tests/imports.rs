@@ -103,7 +103,7 @@ fn asking(config: &str, grants: Grants, host: impl HostCalls + 'static) -> CallC
 
 #[test]
 fn every_function_that_can_be_imported_is_asked_below() {
-    let contract = include_str!("../../../../wit/imports.wit");
+    let contract = include_str!("../../wit/imports.wit");
     let mut interface = "";
     let mut found = Vec::new();
     for line in contract.lines() {
@@ -118,7 +118,7 @@ fn every_function_that_can_be_imported_is_asked_below() {
         .chain(ASKERS.iter().map(|(function, ..)| *function))
         .collect();
     assert_eq!(found, asked);
-    let everything = include_str!("../../../../wit/worlds.wit");
+    let everything = include_str!("../../wit/worlds.wit");
     let imported = ["log", "fleet", "cluster", "http"].map(|name| format!("import {name};"));
     assert_eq!(everything.matches("import ").count(), imported.len());
     assert!(imported.iter().all(|import| everything.contains(import)));
