@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 mod call;
 mod child;
 mod events;
+mod fleet;
 mod job;
 mod known;
 mod load;
@@ -64,6 +65,8 @@ pub struct Baseline {
     pub what: &'static str,
     /// How long it took.
     pub samples: Samples,
+    /// How many times its p50 the figure's may be; none where they are only compared.
+    pub goal: Option<f64>,
 }
 
 /// One figure.
@@ -227,14 +230,34 @@ impl Samples {
 }
 
 impl Figure {
-    /// Whether every goal is met; none without a goal.
+    /// Whether every goal is met, those beside baselines included; none without a goal.
     #[must_use]
     pub fn is_met(&self) -> Option<bool> {
+        let beside = self
+            .baselines
+            .iter()
+            .filter_map(|baseline| self.is_met_beside(baseline));
+        self.is_met_alone()
+            .into_iter()
+            .chain(beside)
+            .reduce(|one, other| one && other)
+    }
+
+    fn is_met_alone(&self) -> Option<bool> {
         let goals = [(self.goal_p50, 50), (self.goal_p99, 99)];
         let judged = goals
             .iter()
             .filter_map(|(goal, percent)| goal.map(|goal| self.samples.percentile(*percent) <= goal));
         judged.reduce(|one, other| one && other)
+    }
+
+    fn is_met_beside(&self, baseline: &Baseline) -> Option<bool> {
+        baseline.goal.map(|goal| self.times(baseline) <= goal)
+    }
+
+    /// How many times a baseline it is.
+    fn times(&self, baseline: &Baseline) -> f64 {
+        ratio(self.samples.percentile(50), baseline.samples.percentile(50))
     }
 
     /// Writes the figure.
@@ -256,7 +279,7 @@ impl Figure {
             .filter_map(|(name, goal)| goal.map(|goal| format!("{name} ≤ {}", told(goal))))
             .collect::<Vec<_>>()
             .join(", ");
-        let met = self.is_met().map_or("", |met| if met { "  met" } else { "  missed" });
+        let met = verdict(self.is_met_alone());
         writeln!(
             out,
             "{:<34} {:>7} {:>10} {:>10} {:>9}  {goal}{met}",
@@ -266,14 +289,17 @@ impl Figure {
             told(p99),
             ""
         )?;
-        for Baseline { what, samples } in &self.baselines {
+        for baseline in &self.baselines {
+            let Baseline { what, samples, goal } = baseline;
+            let goal = goal.map_or_else(String::new, |goal| format!("  ≤ × {}", rounded(goal)));
             writeln!(
                 out,
-                "  {what:<32} {:>7} {:>10} {:>10} {:>9}",
+                "  {what:<32} {:>7} {:>10} {:>10} {:>9}{goal}{}",
                 samples.count(),
                 told(samples.percentile(50)),
                 told(samples.percentile(99)),
-                format!("× {}", rounded(ratio(p50, samples.percentile(50)))),
+                format!("× {}", rounded(self.times(baseline))),
+                verdict(self.is_met_beside(baseline)),
             )?;
         }
         writeln!(out, "  {}\n", self.what)?;
@@ -287,11 +313,12 @@ impl Figure {
                 "p99Microseconds": microseconds(samples.percentile(99)),
             })
         };
-        let p50 = self.samples.percentile(50);
         let baselines = self.baselines.iter().map(|baseline| {
             let mut document = spread(&baseline.samples);
             document["what"] = json!(baseline.what);
-            document["ratioOfP50"] = json!(ratio(p50, baseline.samples.percentile(50)));
+            document["ratioOfP50"] = json!(self.times(baseline));
+            document["goalRatioOfP50"] = json!(baseline.goal);
+            document["met"] = json!(self.is_met_beside(baseline));
             document
         });
         let mut document = spread(&self.samples);
@@ -337,6 +364,10 @@ fn microseconds(time: Duration) -> f64 {
 
 fn ratio(time: Duration, baseline: Duration) -> f64 {
     time.div_duration_f64(baseline.max(Duration::from_nanos(1)))
+}
+
+fn verdict(met: Option<bool>) -> &'static str {
+    met.map_or("", |met| if met { "  met" } else { "  missed" })
 }
 
 fn rounded(ratio: f64) -> String {
@@ -429,6 +460,7 @@ mod tests {
             baselines: vec![Baseline {
                 what: "native",
                 samples: samples([2]),
+                goal: None,
             }],
         };
         assert_eq!(
@@ -437,7 +469,10 @@ mod tests {
                 "name": "call", "what": "a call", "n": 4, "p50Microseconds": 20.0, "p99Microseconds": 300.0,
                 "goalP50Microseconds": 50.0, "goalP99Microseconds": 150.0, "met": false,
                 "baselines": [
-                    {"what": "native", "n": 1, "p50Microseconds": 2.0, "p99Microseconds": 2.0, "ratioOfP50": 10.0},
+                    {
+                        "what": "native", "n": 1, "p50Microseconds": 2.0, "p99Microseconds": 2.0, "ratioOfP50": 10.0,
+                        "goalRatioOfP50": null, "met": null,
+                    },
                 ],
             })
         );
@@ -445,5 +480,38 @@ mod tests {
         assert_eq!(figure.is_met(), Some(true));
         figure.goal_p50 = None;
         assert_eq!(figure.is_met(), None);
+    }
+
+    #[test]
+    fn a_goal_beside_a_baseline_is_told_and_counts() {
+        let mut figure = Figure {
+            name: "event".to_owned(),
+            what: "an event",
+            samples: samples([30]),
+            goal_p50: Some(Duration::from_micros(50)),
+            goal_p99: None,
+            baselines: vec![Baseline {
+                what: "bare",
+                samples: samples([20]),
+                goal: Some(1.5),
+            }],
+        };
+        let told = |figure: &Figure| {
+            let mut told = Vec::new();
+            figure.tell(Output::Table, &mut told).unwrap();
+            String::from_utf8(told).unwrap()
+        };
+        assert_eq!(figure.is_met(), Some(true));
+        assert!(told(&figure).contains("× 1.50  ≤ × 1.50  met"), "{}", told(&figure));
+        figure.baselines[0].samples = samples([19]);
+        assert_eq!(figure.is_met(), Some(false));
+        let text = told(&figure);
+        assert!(text.contains("p50 ≤ 50.0 µs  met"), "its own goal is met: {text}");
+        assert!(text.contains("≤ × 1.50  missed"), "{text}");
+        let document = figure.document();
+        assert_eq!(
+            (&document["met"], &document["baselines"][0]["met"]),
+            (&json!(false), &json!(false))
+        );
     }
 }

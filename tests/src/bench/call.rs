@@ -142,6 +142,7 @@ fn native() -> Result<Baseline> {
     Ok(Baseline {
         what: "the same function, native",
         samples: Samples::new(times)?,
+        goal: None,
     })
 }
 

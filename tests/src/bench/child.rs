@@ -55,20 +55,31 @@ pub async fn run(task: &str) -> Result<String> {
 
 /// Resident memory of this process, in bytes.
 pub(super) fn resident() -> Result<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").context("cannot read /proc/self/status")?;
+    resident_of(std::process::id())
+}
+
+/// Resident memory of a process, in bytes.
+pub(super) fn resident_of(process: u32) -> Result<u64> {
+    let file = format!("/proc/{process}/status");
+    let status = std::fs::read_to_string(&file).with_context(|| format!("cannot read {file}"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kibibytes = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
     kibibytes
         .map(|count| count * 1024)
-        .context("/proc/self/status has no VmRSS")
+        .with_context(|| format!("{file} has no VmRSS"))
 }
 
 /// CPU time of all threads of this process so far, in nanoseconds.
 pub(super) fn cpu() -> Result<u64> {
     // The kernel adds a thread's time up when the thread lets go of its core, else at the next tick.
     std::thread::yield_now();
+    cpu_of(std::process::id())
+}
+
+/// CPU time of all threads of a process so far, in nanoseconds.
+pub(super) fn cpu_of(process: u32) -> Result<u64> {
     let mut sum = 0;
-    for thread in std::fs::read_dir("/proc/self/task").context("cannot list the threads")? {
+    for thread in std::fs::read_dir(format!("/proc/{process}/task")).context("cannot list the threads")? {
         let file = thread?.path().join("schedstat");
         // A thread may have ended meanwhile.
         let Ok(text) = std::fs::read_to_string(&file) else {

@@ -99,6 +99,7 @@ pub(super) async fn to_status() -> Result<Vec<Figure>> {
         baselines: vec![Baseline {
             what: "a watch event, then one PUT",
             samples: Samples::new(bare)?,
+            goal: None,
         }],
     }])
 }

@@ -85,6 +85,7 @@ pub(super) fn measure(smaller: usize) -> Result<Vec<Finding>> {
             baselines: vec![Baseline {
                 what: "the same calls in a bare loop",
                 samples: samples(&bare)?,
+                goal: None,
             }],
         }));
         let [empty, loaded, known] = host.resident[..] else {

@@ -70,6 +70,7 @@ fn compiling(bytes: &[u8]) -> Result<Baseline> {
     Ok(Baseline {
         what: "compiling, without a cache",
         samples: Samples::new(times)?,
+        goal: None,
     })
 }
 
@@ -88,6 +89,7 @@ fn reading(entry: &Path) -> Result<Baseline> {
     Ok(Baseline {
         what: "reading the entry's file",
         samples: Samples::new(times)?,
+        goal: None,
     })
 }
 

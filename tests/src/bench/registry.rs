@@ -342,6 +342,7 @@ async fn tag_to_live(tags: usize, times: usize) -> Result<Vec<Figure>> {
     whole.baselines.push(Baseline {
         what: "compiling it alone",
         samples: baseline,
+        goal: None,
     });
     Ok(vec![
         whole,
@@ -430,6 +431,7 @@ async fn cold_load(name: &str, goal: Duration, loads: usize) -> Result<Figure> {
         baselines: vec![Baseline {
             what: "wasmtime alone, nothing verified",
             samples: Samples::new(alone)?,
+            goal: None,
         }],
     })
 }
@@ -465,6 +467,7 @@ async fn many(count: usize) -> Result<(Figure, Size)> {
         baselines: vec![Baseline {
             what: "wasmtime alone, one file, in turn",
             samples: Samples::new(vec![begin.elapsed()])?,
+            goal: None,
         }],
     };
     let size = Size {
