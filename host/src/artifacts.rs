@@ -1,10 +1,13 @@
-//! Joins the host's settings with the room that loads plugins from registries.
+//! Joins the host's settings, and the pull secrets of adapters, with the room that loads plugins from registries.
+
+mod pull_secrets;
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use anyhow::{Context as _, Result};
 use async_trait::async_trait;
 
+use self::pull_secrets::PullSecretError;
 use crate::{
     config::host::{Policy as Wanted, Registries, Trust},
     registry::{
@@ -13,15 +16,18 @@ use crate::{
         signature::MAX_KEY_FILE,
     },
     web::chain,
-    world::{Artifact, ArtifactFault, Artifacts, KnownArtifact, Refresh},
+    world::{Artifact, ArtifactFault, Artifacts, Cluster, KnownArtifact, Recipient, Refresh},
 };
 
 /// Plugins of registries, for documents.
 pub struct Shelf {
     registry: Registry,
+    access: Access,
     policy: Policy,
     /// By adapter.
     policies: BTreeMap<String, Policy>,
+    /// Where pull secrets are.
+    cluster: Option<Arc<dyn Cluster>>,
 }
 
 impl Shelf {
@@ -30,49 +36,121 @@ impl Shelf {
     /// # Errors
     /// As [`registry`].
     pub fn new(settings: &Registries, cache: PathBuf) -> Result<Self> {
-        let registry = registry(settings, cache)?;
+        let access = access(settings);
+        let registry = registry_by(settings, cache, &access)?;
         let own = |(adapter, trust): (&String, &Trust)| Ok((adapter.clone(), keys(&trust.keys, trust.policy)?));
         let policies = settings.per_adapter.iter().map(own).collect::<Result<_>>()?;
-        Ok(Self::of(registry, policies))
+        Ok(Self::of(registry, access, policies))
     }
 
-    /// Fetches by `registry`; `policies` are those of single adapters.
-    pub(crate) fn of(registry: Registry, policies: BTreeMap<String, Policy>) -> Self {
+    /// Fetches by `registry`, and by `access` with pull secrets; `policies` are those of single adapters.
+    pub(crate) fn of(registry: Registry, access: Access, policies: BTreeMap<String, Policy>) -> Self {
         Self {
             policy: registry.settings().policy.clone(),
             registry,
+            access,
             policies,
+            cluster: None,
         }
     }
 
-    async fn fetch_under(&self, reference: &str, policy: &Policy, refresh: Refresh) -> Result<Artifact, ArtifactFault> {
+    /// Reads the pull secrets that documents name there.
+    #[must_use]
+    pub fn with_pull_secrets_of(self, cluster: Arc<dyn Cluster>) -> Self {
+        Self {
+            cluster: Some(cluster),
+            ..self
+        }
+    }
+
+    fn policy_for(&self, recipient: Option<&Recipient>) -> &Policy {
+        let own = recipient.and_then(|recipient| self.policies.get(&recipient.adapter));
+        own.unwrap_or(&self.policy)
+    }
+
+    /// The cache as a recipient may see it, and registries with no other credentials than the host's.
+    fn registry_for(&self, recipient: Option<&Recipient>) -> Registry {
+        match recipient.filter(|recipient| !recipient.pull_secrets.is_empty()) {
+            Some(recipient) => {
+                let access = Arc::new(self.access.clone());
+                self.registry.held_by(&pull_secrets::holder(recipient), access)
+            }
+            None => self.registry.clone(),
+        }
+    }
+
+    /// The same, with the recipient's own credentials, read anew.
+    async fn open_for(&self, recipient: &Recipient) -> Result<Registry, PullSecretError> {
+        if recipient.pull_secrets.is_empty() {
+            return Ok(self.registry.clone());
+        }
+        let holder = pull_secrets::holder(recipient);
+        let credentials = pull_secrets::read(self.cluster.as_deref(), recipient).await?;
+        let access = self.access.holding(&holder, credentials);
+        Ok(self.registry.held_by(&holder, Arc::new(access)))
+    }
+
+    async fn fetch_by(
+        &self,
+        recipient: Option<&Recipient>,
+        reference: &str,
+        refresh: Refresh,
+    ) -> Result<Artifact, ArtifactFault> {
         let reference: Reference = reference.parse().map_err(|error: ReferenceError| ArtifactFault {
             reason: "ReferenceInvalid".to_owned(),
             message: chain(&error),
             retryable: false,
         })?;
-        let known = match refresh {
+        let policy = self.policy_for(recipient);
+        if refresh == Refresh::Known {
             // A refusal by the cache is not the last word: the registry may have signatures by now that it had not then.
-            Refresh::Known => self.registry.cached(&reference, policy).await.unwrap_or_default(),
-            Refresh::Resolve => None,
-        };
-        let fetched = match known {
-            Some(known) => known,
-            None => {
-                let fetched = self.registry.fetch_or_cached(&reference, policy).await;
-                fetched.map_err(|error| fault(&error))?
+            let known = self.registry_for(recipient).cached(&reference, policy).await;
+            if let Ok(Some(known)) = known {
+                return Ok(artifact(known));
             }
-        };
-        let Fetched { plugin, origin } = fetched;
-        Ok(Artifact {
-            bytes: plugin.bytes.into(),
-            digest: plugin.manifest.to_string(),
-            signed_by: plugin.signed_by,
-            outage: match origin {
-                Origin::Outage(error) => Some(fault(&error)),
-                Origin::Registry | Origin::Confirmed | Origin::Cache => None,
+        }
+        let registry = match recipient {
+            Some(recipient) => match self.open_for(recipient).await {
+                Ok(registry) => registry,
+                Err(error) => return self.without_secrets(recipient, &reference, error).await,
             },
-        })
+            None => self.registry.clone(),
+        };
+        let fetched = registry.fetch_or_cached(&reference, policy).await;
+        fetched.map(artifact).map_err(|error| fault(&error))
+    }
+
+    /// Kubernetes does not tell the credentials: as in an outage of the registry, what they once opened serves on.
+    async fn without_secrets(
+        &self,
+        recipient: &Recipient,
+        reference: &Reference,
+        error: PullSecretError,
+    ) -> Result<Artifact, ArtifactFault> {
+        if error.is_outage() {
+            let (registry, policy) = (self.registry_for(Some(recipient)), self.policy_for(Some(recipient)));
+            if let Ok(Some(known)) = registry.cached(reference, policy).await {
+                tracing::warn!(%reference, %error, "a pull secret cannot be asked for; a plugin comes from the cache");
+                return Ok(Artifact {
+                    outage: Some(error.into()),
+                    ..artifact(known)
+                });
+            }
+        }
+        Err(error.into())
+    }
+}
+
+fn artifact(fetched: Fetched) -> Artifact {
+    let Fetched { plugin, origin } = fetched;
+    Artifact {
+        bytes: plugin.bytes.into(),
+        digest: plugin.manifest.to_string(),
+        signed_by: plugin.signed_by,
+        outage: match origin {
+            Origin::Outage(error) => Some(fault(&error)),
+            Origin::Registry | Origin::Confirmed | Origin::Cache => None,
+        },
     }
 }
 
@@ -87,13 +165,13 @@ fn fault(error: &Error) -> ArtifactFault {
 #[async_trait]
 impl Artifacts for Shelf {
     async fn fetch(&self, reference: &str, refresh: Refresh) -> Result<Artifact, ArtifactFault> {
-        self.fetch_under(reference, &self.policy, refresh).await
+        self.fetch_by(None, reference, refresh).await
     }
 
-    async fn known(&self, adapter: &str, reference: &str) -> Option<KnownArtifact> {
+    async fn known(&self, recipient: Option<&Recipient>, reference: &str) -> Option<KnownArtifact> {
         let reference: Reference = reference.parse().ok()?;
-        let policy = self.policies.get(adapter).unwrap_or(&self.policy).clone();
-        let registry = self.registry.clone();
+        let policy = self.policy_for(recipient).clone();
+        let registry = self.registry_for(recipient);
         let known = tokio::task::spawn_blocking(move || registry.known(&reference, &policy)).await;
         // What is wrong is told by the fetch that follows.
         let known = known.ok()?.ok()??;
@@ -111,13 +189,17 @@ impl Artifacts for Shelf {
         }
     }
 
-    fn judges_apart(&self, adapter: &str) -> bool {
-        self.policies.contains_key(adapter)
+    fn judges_apart(&self, recipient: &Recipient) -> bool {
+        !recipient.pull_secrets.is_empty() || self.policies.contains_key(&recipient.adapter)
     }
 
-    async fn fetch_for(&self, adapter: &str, reference: &str, refresh: Refresh) -> Result<Artifact, ArtifactFault> {
-        let policy = self.policies.get(adapter).unwrap_or(&self.policy);
-        self.fetch_under(reference, policy, refresh).await
+    async fn fetch_for(
+        &self,
+        recipient: &Recipient,
+        reference: &str,
+        refresh: Refresh,
+    ) -> Result<Artifact, ArtifactFault> {
+        self.fetch_by(Some(recipient), reference, refresh).await
     }
 }
 
@@ -205,6 +287,10 @@ fn key(file: &PathBuf) -> Result<TrustedKey> {
 /// # Errors
 /// When a key, a line of the allow-list or the folder cannot be used.
 pub fn registry(settings: &Registries, cache: PathBuf) -> Result<Registry> {
+    registry_by(settings, cache, &access(settings))
+}
+
+fn registry_by(settings: &Registries, cache: PathBuf, access: &Access) -> Result<Registry> {
     let allow: Result<Vec<_>> = settings
         .allow
         .iter()
@@ -219,5 +305,5 @@ pub fn registry(settings: &Registries, cache: PathBuf) -> Result<Registry> {
         max_size: settings.max_size as u64,
         ..Settings::new(cache)
     };
-    Registry::new(settings_of_room, Arc::new(access(settings))).context("cannot use the folder for plugins")
+    Registry::new(settings_of_room, Arc::new(access.clone())).context("cannot use the folder for plugins")
 }

@@ -471,6 +471,7 @@ pub async fn run(settings: config::host::Settings, configuration: Configuration)
         cluster: Arc::clone(&cluster) as Arc<dyn crate::world::Cluster>,
         web: Arc::new(web),
     };
+    let secrets = Arc::clone(&world.cluster);
     let leases = CancellationToken::new();
     let sharing = settings
         .leases
@@ -499,6 +500,7 @@ pub async fn run(settings: config::host::Settings, configuration: Configuration)
         }
     };
     let shelf = Shelf::new(&settings.registries, folder).context("cannot load plugins from registries")?;
+    let shelf = shelf.with_pull_secrets_of(secrets);
     let beginning = Beginning {
         loading,
         artifacts: Some(Arc::new(shelf)),

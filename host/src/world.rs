@@ -121,9 +121,9 @@ pub trait Artifacts: Send + Sync {
     /// Takes as long as it takes, within its own time limits; never blocks.
     async fn fetch(&self, reference: &str, refresh: Refresh) -> Result<Artifact, ArtifactFault>;
 
-    /// What is known of a reference from before, under this adapter's rules, without reading the component. None: it
-    /// must be fetched.
-    async fn known(&self, _adapter: &str, _reference: &str) -> Option<KnownArtifact> {
+    /// What is known of a reference from before, without reading the component: for this recipient, or for all that
+    /// are not judged apart. None: it must be fetched.
+    async fn known(&self, _recipient: Option<&Recipient>, _reference: &str) -> Option<KnownArtifact> {
         None
     }
 
@@ -131,15 +131,32 @@ pub trait Artifacts: Send + Sync {
     /// then, that is what took over before.
     async fn took_over(&self, _reference: &str, _digest: &str) {}
 
-    /// Whether the plugins of this adapter need other signatures than those of others do.
-    fn judges_apart(&self, _adapter: &str) -> bool {
-        false
+    /// Whether what this recipient gets may differ from what others get for the same reference: it needs other
+    /// signatures, or has credentials of its own.
+    fn judges_apart(&self, recipient: &Recipient) -> bool {
+        !recipient.pull_secrets.is_empty()
     }
 
-    /// The same as [`Artifacts::fetch`], by what this adapter's plugins need.
-    async fn fetch_for(&self, _adapter: &str, reference: &str, refresh: Refresh) -> Result<Artifact, ArtifactFault> {
+    /// The same as [`Artifacts::fetch`], by what this recipient needs and may have.
+    async fn fetch_for(
+        &self,
+        _recipient: &Recipient,
+        reference: &str,
+        refresh: Refresh,
+    ) -> Result<Artifact, ArtifactFault> {
         self.fetch(reference, refresh).await
     }
+}
+
+/// For whom a plugin is fetched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recipient {
+    /// The adapter.
+    pub adapter: String,
+    /// As whom its pull secrets are read.
+    pub identity: Identity,
+    /// Secrets with credentials, by name, in the namespace of the identity.
+    pub pull_secrets: Vec<String>,
 }
 
 /// What is expected of a tag.

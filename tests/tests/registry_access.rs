@@ -111,13 +111,13 @@ async fn a_registry_with_a_private_authority_needs_that_authority() {
     assert_eq!(fault.reason(), "Tls", "{fault:?}");
 
     let added = Settings {
-        ca_file: Some(running.authority()),
+        ca_file: running.authority(),
         ..strict.clone()
     };
     there_and_back(&running, added).await.unwrap();
 
     let own = PerRegistry {
-        ca_file: Some(running.authority()),
+        ca_file: running.authority(),
         ..PerRegistry::default()
     };
     let only = Settings {
@@ -131,7 +131,7 @@ async fn a_registry_with_a_private_authority_needs_that_authority() {
 async fn a_registry_that_wants_a_client_certificate_gets_it() {
     let running = Running::start(&Guard::MutualTls).await;
     let without = Settings {
-        ca_file: Some(running.authority()),
+        ca_file: running.authority(),
         ..settings(&running)
     };
     let fault = there_and_back(&running, without.clone()).await.unwrap_err();
@@ -163,7 +163,7 @@ async fn a_certificate_that_rotates_is_read_again() {
 
     let remote = access.open(&running.address()).unwrap();
     assert_eq!(remote.resolve(&reference).await.unwrap_err().reason(), "Tls");
-    fs::copy(running.authority(), &file).unwrap();
+    fs::copy(running.authority().unwrap(), &file).unwrap();
     let remote = access.open(&running.address()).unwrap();
     assert_eq!(remote.resolve(&reference).await.unwrap_err().reason(), "NotFound");
 }
@@ -280,7 +280,7 @@ async fn a_proxy_tunnels_to_a_registry_and_sees_nothing_of_what_is_said() {
     let credentials_file = running.folder().join("proxy");
     fs::write(&credentials_file, "robot:hunter3\n").unwrap();
     let own = PerRegistry {
-        ca_file: Some(running.authority()),
+        ca_file: running.authority(),
         ..PerRegistry::default()
     };
     let through = Settings {

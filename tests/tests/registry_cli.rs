@@ -264,7 +264,7 @@ fn first_failure(outcome: (i32, String, String)) -> (String, String) {
 async fn a_check_passes_every_step_where_all_is_well() {
     let running = Running::start(&Guard::Tls).await;
     let name = running.name("lz:1");
-    let authority = running.authority();
+    let authority = running.authority().unwrap();
     let trusting = ["--ca-file", authority.to_str().unwrap()];
     let (private, public) = keys(running.folder(), "ours");
     let with = |arguments: &[&str]| {

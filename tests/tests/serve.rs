@@ -24,6 +24,7 @@ use tempfile::TempDir;
 use tokio::sync::mpsc;
 
 mod serve {
+    mod pull_secrets;
     mod registries;
     mod reload;
 }

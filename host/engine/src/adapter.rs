@@ -144,6 +144,9 @@ pub struct Permit {
 pub struct Plugin {
     /// Where its bytes come from.
     pub source: Source,
+    /// Secrets with credentials for its registry, by name, in the adapter's namespace. Read as the adapter's service
+    /// account.
+    pub pull_secrets: Vec<String>,
     /// Its configuration.
     pub config: Value,
     /// What it may use.

@@ -118,6 +118,10 @@ checks! {
     SourceTag
     /// A source names a version.
     SourceVersion
+    /// Pull secrets are for a registry.
+    PullSecretsRegistry
+    /// Pull secrets have somebody who reads them.
+    PullSecretsAccount
     /// A source names a file.
     FileGiven
     /// A file is below the document's folder.

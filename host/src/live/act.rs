@@ -34,7 +34,7 @@ impl Keeper {
         let wanted = documents.chain(running.map(|running| running.live.adapter.as_ref()));
         let sources = wanted.flat_map(|adapter| {
             let plugins = adapter.plugins.values();
-            plugins.map(|plugin| (adapter.name.as_str(), &plugin.source))
+            plugins.map(move |plugin| (adapter, plugin))
         });
         self.sources.want(sources);
         self.sources.look(&self.tools.loader, now, all).await;
@@ -108,7 +108,7 @@ impl Keeper {
     fn version(&self, adapter: &Adapter) -> Option<Version> {
         let mut plugins = BTreeMap::new();
         for (name, plugin) in &adapter.plugins {
-            let state = match self.sources.state(&adapter.name, &plugin.source) {
+            let state = match self.sources.state(adapter, plugin) {
                 State::Usable(usable) => Ok(usable.digest.clone()),
                 State::Unusable(trouble) => Err(trouble.message.clone()),
                 State::Fetching => return None,
@@ -191,13 +191,13 @@ impl Keeper {
     }
 
     fn usable(&self, adapter: &Adapter) -> BTreeMap<String, Usable> {
-        let usable = |source| match self.sources.state(&adapter.name, source) {
+        let usable = |plugin| match self.sources.state(adapter, plugin) {
             State::Usable(usable) => Some(usable.clone()),
             State::Fetching | State::Unusable(_) => None,
         };
         let plugins = adapter.plugins.iter();
         plugins
-            .filter_map(|(name, plugin)| Some((name.clone(), usable(&plugin.source)?)))
+            .filter_map(|(name, plugin)| Some((name.clone(), usable(plugin)?)))
             .collect()
     }
 

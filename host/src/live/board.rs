@@ -146,14 +146,14 @@ fn plugins(keeper: &Keeper, adapter: &Adapter, running: Option<&Running>, proble
     let mut states = Vec::new();
     for (name, plugin) in &adapter.plugins {
         let live = running.and_then(|running| running.plugins.get(name));
-        let newest = match keeper.sources.state(&adapter.name, &plugin.source) {
+        let newest = match keeper.sources.state(adapter, plugin) {
             sources::State::Usable(usable) => Some(usable.digest.clone()),
             sources::State::Fetching | sources::State::Unusable(_) => None,
         };
         let newer = newest.filter(|newest| live.is_none_or(|(live, _)| live.digest != *newest));
         let trouble = keeper
             .sources
-            .trouble(&adapter.name, &plugin.source)
+            .trouble(adapter, plugin)
             .map(|trouble| trouble.message.clone());
         let refused = newer.as_ref().and(problems.first().cloned());
         states.push(PluginState {

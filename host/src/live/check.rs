@@ -26,14 +26,14 @@ pub async fn check(mut loading: Loading) -> Result<Loading> {
     }
     sources.want(loading.adapters.iter().flat_map(|one| {
         let plugins = one.adapter.plugins.values();
-        plugins.map(|plugin| (one.adapter.name.as_str(), &plugin.source))
+        plugins.map(|plugin| (&one.adapter, plugin))
     }));
     sources.look(&loader, Timestamp::MIN, false).await;
     for loaded in std::mem::take(&mut loading.adapters) {
         let mut usable = BTreeMap::new();
         let mut problems = Vec::new();
         for (name, plugin) in &loaded.adapter.plugins {
-            match sources.state(&loaded.adapter.name, &plugin.source) {
+            match sources.state(&loaded.adapter, plugin) {
                 State::Usable(one) => {
                     usable.insert(name.clone(), Arc::clone(&one.plugin));
                 }

@@ -170,17 +170,17 @@ impl Keeper {
 
     /// Whether something may yet become live although nobody changes anything.
     pub(crate) fn has_hope(&self) -> bool {
-        let waits = |adapter, source| match self.sources.state(adapter, source) {
+        let waits = |adapter, plugin| match self.sources.state(adapter, plugin) {
             State::Usable(_) => false,
             State::Fetching => true,
             State::Unusable(trouble) => trouble.passes,
         };
         let mut documents = self.loading.adapters.iter().flat_map(|one| {
             let plugins = one.adapter.plugins.values();
-            plugins.map(|plugin| (one.adapter.name.as_str(), &plugin.source))
+            plugins.map(|plugin| (&one.adapter, plugin))
         });
         let mut refused = self.adapters.values().filter_map(|held| held.refused.as_ref());
-        documents.any(|(adapter, source)| waits(adapter, source))
+        documents.any(|(adapter, plugin)| waits(adapter, plugin))
             || refused.any(|one| matches!(one.again, Again::At(_)))
     }
 }

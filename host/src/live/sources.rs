@@ -8,16 +8,17 @@ use std::{
     time::Duration,
 };
 
-use berth_engine::adapter::Source;
+use berth_engine::adapter::{Adapter, Plugin as Declared, Source};
 use berth_runtime::Plugin;
 use jiff::{SignedDuration, Timestamp};
 use tokio::task::{JoinError, JoinSet};
 
 use super::folder::{self, Stamp};
 use crate::{
+    driver,
     plugins::{DECLARATIVE, Loader},
     web::chain,
-    world::{Artifact, ArtifactFault, Artifacts, Refresh},
+    world::{Artifact, ArtifactFault, Artifacts, Recipient, Refresh},
 };
 
 /// The largest plugin file that is read, in bytes.
@@ -49,8 +50,8 @@ pub(super) struct Trouble {
 #[derive(Debug)]
 struct Entry {
     source: Source,
-    /// The adapter whose own rules decide; none where the host's do.
-    adapter: Option<String>,
+    /// Whose own rules and credentials decide; none where the host's do.
+    recipient: Option<Recipient>,
     usable: Option<Usable>,
     trouble: Option<Trouble>,
     stamp: Option<Stamp>,
@@ -103,13 +104,14 @@ impl Sources {
     }
 
     /// These sources are wanted, and no others.
-    pub(super) fn want<'a>(&mut self, wanted: impl Iterator<Item = (&'a str, &'a Source)>) {
+    pub(super) fn want<'a>(&mut self, wanted: impl Iterator<Item = (&'a Adapter, &'a Declared)>) {
         let mut before = std::mem::take(&mut self.entries);
-        for (adapter, source) in wanted {
-            let name = self.key(adapter, source);
+        for (adapter, plugin) in wanted {
+            let recipient = self.recipient(adapter, plugin);
+            let name = key(recipient.as_ref(), &plugin.source);
             let entry = before.remove(&name).unwrap_or_else(|| Entry {
-                source: source.clone(),
-                adapter: self.judges_apart(adapter, source).then(|| adapter.to_owned()),
+                source: plugin.source.clone(),
+                recipient,
                 usable: None,
                 trouble: None,
                 stamp: None,
@@ -121,23 +123,26 @@ impl Sources {
         }
     }
 
-    fn judges_apart(&self, adapter: &str, source: &Source) -> bool {
-        let apart = |artifacts: &Arc<dyn Artifacts>| artifacts.judges_apart(adapter);
-        matches!(source, Source::Oci(_)) && self.artifacts.as_ref().is_some_and(apart)
+    /// None: what the host's own rules and credentials give is good for this adapter too.
+    fn recipient(&self, adapter: &Adapter, plugin: &Declared) -> Option<Recipient> {
+        let artifacts = self.artifacts.as_ref()?;
+        let recipient = || Recipient {
+            adapter: adapter.name.clone(),
+            identity: driver::identity(adapter),
+            pull_secrets: plugin.pull_secrets.clone(),
+        };
+        let from_registry = matches!(plugin.source, Source::Oci(_));
+        from_registry.then(recipient).filter(|one| artifacts.judges_apart(one))
     }
 
-    /// What adapters share by the same rules is one.
-    fn key(&self, adapter: &str, source: &Source) -> String {
-        if self.judges_apart(adapter, source) {
-            format!("{} for {adapter}", name(source))
-        } else {
-            name(source)
-        }
+    fn entry(&self, adapter: &Adapter, plugin: &Declared) -> Option<&Entry> {
+        let recipient = self.recipient(adapter, plugin);
+        self.entries.get(&key(recipient.as_ref(), &plugin.source))
     }
 
-    /// How a source of an adapter stands.
-    pub(super) fn state(&self, adapter: &str, source: &Source) -> State<'_> {
-        let Some(entry) = self.entries.get(&self.key(adapter, source)) else {
+    /// How the source of an adapter's plugin stands.
+    pub(super) fn state(&self, adapter: &Adapter, plugin: &Declared) -> State<'_> {
+        let Some(entry) = self.entry(adapter, plugin) else {
             return State::Fetching;
         };
         match (&entry.usable, &entry.trouble) {
@@ -151,8 +156,8 @@ impl Sources {
     }
 
     /// Why there is nothing newer, if the newest cannot be used.
-    pub(super) fn trouble(&self, adapter: &str, source: &Source) -> Option<&Trouble> {
-        self.entries.get(&self.key(adapter, source))?.trouble.as_ref()
+    pub(super) fn trouble(&self, adapter: &Adapter, plugin: &Declared) -> Option<&Trouble> {
+        self.entry(adapter, plugin)?.trouble.as_ref()
     }
 
     /// Whether a fetch is under way.
@@ -192,12 +197,10 @@ impl Sources {
                     };
                     entry.fetching = true;
                     let (name, reference) = (name.clone(), reference.clone());
-                    let (adapter, loader) = (entry.adapter.clone(), loader.clone());
+                    let (recipient, loader) = (entry.recipient.clone(), loader.clone());
                     self.fetching.spawn(async move {
                         if refresh == Refresh::Known
-                            && let Some(known) = artifacts
-                                .known(adapter.as_deref().unwrap_or_default(), &reference)
-                                .await
+                            && let Some(known) = artifacts.known(recipient.as_ref(), &reference).await
                             && let Some(plugin) = loader.known(known.component).await
                         {
                             let (digest, signed_by) = (known.digest, known.signed_by);
@@ -208,8 +211,8 @@ impl Sources {
                             };
                             return (name, Ok(Got::Loaded(usable)));
                         }
-                        let fetched = match adapter {
-                            Some(adapter) => artifacts.fetch_for(&adapter, &reference, refresh).await,
+                        let fetched = match recipient {
+                            Some(recipient) => artifacts.fetch_for(&recipient, &reference, refresh).await,
                             None => artifacts.fetch(&reference, refresh).await,
                         };
                         (name, fetched.map(Got::Bytes))
@@ -369,6 +372,20 @@ fn read(path: &Path) -> std::io::Result<Vec<u8>> {
         return Err(std::io::Error::other(format!("it has more than {MAX_FILE} bytes")));
     }
     Ok(bytes)
+}
+
+/// What is fetched once: recipients that are not judged apart share it.
+fn key(recipient: Option<&Recipient>, source: &Source) -> String {
+    let name = name(source);
+    match recipient {
+        None => name,
+        Some(one) if one.pull_secrets.is_empty() => format!("{name} for {}", one.adapter),
+        Some(one) => {
+            let account = one.identity.service_account.as_deref().unwrap_or_default();
+            let (namespace, secrets) = (&one.identity.namespace, one.pull_secrets.join(","));
+            format!("{name} for {} as {namespace}/{account} with {secrets}", one.adapter)
+        }
+    }
 }
 
 /// A source as a document writes it.

@@ -13,7 +13,7 @@ use crate::{
     dispatch::Deaf,
     fleet::{self, SystemClock},
     registry::{
-        Digest, Needed, Policy, PrivateKey, Registry, Settings, TrustedKey, component,
+        Digest, Needed, Policy, PrivateKey, Registry, Settings, TrustedKey, access, component,
         memory::{Memory, Only},
         push,
         signature::{new_key, sign},
@@ -145,7 +145,8 @@ impl Site {
             ..Settings::new(self.folder.path().join("cache"))
         };
         let registry = Registry::new(settings, Arc::new(Only(Arc::clone(&self.remote)))).unwrap();
-        Shelf::of(registry, self.policies.clone())
+        let access = access::Access::new(access::Settings::default());
+        Shelf::of(registry, access, self.policies.clone())
     }
 
     fn parts(&self, metrics: &Arc<Metrics>) -> Parts {

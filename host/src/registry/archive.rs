@@ -16,7 +16,7 @@ use super::{
     reference::{Digest, Reference, shortened},
     remote::{Descriptor, INDEX, MANIFEST},
     signature::{self, Attachment, Place, Policy, Refusal},
-    store::{Entry, Store, StoreError},
+    store::{Entry, Readers, Store, StoreError},
 };
 
 /// The annotation with a plugin's reference, or with the tag of signatures.
@@ -261,6 +261,7 @@ pub fn load(store: &Store, from: impl Read, policy: &Policy, max: u64) -> Result
             manifest: small.get(&manifest).cloned().unwrap_or_default(),
             config: small.get(&config).cloned(),
             attachments: attached.get(&manifest).cloned().unwrap_or_default(),
+            readers: Readers::Everybody,
         };
         if reference.digest.as_ref().is_some_and(|digest| *digest != manifest) {
             return Err(ArchiveError::Missing(reference.to_string()));

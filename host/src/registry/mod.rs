@@ -10,6 +10,7 @@
 //! - Repositories that are not listed are not asked.
 //! - What was fetched and [took over](Registry::took_over) can be had again without the network, under the policy of
 //!   then or of now. What was fetched and did not take over does not stand in its way.
+//! - What was fetched with credentials of somebody's own is not had from the cache by anybody else.
 //!
 //! # Order
 //! resolve, allow-list, signatures, manifest, config, layer, comparison with the component. Compiling, trying out and
@@ -43,7 +44,7 @@ pub use signature::{Needed, Policy, PrivateKey, PublicKey, TrustedKey};
 
 use self::{
     remote::{Fault, Remote},
-    store::{Entry, Store, StoreError},
+    store::{Entry, Readers, Store, StoreError},
 };
 
 /// How plugins are fetched and kept.
@@ -127,6 +128,7 @@ pub struct Registry {
     settings: Arc<Settings>,
     connect: Arc<dyn Connect>,
     store: Store,
+    holder: Option<Arc<str>>,
 }
 
 impl Registry {
@@ -143,7 +145,19 @@ impl Registry {
             settings: Arc::new(settings),
             connect,
             store,
+            holder: None,
         })
+    }
+
+    /// The same for `holder`, who reaches registries with credentials of their own, by `connect`. What they alone could
+    /// fetch so far is in the cache for them alone.
+    #[must_use]
+    pub fn held_by(&self, holder: &str, connect: Arc<dyn Connect>) -> Self {
+        Self {
+            connect,
+            holder: Some(holder.into()),
+            ..self.clone()
+        }
     }
 
     /// The settings.
@@ -250,7 +264,7 @@ impl Registry {
         let entry = self
             .store
             .last(reference)
-            .and_then(|digest| Some((self.store.entry(&digest)?, digest)));
+            .and_then(|digest| Some((self.entry(&digest)?, digest)));
         let Some((entry, manifest)) = entry else {
             return Ok(None);
         };
@@ -335,7 +349,8 @@ impl Registry {
             });
         }
         let (attachments, signed_by) = pull::signatures(remote, reference, &digest, policy).await?;
-        let (entry, bytes) = pull::pull(remote, reference, &digest, attachments, self.settings.max_size).await?;
+        let (mut entry, bytes) = pull::pull(remote, reference, &digest, attachments, self.settings.max_size).await?;
+        entry.readers = Readers::only(self.holder.as_deref());
         let this = self.clone();
         let (bytes, component) = blocking(reference, move || {
             if let Err(error) = this.store.put(&entry, &bytes) {
@@ -356,9 +371,15 @@ impl Registry {
         })
     }
 
+    /// What the store has of a manifest, if we may have it.
+    fn entry(&self, digest: &Digest) -> Option<Entry> {
+        let entry = self.store.entry(digest)?;
+        entry.readers.include(self.holder.as_deref()).then_some(entry)
+    }
+
     /// What the store has of a manifest, checked as if it came from the registry.
     fn stored(&self, reference: &Reference, digest: &Digest, policy: &Policy) -> Result<Option<Verified>, Error> {
-        let Some(entry) = self.store.entry(digest) else {
+        let Some(entry) = self.entry(digest) else {
             return Ok(None);
         };
         let signed_by = pull::signed(reference, digest, policy, &entry.attachments)?;

@@ -8,7 +8,7 @@ use super::{
     reference::{At, Digest, Reference, Repository},
     remote::{Fault, MANIFEST, Remote},
     signature::{self, Attachment, Found, Policy, Refusal},
-    store::Entry,
+    store::{Entry, Readers},
 };
 
 /// Why a reference did not become verified bytes.
@@ -257,6 +257,7 @@ pub(super) async fn pull(
         manifest: manifest.bytes,
         config,
         attachments,
+        readers: Readers::default(),
     };
     tokio::task::spawn_blocking(move || check_parts(&entry, &layer, max).map(|()| (entry, layer)))
         .await

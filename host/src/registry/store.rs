@@ -7,6 +7,7 @@
 //! All functions here block.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File, TryLockError},
     io::{self, Write as _},
     path::{Path, PathBuf},
@@ -61,6 +62,47 @@ pub struct Entry {
     pub config: Option<Vec<u8>>,
     /// What lay beside it.
     pub attachments: Vec<Attachment>,
+    /// Who may have it.
+    pub readers: Readers,
+}
+
+/// Who may have a plugin of the cache.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Readers {
+    /// Everybody: it came with the host's own credentials, or in an archive.
+    #[default]
+    Everybody,
+    /// Only holders of credentials with which it was fetched.
+    Holders(BTreeSet<String>),
+}
+
+impl Readers {
+    /// Only this holder; without one, everybody.
+    #[must_use]
+    pub fn only(holder: Option<&str>) -> Self {
+        holder.map_or(Self::Everybody, |holder| Self::Holders([holder.to_owned()].into()))
+    }
+
+    /// Whether `holder`, or without one the host for everybody, is among them.
+    #[must_use]
+    pub fn include(&self, holder: Option<&str>) -> bool {
+        match self {
+            Self::Everybody => true,
+            Self::Holders(holders) => holder.is_some_and(|holder| holders.contains(holder)),
+        }
+    }
+
+    /// All that are among these or those.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Holders(mut these), Self::Holders(those)) => {
+                these.extend(those);
+                Self::Holders(these)
+            }
+            (Self::Everybody, _) | (_, Self::Everybody) => Self::Everybody,
+        }
+    }
 }
 
 /// What a tag pointed to when that took over.
@@ -77,6 +119,9 @@ struct WrittenEntry {
     manifest: String,
     config: Option<String>,
     attachments: Vec<WrittenAttachment>,
+    /// None: everybody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    holders: Option<BTreeSet<String>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -151,13 +196,21 @@ impl Store {
         self.blob_file(digest).is_file()
     }
 
-    /// Keeps a plugin: the layer first, so that an entry never stands alone.
+    /// Keeps a plugin: the layer first, so that an entry never stands alone. Whoever might have it before still may.
     ///
     /// # Errors
     /// When a file cannot be written.
     pub fn put(&self, entry: &Entry, layer: &[u8]) -> Result<(), StoreError> {
         self.put_blob(&Digest::of(layer), layer)?;
-        self.put_entry(entry)?;
+        let before = self.entry(&Digest::of(&entry.manifest));
+        let readers = before.map_or_else(
+            || entry.readers.clone(),
+            |before| before.readers.or(entry.readers.clone()),
+        );
+        self.put_entry(&Entry {
+            readers,
+            ..entry.clone()
+        })?;
         self.shrink();
         Ok(())
     }
@@ -353,6 +406,10 @@ fn encode(entry: &Entry) -> WrittenEntry {
                 blobs: attachment.blobs.iter().map(|blob| STANDARD.encode(blob)).collect(),
             })
             .collect(),
+        holders: match &entry.readers {
+            Readers::Everybody => None,
+            Readers::Holders(holders) => Some(holders.clone()),
+        },
     }
 }
 
@@ -376,6 +433,7 @@ fn decode(written: WrittenEntry) -> Option<Entry> {
                 })
             })
             .collect::<Option<_>>()?,
+        readers: written.holders.map_or(Readers::Everybody, Readers::Holders),
     })
 }
 
@@ -394,6 +452,7 @@ mod tests {
                 manifest: b"m".to_vec(),
                 blobs: vec![b"b".to_vec()],
             }],
+            readers: Readers::Everybody,
         }
     }
 
@@ -411,6 +470,24 @@ mod tests {
         assert_eq!(other.entry(&Digest::of(b"manifest")), Some(entry("manifest")));
         assert_eq!(other.blob(&Digest::of(b"layer")), Some(b"layer".to_vec()));
         assert_eq!(other.entry(&Digest::of(b"another")), None);
+    }
+
+    #[test]
+    fn who_may_have_a_plugin_is_kept_and_only_grows() {
+        let (_folder, store) = open(1 << 20);
+        let only = |holder| Entry {
+            readers: Readers::only(holder),
+            ..entry("manifest")
+        };
+        let readers = || store.entry(&Digest::of(b"manifest")).unwrap().readers;
+        store.put(&only(Some("one")), b"layer").unwrap();
+        assert_eq!(readers(), Readers::only(Some("one")));
+        assert!(!readers().include(None) && !readers().include(Some("two")));
+        store.put(&only(Some("two")), b"layer").unwrap();
+        assert!(readers().include(Some("one")) && readers().include(Some("two")) && !readers().include(None));
+        store.put(&only(None), b"layer").unwrap();
+        store.put(&only(Some("one")), b"layer").unwrap();
+        assert_eq!(readers(), Readers::Everybody);
     }
 
     #[test]

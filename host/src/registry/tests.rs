@@ -270,6 +270,40 @@ async fn what_was_fetched_and_did_not_take_over_leaves_what_did() {
 }
 
 #[tokio::test]
+async fn what_was_fetched_with_credentials_of_ones_own_is_in_the_cache_for_nobody_else() {
+    let world = World::new(Policy::Off);
+    let digest = world.push("private").await;
+    let pinned = reference().pinned(digest.clone());
+    let held_by = |holder| world.registry.held_by(holder, Arc::new(Only(world.remote.clone())));
+    let (mine, yours, hosts) = (held_by("mine"), held_by("yours"), &world.registry);
+    mine.fetch(&reference()).await.unwrap();
+    mine.took_over(&reference(), &digest).await;
+    let has = async |registry: &Registry, reference: &Reference| {
+        let cached = registry.cached(reference, &Policy::Off).await.unwrap().is_some();
+        assert_eq!(registry.known(reference, &Policy::Off).unwrap().is_some(), cached);
+        cached
+    };
+    world.remote.is_down();
+    for reference in [reference(), pinned.clone()] {
+        assert!(has(&mine, &reference).await);
+        for other in [&yours, hosts] {
+            assert!(!has(other, &reference).await);
+            let refused = other.fetch_or_cached(&reference, &Policy::Off).await.unwrap_err();
+            assert_eq!(refused.reason(), "Unreachable");
+        }
+    }
+
+    // Each has to show that they may have it; who could before still can.
+    world.remote.is_up();
+    let fetched = yours.fetch(&pinned).await.unwrap();
+    assert!(matches!(fetched.origin, Origin::Registry));
+    assert!(has(&mine, &pinned).await && has(&yours, &pinned).await && !has(hosts, &pinned).await);
+    hosts.fetch(&reference()).await.unwrap();
+    yours.fetch(&reference()).await.unwrap();
+    assert!(has(hosts, &pinned).await && has(&held_by("anybody"), &pinned).await);
+}
+
+#[tokio::test]
 async fn the_cache_obeys_the_policy_of_now() {
     let key = new_key();
     let world = World::new(Policy::Off);

@@ -406,10 +406,7 @@ async fn cold_load(name: &str, goal: Duration, loads: usize) -> Result<Figure> {
     let mut times = Vec::with_capacity(loads);
     for _ in 0..loads {
         let begin = Instant::now();
-        let known = shelf
-            .known("measured", &reference)
-            .await
-            .context("it is not in the cache")?;
+        let known = shelf.known(None, &reference).await.context("it is not in the cache")?;
         let (runtime, digest) = (Arc::clone(&runtime), known.component.try_into()?);
         let plugin = tokio::task::spawn_blocking(move || runtime.known(&digest)).await?;
         times.push(begin.elapsed());

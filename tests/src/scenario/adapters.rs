@@ -121,6 +121,7 @@ fn native(name: &str, dependencies: &[&str], kinds: &[(&str, &str)]) -> Live {
     }];
     let plugin = Plugin {
         source: Source::Embedded,
+        pull_secrets: Vec::new(),
         config: json!({}),
         limits: Limits::default(),
         grants: Grants::default(),

@@ -1,12 +1,15 @@
 //! Plugins of registries: a tag moves, and what it leads to is good or not.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use berth::{
     dispatch::Deaf,
     telemetry::admin::Standing,
-    world::{Artifact, ArtifactFault, Artifacts, Refresh},
+    world::{Artifact, ArtifactFault, Artifacts, Identity, Recipient, Refresh},
 };
 use serde_json::Value;
 
@@ -157,4 +160,66 @@ async fn a_document_whose_registry_is_down_at_the_start_goes_live_when_it_is_bac
     assert!(state.problems[0].contains("does not answer"), "{state:?}");
     shelf.give(Ok(artifact("1", guest("firsta"))));
     stage.comes_to("a", Standing::Live).await;
+}
+
+/// A registry that lets nobody in who has no credentials of their own.
+#[derive(Default)]
+struct Private {
+    recipients: Mutex<Vec<Recipient>>,
+}
+
+#[async_trait]
+impl Artifacts for Private {
+    async fn fetch(&self, _: &str, _: Refresh) -> Result<Artifact, ArtifactFault> {
+        Err(ArtifactFault {
+            reason: "Unauthorized".to_owned(),
+            message: "who asks?".to_owned(),
+            retryable: true,
+        })
+    }
+
+    async fn fetch_for(&self, recipient: &Recipient, _: &str, _: Refresh) -> Result<Artifact, ArtifactFault> {
+        self.recipients.lock().unwrap().push(recipient.clone());
+        Ok(artifact("1", guest("firsta")))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_fetched_with_pull_secrets_is_not_lent_to_an_adapter_without_them() {
+    let shelf = Arc::new(Private::default());
+    let source = "oci://registry.example.com/guest:1";
+    let with = |name: &str, secrets: &str| {
+        with_guest(name, "one", source).replace("config: {v: 1}", &format!("{secrets} config: {{v: 1}}"))
+    };
+    let (holder, other) = (with("holder", "pullSecrets: [a, b],"), with("other", ""));
+    let artifacts = Arc::clone(&shelf) as Arc<dyn Artifacts>;
+    let documents = [("holder.yaml", holder.as_str()), ("other.yaml", other.as_str())];
+    let never = Duration::from_secs(3600);
+    let stage = Stage::set_slow(&documents, &[], Arc::new(Deaf), Some(artifacts), never).await;
+    stage.comes_to("holder", Standing::Live).await;
+    let refused = stage.comes_to("other", Standing::Refused).await;
+    assert!(refused.problems[0].contains("(Unauthorized)"), "{refused:?}");
+    let expected = Recipient {
+        adapter: "holder".to_owned(),
+        identity: Identity {
+            namespace: "work".to_owned(),
+            service_account: Some("adapter".to_owned()),
+        },
+        pull_secrets: vec!["a".to_owned(), "b".to_owned()],
+    };
+    assert_eq!(*shelf.recipients.lock().unwrap(), [expected.clone()]);
+
+    // Other secrets are other rights: it is asked again, and goes on meanwhile.
+    stage.write("holder.yaml", with("holder", "pullSecrets: [b],"));
+    let of_b = Recipient {
+        pull_secrets: vec!["b".to_owned()],
+        ..expected.clone()
+    };
+    let asked = || shelf.recipients.lock().unwrap().clone();
+    stage
+        .stands("holder", "asked for anew", |_| {
+            asked() == [expected.clone(), of_b.clone()]
+        })
+        .await;
+    stage.comes_to("holder", Standing::Live).await;
 }

@@ -9,7 +9,7 @@ use std::{
 
 use berth::registry::{
     Connect as _, Digest, Needed, Policy, PrivateKey, PublicKey, Reference, Registry, Repository, Settings, TrustedKey,
-    access::{self, Access},
+    access::{self, Access, CredentialSource},
     push,
     remote::Remote,
     signature::{sign, sign_as_bundle},
@@ -56,9 +56,16 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn start() -> Self {
-        let running = Running::start(&Guard::Nothing).await;
+        Self::start_with(Guard::Nothing).await
+    }
+
+    /// The same behind a guard that all here can pass.
+    pub(crate) async fn start_with(guard: Guard) -> Self {
+        let running = Running::start(&guard).await;
         let access = Access::new(access::Settings {
             insecure: running.insecure(),
+            credentials: vec![CredentialSource::File(running.docker_config())],
+            ca_file: running.authority(),
             ..access::Settings::default()
         });
         let folder = tempfile::tempdir().unwrap();

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 /// The folder below the tools' folder, by `cargo xtask setup`.
 const REGISTRY: &str = "registry-v3.1.2";
 /// What opens the registry. The registry reads only bcrypt; this is it, for the user `robot`.
-const PASSWORD: &str = "hunter2";
+pub(crate) const OPENS: &str = "hunter2";
 const HASH: &str = "$2b$05$abcdefghijklmnopqrstuuoXuKqgZXLiJqzfmMXDDhSFPIvxV7t8.";
 /// What does not open it.
 pub(crate) const WRONG: &str = "correct-horse";
@@ -128,7 +128,7 @@ impl Running {
             port,
             process,
         };
-        let auths = json!({"auths": {(running.address()): {"username": "robot", "password": PASSWORD}}});
+        let auths = json!({"auths": {(running.address()): {"username": "robot", "password": OPENS}}});
         fs::write(running.docker_config(), auths.to_string()).unwrap();
         running
     }
@@ -161,9 +161,10 @@ impl Running {
         self.folder.path().join("config.json")
     }
 
-    /// Its authority's certificate.
-    pub(crate) fn authority(&self) -> PathBuf {
-        self.folder.path().join("ca.pem")
+    /// Its authority's certificate, if it speaks TLS.
+    pub(crate) fn authority(&self) -> Option<PathBuf> {
+        let file = self.folder.path().join("ca.pem");
+        file.is_file().then_some(file)
     }
 
     /// The certificate of an authority that it has nothing to do with.

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Writes a document below the host's folder, for its namespace and the account that tests have.
-fn write(folder: &Path, namespace: &str, name: &str, text: &str) {
+pub(super) fn write(folder: &Path, namespace: &str, name: &str, text: &str) {
     let text = text
         .replace("namespace: work", &format!("namespace: {namespace}"))
         .replace("serviceAccount: adapter", "serviceAccount: validation")
@@ -22,7 +22,7 @@ fn write(folder: &Path, namespace: &str, name: &str, text: &str) {
 }
 
 /// Has the host load from this registry what one of these keys signed.
-fn trust(settings: &mut Value, world: &World, keys: &[&str]) {
+pub(super) fn trust(settings: &mut Value, world: &World, keys: &[&str]) {
     let keys: Vec<PathBuf> = keys.iter().map(|key| world.file(&format!("{key}.pub"))).collect();
     settings["registries"] = json!({
         "allow": [format!("{}/*", world.repository().registry)],
@@ -51,7 +51,7 @@ impl Deployed {
     }
 
     /// Creates a cluster and has its event settled; all of these adapters must report.
-    async fn reports(&mut self, name: &str, adapters: &[&str]) -> String {
+    pub(super) async fn reports(&mut self, name: &str, adapters: &[&str]) -> String {
         let cluster = self.cluster(name);
         let answer = self.post(&cluster, &format!("event-of-{name}")).await;
         assert!(answer.status().is_success(), "{answer:?}");

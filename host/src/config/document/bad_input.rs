@@ -164,6 +164,17 @@ fn cases() -> Vec<(Check, Given)> {
         (Check::SourceRepository, source("oci://r.io/LZ:1")),
         (Check::SourceTag, source("oci://r.io/lz:")),
         (Check::SourceVersion, source("oci://r.io/lz")),
+        (
+            Check::PullSecretsRegistry,
+            spec(&[
+                ("serviceAccount", "lz"),
+                ("plugins", &plugin("source: 'file:lz.wasm', pullSecrets: [registry]")),
+            ]),
+        ),
+        (
+            Check::PullSecretsAccount,
+            one("plugins", &plugin("source: 'oci://r.io/lz:1', pullSecrets: [registry]")),
+        ),
         (Check::FileGiven, source("file:")),
         (Check::FileBelow, source("file:../lz.wasm")),
         (Check::LimitPositive, limits("hostTime: 0s")),

@@ -11,13 +11,13 @@ use serde_json::{Map, Value};
 use super::names::{Name, api_version, misfit, name, name_or_any, object_name, path_pattern, pattern};
 use crate::config::{check::Check, reader::Item, units};
 
-const PLUGIN: &[&str] = &["source", "config", "limits", "grants"];
+const PLUGIN: &[&str] = &["source", "pullSecrets", "config", "limits", "grants"];
 const LIMITS: &[&str] = &["fuel", "memory", "deadline", "hostTime", "output", "logLines"];
 const GRANTS: &[&str] = &["fleet", "cluster", "http", "actions", "variables"];
 const IN_PATHS: &[&str] = &[".subject.id", ".subject.href", ".owner.id"];
 
-/// Reads `plugins`.
-pub(super) fn plugins(item: &Item<'_>, file: &Path, caps: &Limits) -> IndexMap<String, Plugin> {
+/// Reads `plugins`. `has_account`: whether the adapter has a service account.
+pub(super) fn plugins(item: &Item<'_>, file: &Path, caps: &Limits, has_account: bool) -> IndexMap<String, Plugin> {
     let mut plugins = IndexMap::new();
     for (key, item) in item.named().unwrap_or_default() {
         if key == DECLARATIVE {
@@ -39,14 +39,14 @@ pub(super) fn plugins(item: &Item<'_>, file: &Path, caps: &Limits) -> IndexMap<S
                 Some("use letters, digits, `-` and `_`, beginning with a letter".to_owned()),
             );
         }
-        if let Some(plugin) = plugin(&item, file, caps) {
+        if let Some(plugin) = plugin(&item, file, caps, has_account) {
             plugins.insert(key.to_owned(), plugin);
         }
     }
     plugins
 }
 
-fn plugin(item: &Item<'_>, file: &Path, caps: &Limits) -> Option<Plugin> {
+fn plugin(item: &Item<'_>, file: &Path, caps: &Limits, has_account: bool) -> Option<Plugin> {
     let mapping = item.mapping(PLUGIN)?;
     let config = mapping
         .get("config")
@@ -55,13 +55,35 @@ fn plugin(item: &Item<'_>, file: &Path, caps: &Limits) -> Option<Plugin> {
         .get("limits")
         .map_or_else(|| within(caps), |item| limits(&item, caps));
     let grants = mapping.get("grants").map(|item| grants(&item)).unwrap_or_default();
+    let secrets = mapping.get("pullSecrets");
     let source = source(&mapping.require("source")?, file)?;
     Some(Plugin {
+        pull_secrets: secrets.map_or_else(Vec::new, |item| pull_secrets(&item, &source, has_account)),
         source,
         config,
         limits,
         grants,
     })
+}
+
+/// Reads `pullSecrets`: names in the adapter's own namespace.
+fn pull_secrets(item: &Item<'_>, source: &Source, has_account: bool) -> Vec<String> {
+    if !matches!(source, Source::Oci(_)) {
+        item.wrong(
+            Check::PullSecretsRegistry,
+            "is only for plugins of registries",
+            Some("leave it out, or write the source as `oci://registry/repository:tag`".to_owned()),
+        );
+    }
+    if !has_account {
+        item.wrong(
+            Check::PullSecretsAccount,
+            "cannot be read: they are read as the adapter's service account, and it has none",
+            Some("name a service account with `serviceAccount` that may get these Secrets".to_owned()),
+        );
+    }
+    let items = item.list().unwrap_or_default();
+    items.iter().filter_map(|item| name(item, Name::Subdomain)).collect()
 }
 
 fn source(item: &Item<'_>, file: &Path) -> Option<Source> {

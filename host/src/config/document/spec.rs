@@ -68,7 +68,7 @@ pub(super) fn adapter(document: &Item<'_>, notes: &Notes<'_>, caps: &Limits) -> 
     let permits = permits(&spec);
     let mut plugins = spec
         .get("plugins")
-        .map(|item| plugins::plugins(&item, notes.file(), caps))
+        .map(|item| plugins::plugins(&item, notes.file(), caps, spec.has("serviceAccount")))
         .unwrap_or_default();
     let declared: Vec<&str> = spec.get("plugins").map(|item| item.keys()).unwrap_or_default();
     let phases = steps::phases(&spec, &declared);
@@ -87,6 +87,7 @@ pub(super) fn adapter(document: &Item<'_>, notes: &Notes<'_>, caps: &Limits) -> 
         let limits = Limits::default();
         let embedded = Plugin {
             source: Source::Embedded,
+            pull_secrets: Vec::new(),
             config,
             limits,
             grants: Grants::default(),

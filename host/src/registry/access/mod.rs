@@ -8,6 +8,7 @@
 //! - A client certificate is shown to its registry only, and to nobody that it redirects to.
 //! - Credentials are looked up for the registry that is talked to: a mirror never gets those of
 //!   the registry that it stands in for.
+//! - Whoever has credentials of their own has sessions of their own.
 
 mod clients;
 pub mod doctor;
@@ -26,7 +27,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use futures::future::BoxFuture;
+use sha2::{Digest as _, Sha256};
 use url::Url;
 
 pub use clients::ClientError;
@@ -115,30 +116,19 @@ impl Default for Limits {
     }
 }
 
-/// Reads a document with credentials that is no file, such as a Secret in Kubernetes.
-pub type ReadDocument = Arc<dyn Fn() -> BoxFuture<'static, Result<Vec<u8>, Cause>> + Send + Sync>;
-
 /// Where credentials are.
-#[derive(Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CredentialSource {
     /// docker's `config.json`, or a mounted pull secret (`.dockerconfigjson`).
     File(PathBuf),
-    /// The same text from elsewhere.
+    /// The same text, as somebody else wrote it: no helper that it names is run, because a helper would answer with
+    /// credentials of the host.
     Document {
-        /// What it is called in errors, such as `Secret berth/registry`.
+        /// What it is called in errors, such as `Secret adapters/registry`.
         name: String,
-        /// Reads it.
-        read: ReadDocument,
+        /// It.
+        text: Secret,
     },
-}
-
-impl fmt::Debug for CredentialSource {
-    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File(path) => to.debug_tuple("File").field(path).finish(),
-            Self::Document { name, read: _ } => to.debug_tuple("Document").field(name).finish(),
-        }
-    }
 }
 
 /// Why there are no credentials to use.
@@ -165,6 +155,12 @@ pub enum CredentialsError {
     /// A helper gave nothing.
     #[error("the credential helper gave nothing")]
     Helper(#[from] HelperError),
+    /// Somebody else wants a helper to be run.
+    #[error("{from} names a credential helper; helpers are run for the host's own files only")]
+    ForeignHelper {
+        /// Which source.
+        from: String,
+    },
 }
 
 /// docker's own file with credentials, if there is one: `$DOCKER_CONFIG/config.json`, else
@@ -192,19 +188,29 @@ struct Purse {
 impl Authenticate for Purse {
     async fn credentials(&self, repository: &Repository) -> Result<Credentials, CredentialsError> {
         for source in &self.sources {
-            let (from, text) = match source {
-                CredentialSource::File(path) => (format!("`{}`", path.display()), read_file(path).await),
-                CredentialSource::Document { name, read } => (format!("`{name}`"), read().await),
+            let (from, keyring) = match source {
+                CredentialSource::File(path) => {
+                    let from = format!("`{}`", path.display());
+                    match read_file(path).await {
+                        Ok(text) => (from, Keyring::parse(&text)),
+                        Err(source) => return Err(CredentialsError::Unreadable { from, source }),
+                    }
+                }
+                CredentialSource::Document { name, text } => {
+                    (format!("`{name}`"), Keyring::parse(text.reveal().as_bytes()))
+                }
             };
-            let text = text.map_err(|source| CredentialsError::Unreadable {
-                from: from.clone(),
-                source,
-            })?;
-            let found = Keyring::parse(&text).and_then(|keyring| keyring.find(repository));
-            match found.map_err(|source| CredentialsError::Unusable { from, source })? {
-                Some(Found::Here(credentials)) => return Ok(credentials),
-                Some(Found::Helper { name, server }) => return Ok(helper::ask(&name, &server).await?),
-                None => {}
+            let found = keyring.and_then(|keyring| keyring.find(repository));
+            match (found, source) {
+                (Err(source), _) => return Err(CredentialsError::Unusable { from, source }),
+                (Ok(Some(Found::Here(credentials))), _) => return Ok(credentials),
+                (Ok(Some(Found::Helper { name, server })), CredentialSource::File(_)) => {
+                    return Ok(helper::ask(&name, &server).await?);
+                }
+                (Ok(Some(Found::Helper { .. })), CredentialSource::Document { .. }) => {
+                    return Err(CredentialsError::ForeignHelper { from });
+                }
+                (Ok(None), _) => {}
             }
         }
         Ok(Credentials::Anonymous)
@@ -224,6 +230,14 @@ async fn read_file(path: &Path) -> Result<Vec<u8>, Cause> {
 #[derive(Clone)]
 pub struct Access {
     inner: Arc<Inner>,
+    holder: Option<Arc<Holder>>,
+}
+
+/// Somebody with credentials of their own.
+struct Holder {
+    name: String,
+    credentials: Vec<CredentialSource>,
+    fingerprint: [u8; 32],
 }
 
 struct Inner {
@@ -231,8 +245,9 @@ struct Inner {
     sessions: Mutex<Sessions>,
 }
 
-/// By registry. A session is kept as long as the files that it was made of stay as they are.
-type Sessions = BTreeMap<String, ([u8; 32], Arc<Session>)>;
+/// By registry and holder: a session keeps tokens. It is kept as long as the files and documents that it was made of
+/// stay as they are.
+type Sessions = BTreeMap<(String, Option<String>), ([u8; 32], Arc<Session>)>;
 
 impl fmt::Debug for Access {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -251,6 +266,32 @@ impl Access {
                 settings,
                 sessions: Mutex::default(),
             }),
+            holder: None,
+        }
+    }
+
+    /// The same for `holder`, whose own credentials count before all others. No session, and so no token, is shared
+    /// with anybody else, or with the same holder after these credentials have changed.
+    #[must_use]
+    pub fn holding(&self, holder: &str, credentials: Vec<CredentialSource>) -> Self {
+        let mut fingerprint = Sha256::new();
+        for source in &credentials {
+            let (kind, name, text) = match source {
+                CredentialSource::File(path) => ("file", path.display().to_string(), ""),
+                CredentialSource::Document { name, text } => ("document", name.clone(), text.reveal()),
+            };
+            for part in [kind, &name, text] {
+                fingerprint.update(part.len().to_be_bytes());
+                fingerprint.update(part);
+            }
+        }
+        Self {
+            inner: Arc::clone(&self.inner),
+            holder: Some(Arc::new(Holder {
+                name: holder.to_owned(),
+                credentials,
+                fingerprint: fingerprint.finalize().into(),
+            })),
         }
     }
 
@@ -278,6 +319,20 @@ impl Access {
         mirrors::candidates(&self.inner.settings.mirrors, repository)
     }
 
+    /// Where credentials for a registry are looked for, in order.
+    fn sources(&self, registry: &str) -> Vec<CredentialSource> {
+        let settings = &self.inner.settings;
+        let held = self.holder.as_ref().map(|holder| holder.credentials.as_slice());
+        let own = settings
+            .registries
+            .get(registry)
+            .and_then(|one| one.docker_config.clone());
+        let held = held.unwrap_or_default().iter().cloned();
+        held.chain(own.map(CredentialSource::File))
+            .chain(settings.credentials.iter().cloned())
+            .collect()
+    }
+
     /// The session with exactly this registry.
     pub(crate) fn session(&self, registry: &str) -> Result<Arc<Session>, Fault> {
         let settings = &self.inner.settings;
@@ -287,20 +342,28 @@ impl Access {
         };
         let per_registry = settings.registries.get(registry).cloned().unwrap_or_default();
         let material = clients::Material::read(settings, &per_registry).map_err(misconfigured)?;
+        let holder = self.holder.as_deref();
+        let fingerprint = holder.map_or(material.fingerprint, |holder| {
+            Sha256::new()
+                .chain_update(material.fingerprint)
+                .chain_update(holder.fingerprint)
+                .finalize()
+                .into()
+        });
+        let key = (registry.to_owned(), holder.map(|holder| holder.name.clone()));
         let mut sessions = self.inner.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((fingerprint, session)) = sessions.get(registry)
-            && *fingerprint == material.fingerprint
+        if let Some((known, session)) = sessions.get(&key)
+            && *known == fingerprint
         {
             return Ok(Arc::clone(session));
         }
         let plain = settings.insecure.contains(registry);
         let clients = material.clients(settings, plain).map_err(misconfigured)?;
-        let own = per_registry.docker_config.map(CredentialSource::File);
-        let sources = own.into_iter().chain(settings.credentials.iter().cloned()).collect();
+        let sources = self.sources(registry);
         let place = Place::new(registry, &settings.insecure, per_registry.token_servers)?;
         let purse = Arc::new(Purse { sources });
         let session = Arc::new(Session::new(place, clients, purse, settings.limits, settings.retries));
-        sessions.insert(registry.to_owned(), (material.fingerprint, Arc::clone(&session)));
+        sessions.insert(key, (fingerprint, Arc::clone(&session)));
         Ok(session)
     }
 }

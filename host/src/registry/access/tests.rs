@@ -5,7 +5,7 @@ use super::*;
 fn document(text: &'static str) -> CredentialSource {
     CredentialSource::Document {
         name: "Secret berth/pull".to_owned(),
-        read: Arc::new(move || Box::pin(async move { Ok(text.as_bytes().to_vec()) })),
+        text: Secret::new(text),
     }
 }
 
@@ -34,6 +34,61 @@ async fn a_source_that_cannot_be_read_is_an_error_and_never_anonymous() {
     let told = credentials(vec![document("hunter2")]).await.unwrap_err();
     assert!(told.to_string().contains("Secret berth/pull"));
     assert!(!format!("{told:?}").contains("hunter2"));
+}
+
+#[tokio::test]
+async fn no_helper_is_run_because_somebody_elses_document_names_it() {
+    // There is no such program: whoever ran it would say so.
+    for text in [
+        r#"{"auths": {}, "credsStore": "berth-test-there-is-none"}"#,
+        r#"{"auths": {}, "credHelpers": {"registry.example.com": "berth-test-there-is-none"}}"#,
+    ] {
+        let told = credentials(vec![document(text)]).await.unwrap_err();
+        assert!(matches!(told, CredentialsError::ForeignHelper { .. }), "{told:?}");
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(&file, text).unwrap();
+        let told = credentials(vec![CredentialSource::File(file.path().to_owned())])
+            .await
+            .unwrap_err();
+        assert!(matches!(told, CredentialsError::Helper(_)), "{told:?}");
+    }
+}
+
+#[test]
+fn sessions_are_shared_by_the_same_holder_of_the_same_credentials_only() {
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let access = Access::new(Settings::default());
+    let session = |access: &Access| access.session("registry.example.com").unwrap();
+    let (old, new) = (document("{}"), document(r#"{"auths": {}}"#));
+    let host = session(&access);
+    let one = session(&access.holding("one", vec![old.clone()]));
+    let two = session(&access.holding("two", vec![old.clone()]));
+    for (this, other) in [(&host, &one), (&host, &two), (&one, &two)] {
+        assert!(!Arc::ptr_eq(this, other));
+    }
+    assert!(Arc::ptr_eq(&host, &session(&access)));
+    assert!(Arc::ptr_eq(&one, &session(&access.holding("one", vec![old]))));
+    let rotated = session(&access.holding("one", vec![new]));
+    assert!(!Arc::ptr_eq(&one, &rotated));
+}
+
+#[tokio::test]
+async fn credentials_of_ones_own_count_before_those_of_the_host() {
+    let of = |token: &str| {
+        let text = format!(r#"{{"auths": {{"registry.example.com": {{"registrytoken": "{token}"}}}}}}"#);
+        let name = "Secret adapters/pull".to_owned();
+        let text = Secret::new(text);
+        CredentialSource::Document { name, text }
+    };
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let access = Access::new(Settings {
+        credentials: vec![of("host")],
+        ..Settings::default()
+    });
+    let held = access.holding("one", vec![of("own")]);
+    assert_eq!(held.sources("registry.example.com"), [of("own"), of("host")]);
+    assert_eq!(access.sources("registry.example.com"), [of("host")]);
+    assert!(!format!("{held:?} {:?}", of("own")).contains("own\""));
 }
 
 #[test]

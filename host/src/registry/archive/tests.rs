@@ -23,6 +23,7 @@ fn keep(store: &Store, bytes: &[u8], reference: &Reference, attachments: Vec<Att
         manifest: packed.manifest,
         config: Some(packed.config),
         attachments,
+        readers: Readers::Everybody,
     };
     store.put(&entry, bytes).unwrap();
     store.remember(reference, &packed.digest).unwrap();

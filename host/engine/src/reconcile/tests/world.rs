@@ -113,6 +113,7 @@ impl World {
     pub(super) fn new() -> Self {
         let plugin = Plugin {
             source: Source::Embedded,
+            pull_secrets: Vec::new(),
             config: json!({}),
             limits: Limits::default(),
             grants: crate::adapter::Grants::default(),
