@@ -51,6 +51,10 @@ use crate::{
 
 /// When an event comes again whose adapter is not live yet.
 const NOT_YET: Duration = Duration::from_secs(5);
+/// What becomes of an event that this host gives up: another may take it.
+const AGAIN_SOON: Settled = Settled::Retry {
+    after: Duration::from_secs(1),
+};
 
 /// An adapter that is live: its document and its plugins, swapped as one.
 #[derive(Clone)]
@@ -144,7 +148,7 @@ enum Command {
 /// One event under way: how many adapters have not reported yet.
 struct Pending {
     left: usize,
-    retry: Option<Duration>,
+    settled: Settled,
     answer: oneshot::Sender<Settled>,
     /// Kept so that its adapters share one GET.
     _fetch: Arc<Shared>,
@@ -295,7 +299,7 @@ async fn run(settings: Settings, mut commands: mpsc::UnboundedReceiver<Command>,
     }
     commands.close();
     let given_back = state.queue.drain();
-    state.settle(given_back, Some(Duration::from_secs(1)));
+    state.settle(given_back, &AGAIN_SOON);
     while let Some(finished) = state.running.join_next_with_id().await {
         state.finish(finished);
     }
@@ -375,7 +379,7 @@ impl State {
                     "events waited for an adapter that was removed; they are left to the other adapters"
                 );
             }
-            self.settle(tickets, None);
+            self.settle(tickets, &Settled::Done);
         }
     }
 
@@ -403,7 +407,7 @@ impl State {
             ticket,
             Pending {
                 left: concerned.len(),
-                retry: None,
+                settled: Settled::Done,
                 answer,
                 _fetch: self.fetches.begin(&event),
             },
@@ -426,9 +430,9 @@ impl State {
             };
             if job.trigger == Trigger::Timer && !job.by_hand && !self.owns(&job.pair.subject) {
                 // Its host has timers of its own, since it sees the objects; what waits here is given back.
-                let (Ended::Done(tickets) | Ended::Retry(tickets, _)) =
+                let (Ended::Done(tickets) | Ended::Retry(tickets, _) | Ended::Refused(tickets, ..)) =
                     self.queue.finish(now, &job.pair, &Outcome::Gone, 0.5);
-                self.settle(tickets, Some(Duration::from_secs(1)));
+                self.settle(tickets, &AGAIN_SOON);
                 continue;
             }
             let was_available = job.memory.available_at.is_some_and(|at| at >= job.subject.generation);
@@ -546,24 +550,27 @@ impl State {
 
     fn settle_ended(&mut self, ended: Ended<u64>) {
         match ended {
-            Ended::Done(tickets) => self.settle(tickets, None),
-            Ended::Retry(tickets, after) => self.settle(tickets, Some(after)),
+            Ended::Done(tickets) => self.settle(tickets, &Settled::Done),
+            Ended::Retry(tickets, after) => self.settle(tickets, &Settled::Retry { after }),
+            Ended::Refused(tickets, reason, message) => {
+                let reason = reason.name();
+                self.settle(tickets, &Settled::Refused { reason, message });
+            }
         }
     }
 
-    fn settle(&mut self, tickets: Vec<u64>, retry: Option<Duration>) {
+    fn settle(&mut self, tickets: Vec<u64>, settled: &Settled) {
         for ticket in tickets {
             let Some(pending) = self.pending.get_mut(&ticket) else {
                 continue;
             };
             pending.left = pending.left.saturating_sub(1);
-            pending.retry = pending.retry.max(retry);
+            pending.settled.join(settled);
             if pending.left == 0
                 && let Some(pending) = self.pending.remove(&ticket)
             {
-                let settled = pending.retry.map_or(Settled::Done, |after| Settled::Retry { after });
                 // The sender may have lost patience; the work was done all the same.
-                let _ = pending.answer.send(settled);
+                let _ = pending.answer.send(pending.settled);
             }
         }
     }

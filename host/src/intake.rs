@@ -413,6 +413,8 @@ impl Sink for Counted {
         let result = match settled {
             Settled::Done => EventResult::Done,
             Settled::Retry { .. } => EventResult::Retry,
+            // The source sets it aside, and says so.
+            Settled::Refused { .. } => return settled,
         };
         self.metrics.event_settled(result);
         tracing::info!(event = event_id, %subject, ?result, source = self.source, "an event was settled");

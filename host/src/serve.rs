@@ -403,6 +403,11 @@ impl Listener for Told {
                     tracing::warn!(adapter = name, subject = %subject_key, %reason, message, ?duration, "no report was accepted; it is tried again");
                 }
             }
+            Outcome::Refused { reason, message } => {
+                self.metrics.reconcile_finished(name, "refused", took);
+                self.metrics.trouble(name, Trouble::A6, reason.name());
+                tracing::warn!(adapter = name, subject = %subject_key, %reason, message, ?duration, "no report will be accepted; it is not tried again");
+            }
         }
         self.also.ended(adapter, subject, outcome, took);
     }

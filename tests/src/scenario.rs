@@ -335,6 +335,10 @@ impl Stage {
                     self.ledger.acknowledged(host.link.host, given, &event.subject);
                     return;
                 }
+                Some(Settled::Refused { reason, message }) => {
+                    self.ledger.broke(format!("an event is set aside, {reason}: {message}"));
+                    return;
+                }
                 Some(Settled::Retry { after }) => {
                     self.ledger.count("events given back");
                     self.time.sleep(after).await;

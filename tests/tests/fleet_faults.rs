@@ -162,6 +162,7 @@ impl Listener for Told {
             }
             Outcome::Gone => "gone".to_owned(),
             Outcome::Retry { reason, message, after } => format!("retry {reason} after {after:?}: {message}"),
+            Outcome::Refused { reason, message } => format!("refused {reason}: {message}"),
         };
         self.0.lock().unwrap().push(told);
     }

@@ -17,6 +17,7 @@ use jiff::Timestamp;
 
 use crate::{
     contract::Trigger,
+    reason::Reason,
     reconcile::{Memory, Outcome, Recheck},
     subject::{SubjectKey, SubjectRef},
 };
@@ -52,6 +53,8 @@ pub enum Settled<T> {
     Done(Vec<T>),
     /// Nothing was accepted; the pair runs again by itself after this long.
     Retry(Vec<T>, Duration),
+    /// Nothing was accepted, and nothing will be, for this reason and in these words.
+    Refused(Vec<T>, Reason, String),
 }
 
 /// How fast a rhythm begins and how slow it gets.
@@ -270,12 +273,13 @@ impl<T> Queue<T> {
                     Recheck::Trouble { at_least } => Some(spread(self.rhythms.trouble, entry.beats, at_least, jitter)),
                 }
             }
-            Outcome::Gone => None,
+            Outcome::Gone | Outcome::Refused { .. } => None,
             Outcome::Retry { after, .. } => Some(spread(self.rhythms.retry, entry.beats, *after, jitter)),
         };
         let steady = matches!(
             outcome,
             Outcome::Gone
+                | Outcome::Refused { .. }
                 | Outcome::Reported(crate::reconcile::Reported {
                     recheck: Recheck::Never | Recheck::In(_),
                     ..
@@ -286,7 +290,7 @@ impl<T> Queue<T> {
         let is_gone = match outcome {
             Outcome::Gone => true,
             Outcome::Reported(reported) => reported.journey == crate::report::Journey::Finalized,
-            Outcome::Retry { .. } => false,
+            Outcome::Retry { .. } | Outcome::Refused { .. } => false,
         };
         entry.ended = now;
         if matches!(entry.waiting, Some(Trigger::Change(_))) && entry.changes >= CHANGES {
@@ -311,6 +315,7 @@ impl<T> Queue<T> {
         match outcome {
             Outcome::Reported(_) | Outcome::Gone => Settled::Done(tickets),
             Outcome::Retry { .. } => Settled::Retry(tickets, wait.unwrap_or_default()),
+            Outcome::Refused { reason, message } => Settled::Refused(tickets, *reason, message.clone()),
         }
     }
 
@@ -485,7 +490,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail by panicking")]
 
     use super::*;
-    use crate::{reason::Reason, reconcile::Reported, report::Journey};
+    use crate::{reconcile::Reported, report::Journey};
 
     fn subject(id: &str, generation: u32) -> SubjectRef {
         SubjectRef {
@@ -602,6 +607,25 @@ mod tests {
             Settled::Retry(vec![7], after)
         );
         assert_eq!(queue.next_due(), Some(at(42)));
+    }
+
+    #[test]
+    fn what_is_refused_for_good_is_not_tried_again_by_itself() {
+        let mut queue = Queue::new(Rhythms::default());
+        queue.push("lz", subject("c", 1), event("one"), Some(7));
+        let job = queue.pop(at(0)).unwrap();
+        let outcome = Outcome::Refused {
+            reason: Reason::ReportRejected,
+            message: "400".to_owned(),
+        };
+        assert_eq!(
+            queue.finish(at(0), &job.pair, &outcome, 0.5),
+            Settled::Refused(vec![7], Reason::ReportRejected, "400".to_owned())
+        );
+        assert_eq!(queue.next_due(), None);
+        // The next event is another chance.
+        queue.push("lz", subject("c", 2), event("two"), Some(8));
+        assert_eq!(queue.pop(at(1)).unwrap().subject.generation, 2);
     }
 
     #[test]

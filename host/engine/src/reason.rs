@@ -123,6 +123,10 @@ reasons! {
     FleetApiUnreachable, Platform, "Restore the HyperFleet API or the network to it.";
     /// The HyperFleet API refuses berth.
     FleetApiMisconfigured, Platform, "Check the URL, the token and its audience in berth's configuration.";
+    /// The HyperFleet API refuses the report, and would refuse it again.
+    ReportRejected, Partner, "Read the message for what is wrong with the report: a condition or data of a plugin, or the clock of berth's machine.";
+    /// The HyperFleet API refuses to tell of the subject, and would refuse it again.
+    SubjectRejected, Platform, "Read the message; the events name a path that the API does not take.";
     /// The plugin answered with a failure of its own.
     PluginFailed, Partner, "Read the message; the plugin's author knows more.";
     /// The plugin trapped.

@@ -29,39 +29,37 @@ spec:
   preconditions: [{plugin: never}]
 ";
 
-/// Knows no resource, or does not answer.
-struct Api {
-    answers: bool,
+/// Answers everything so.
+struct Api(FleetFault);
+
+/// Knows no resource.
+fn empty() -> Api {
+    Api(FleetFault::Gone)
 }
 
-impl Api {
-    fn fault(&self) -> FleetFault {
-        if self.answers {
-            return FleetFault::Gone;
-        }
-        FleetFault::Unreachable {
-            message: "it is away".to_owned(),
-            retry_after: None,
-        }
-    }
+fn away() -> Api {
+    Api(FleetFault::Unreachable {
+        message: "it is away".to_owned(),
+        retry_after: None,
+    })
 }
 
 #[async_trait]
 impl Fleet for Api {
     async fn get(&self, _path: &str) -> Result<Value, FleetFault> {
-        Err(self.fault())
+        Err(self.0.clone())
     }
 
     async fn statuses(&self, _path: &str) -> Result<Vec<AdapterStatus>, FleetFault> {
-        Err(self.fault())
+        Err(self.0.clone())
     }
 
     async fn report(&self, _path: &str, _report: &Report) -> Result<Reported, FleetFault> {
-        Err(self.fault())
+        Err(self.0.clone())
     }
 
     async fn send(&self, _action: &HttpAction) -> Result<(u16, Value), FleetFault> {
-        Err(self.fault())
+        Err(self.0.clone())
     }
 }
 
@@ -92,7 +90,7 @@ impl Listener for Heard {
 const LONG: Duration = Duration::from_secs(3600);
 
 /// A host to which only the subject `mine` belongs.
-fn host(answers: bool, pause: Duration) -> (Dispatcher, mpsc::UnboundedReceiver<String>) {
+fn host(api: Api, pause: Duration) -> (Dispatcher, mpsc::UnboundedReceiver<String>) {
     let caps = HostLimits::default_caps();
     let loaded = document::parse(Path::new("one.yaml"), DOCUMENT, &caps)
         .strict()
@@ -104,7 +102,7 @@ fn host(answers: bool, pause: Duration) -> (Dispatcher, mpsc::UnboundedReceiver<
     };
     let dispatcher = Dispatcher::spawn(Settings {
         world: World {
-            fleet: Arc::new(Api { answers }),
+            fleet: Arc::new(api),
             cluster: Arc::new(simulate::cluster::Kubernetes::new(simulate::cluster::SystemClock)),
             web: Arc::new(crate::web::Client::new().unwrap()),
         },
@@ -163,7 +161,7 @@ fn change(id: &str) -> Change {
 
 #[tokio::test]
 async fn a_change_is_left_to_the_host_whose_subject_it_is() {
-    let (host, mut heard) = host(true, LONG);
+    let (host, mut heard) = host(empty(), LONG);
     // One after the other, so the first would have been the first to end.
     host.changed(change("theirs"));
     host.changed(change("mine"));
@@ -172,14 +170,14 @@ async fn a_change_is_left_to_the_host_whose_subject_it_is() {
 
 #[tokio::test]
 async fn an_event_is_settled_by_whoever_received_it() {
-    let (host, mut heard) = host(true, LONG);
+    let (host, mut heard) = host(empty(), LONG);
     assert_eq!(host.accept_for(event("theirs"), Scope::Everyone).await, Settled::Done);
     assert_eq!(heard.recv().await.unwrap(), "theirs");
 }
 
 #[tokio::test]
 async fn a_timer_is_left_to_the_host_whose_subject_it_is() {
-    let (host, mut heard) = host(false, Duration::from_millis(1));
+    let (host, mut heard) = host(away(), Duration::from_millis(1));
     let settled = host.accept_for(event("theirs"), Scope::Everyone).await;
     assert!(matches!(settled, Settled::Retry { .. }), "{settled:?}");
     let settled = host.accept_for(event("mine"), Scope::Everyone).await;
@@ -194,10 +192,29 @@ async fn a_timer_is_left_to_the_host_whose_subject_it_is() {
 
 #[tokio::test]
 async fn whoever_asks_by_hand_is_obeyed_wherever_the_subject_belongs() {
-    let (host, mut heard) = host(false, LONG);
+    let (host, mut heard) = host(away(), LONG);
     let settled = host.accept_for(event("theirs"), Scope::Everyone).await;
     assert!(matches!(settled, Settled::Retry { .. }), "{settled:?}");
     assert_eq!(heard.recv().await.unwrap(), "theirs");
     assert!(host.retry("one", &subject("theirs").key).await);
     assert_eq!(heard.recv().await.unwrap(), "theirs");
+}
+
+#[tokio::test]
+async fn an_event_that_the_api_refuses_for_good_is_settled_as_refused() {
+    let api = Api(FleetFault::Rejected {
+        status: 400,
+        message: "no such path".to_owned(),
+    });
+    let (host, mut heard) = host(api, Duration::from_millis(1));
+    let expected = Settled::Refused {
+        reason: "SubjectRejected",
+        message: "HyperFleet API rejected the request with 400: no such path".to_owned(),
+    };
+    assert_eq!(host.accept_for(event("mine"), Scope::Everyone).await, expected);
+    assert_eq!(heard.recv().await.unwrap(), "mine");
+    // Nothing runs again by itself, though a retry would be due long before the next ends.
+    host.changed(change("mine"));
+    assert_eq!(heard.recv().await.unwrap(), "mine");
+    assert!(heard.try_recv().is_err());
 }

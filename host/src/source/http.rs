@@ -76,6 +76,7 @@ async fn receive(State(receiver): State<Arc<Receiver>>, request: Request<Body>) 
     match receiver.take(request).await {
         Ok(fates) => {
             for fate in &fates {
+                // What is set aside was counted when it was, whether its sender still waits or not.
                 if let Fate::Refused { reason, .. } = fate {
                     receiver.sink.refused(reason);
                 }
@@ -140,6 +141,9 @@ impl Receiver {
         let sink = Arc::clone(&self.sink);
         Some(tokio::spawn(async move {
             let settled = sink.accept(event).await;
+            if let Settled::Refused { reason, .. } = &settled {
+                sink.set_aside(reason);
+            }
             drop(permit);
             settled
         }))
@@ -152,6 +156,10 @@ const UNSETTLED: Duration = Duration::from_secs(10);
 async fn settle(work: tokio::task::JoinHandle<Settled>, deadline: tokio::time::Instant) -> Fate {
     match tokio::time::timeout_at(deadline, work).await {
         Ok(Ok(Settled::Done)) => Fate::Done,
+        Ok(Ok(Settled::Refused { reason, message })) => Fate::SetAside {
+            reason,
+            detail: message,
+        },
         Ok(Ok(Settled::Retry { after })) => Fate::Retry {
             after,
             detail: "the event could not be settled",

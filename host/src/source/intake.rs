@@ -171,15 +171,14 @@ impl Intake {
         let until = tokio::time::Instant::now() + self.policy.hold;
         loop {
             let settled = self.sink.accept(event.clone()).await;
-            let after = match settled {
-                Settled::Done => return Settle::Ack,
+            let after = match &settled {
                 // Whether it would have succeeded is not known: the host gave it up.
                 Settled::Retry { .. } if self.stop.is_cancelled() => return Settle::RetryAfter(Duration::ZERO),
-                Settled::Retry { after } => after,
+                Settled::Retry { after } if tokio::time::Instant::now() + *after <= until => *after,
+                Settled::Retry { .. } | Settled::Refused { .. } | Settled::Done => {
+                    return settle(&Decoded::Handled(&settled), attempt, self.policy.max_attempts);
+                }
             };
-            if tokio::time::Instant::now() + after > until {
-                return settle(&Decoded::Handled(settled), attempt, self.policy.max_attempts);
-            }
             match self.wait(&event, after).await {
                 Waited::Elapsed => {}
                 Waited::Superseded => return Settle::Ack,

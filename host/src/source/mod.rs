@@ -35,7 +35,7 @@ pub use intake::{Intake, Message, Policy, State};
 pub use settle::{Decoded, Settle, settle};
 
 /// What became of an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Settled {
     /// Every adapter that it concerns has reported, or its subject is gone.
     Done,
@@ -44,6 +44,29 @@ pub enum Settled {
         /// Not before this time has passed.
         after: Duration,
     },
+    /// It can never be reported on, however often it is sent.
+    Refused {
+        /// PascalCase and stable.
+        reason: &'static str,
+        /// For people.
+        message: String,
+    },
+}
+
+impl Settled {
+    /// Takes in what became of the same event elsewhere. It is sent again if that helps anybody;
+    /// what was refused is refused again then.
+    pub fn join(&mut self, other: &Self) {
+        match (&mut *self, other) {
+            (Self::Retry { after }, Self::Retry { after: other }) => *after = (*after).max(*other),
+            (Self::Retry { .. }, Self::Done | Self::Refused { .. })
+            | (Self::Refused { .. }, Self::Done | Self::Refused { .. })
+            | (Self::Done, Self::Done) => {}
+            (Self::Refused { .. }, Self::Retry { .. }) | (Self::Done, Self::Retry { .. } | Self::Refused { .. }) => {
+                *self = other.clone();
+            }
+        }
+    }
 }
 
 /// Where events go.
@@ -53,11 +76,12 @@ pub trait Sink: Send + Sync + 'static {
     /// loses patience.
     async fn accept(&self, event: Event) -> Settled;
 
-    /// Hears of an event that was refused: its sender was told so. `reason` is one of
+    /// Hears of an event that was refused unseen: its sender was told so. `reason` is one of
     /// [`Refusal::reason`] or of the source's own.
     fn refused(&self, reason: &'static str);
 
-    /// Hears of a message that was set aside: nobody will send it again. `reason` as above.
+    /// Hears of a message that was set aside: nobody should send it again. `reason` as above, or
+    /// that of [`Settled::Refused`].
     fn set_aside(&self, reason: &'static str);
 }
 
@@ -81,4 +105,34 @@ pub trait Source: Send + Sync + 'static {
     /// # Errors
     /// Why it cannot go on. The text tells what failed and, where one helps, a hint; never a credential.
     async fn run(&self, intake: Arc<Intake>, stop: CancellationToken) -> Result<(), Box<dyn Error + Send + Sync>>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_sent_again_if_that_helps_anybody_and_set_aside_if_nobody() {
+        let retry = |seconds| Settled::Retry {
+            after: Duration::from_secs(seconds),
+        };
+        let refused = || Settled::Refused {
+            reason: "ReportRejected",
+            message: String::new(),
+        };
+        let joined = |mut one: Settled, other: Settled| {
+            one.join(&other);
+            one
+        };
+        for (one, other, expected) in [
+            (Settled::Done, Settled::Done, Settled::Done),
+            (Settled::Done, retry(1), retry(1)),
+            (retry(1), retry(7), retry(7)),
+            (Settled::Done, refused(), refused()),
+            (refused(), retry(1), retry(1)),
+        ] {
+            assert_eq!(joined(one.clone(), other.clone()), expected);
+            assert_eq!(joined(other, one), expected);
+        }
+    }
 }

@@ -35,7 +35,7 @@ pub enum Decoded<'a> {
     /// It is not an event that can be handled.
     Refused(&'a Refusal),
     /// It was handed on.
-    Handled(Settled),
+    Handled(&'a Settled),
 }
 
 /// Decides what becomes of a message.
@@ -57,6 +57,10 @@ pub fn settle(decoded: &Decoded<'_>, attempt: Option<u32>, limit: Option<NonZero
             },
         },
         Decoded::Handled(Settled::Done) => Settle::Ack,
+        Decoded::Handled(Settled::Refused { reason, message }) => Settle::SetAside {
+            reason,
+            message: message.clone(),
+        },
         Decoded::Handled(Settled::Retry { after }) => match (attempt, limit) {
             (Some(attempt), Some(limit)) if attempt >= limit.get() => Settle::SetAside {
                 reason: "AttemptsExhausted",
@@ -86,26 +90,40 @@ mod tests {
     #[test]
     fn what_is_reported_is_acknowledged_however_often_it_was_tried() {
         for attempt in [None, Some(1), Some(1_000)] {
-            assert_eq!(settle(&Decoded::Handled(Settled::Done), attempt, LIMIT), Settle::Ack);
+            assert_eq!(settle(&Decoded::Handled(&Settled::Done), attempt, LIMIT), Settle::Ack);
         }
     }
 
     #[test]
     fn what_is_not_reported_is_given_back_until_its_attempts_are_exhausted() {
         let back = Settle::RetryAfter(Duration::from_secs(7));
-        assert_eq!(settle(&Decoded::Handled(LATER), Some(1), LIMIT), back);
-        assert_eq!(settle(&Decoded::Handled(LATER), Some(2), LIMIT), back);
+        assert_eq!(settle(&Decoded::Handled(&LATER), Some(1), LIMIT), back);
+        assert_eq!(settle(&Decoded::Handled(&LATER), Some(2), LIMIT), back);
         for attempt in [3, 4] {
-            let last = settle(&Decoded::Handled(LATER), Some(attempt), LIMIT);
+            let last = settle(&Decoded::Handled(&LATER), Some(attempt), LIMIT);
             assert_eq!(reason(&last), Some("AttemptsExhausted"));
         }
     }
 
     #[test]
+    fn what_is_refused_for_good_is_set_aside_at_the_first_attempt_with_its_own_reason() {
+        let refused = Settled::Refused {
+            reason: "ReportRejected",
+            message: "400: no such condition".to_owned(),
+        };
+        let expected = Settle::SetAside {
+            reason: "ReportRejected",
+            message: "400: no such condition".to_owned(),
+        };
+        assert_eq!(settle(&Decoded::Handled(&refused), Some(1), LIMIT), expected);
+        assert_eq!(settle(&Decoded::Handled(&refused), None, None), expected);
+    }
+
+    #[test]
     fn without_a_count_or_a_limit_no_attempt_is_the_last() {
         let back = Settle::RetryAfter(Duration::from_secs(7));
-        assert_eq!(settle(&Decoded::Handled(LATER), None, LIMIT), back);
-        assert_eq!(settle(&Decoded::Handled(LATER), Some(u32::MAX), None), back);
+        assert_eq!(settle(&Decoded::Handled(&LATER), None, LIMIT), back);
+        assert_eq!(settle(&Decoded::Handled(&LATER), Some(u32::MAX), None), back);
     }
 
     #[test]

@@ -159,7 +159,7 @@ pub(super) async fn run(task: &Task) -> Result<Found> {
             let settled = dispatcher.accept(event(number, task.adapters)).await;
             match settled {
                 Settled::Done => Ok(()),
-                Settled::Retry { .. } => bail!("an event was given back"),
+                Settled::Retry { .. } | Settled::Refused { .. } => bail!("an event was given back"),
             }
         }
     };

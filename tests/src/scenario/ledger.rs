@@ -163,6 +163,8 @@ impl Ledger {
                 Outcome::Reported(reported) => (reported.journey.name(), has_stored, true),
                 Outcome::Gone => ("gone", has_gone, true),
                 Outcome::Retry { .. } => ("retry", true, false),
+                // The API refuses nothing for good here.
+                Outcome::Refused { .. } => ("refused", false, false),
             };
             let now = inner.moment;
             inner.ended.insert((host, pair.clone()), (now, done));

@@ -6,7 +6,8 @@
 //! so the driver of production, the demo and the tests run the same bytes.
 //!
 //! # Guarantees
-//! - A reconcile ends in a report, in a subject that is gone, or in [`Outcome::Retry`].
+//! - A reconcile ends in a report, in a subject that is gone, in [`Outcome::Retry`], or, where the
+//!   HyperFleet API refuses for good, in [`Outcome::Refused`].
 //! - While a subject is being deleted only what the adapter declares for it is created.
 //! - An object of a newer generation is never touched.
 
@@ -94,6 +95,14 @@ pub enum Outcome {
         message: String,
         /// How long the other side asked to wait.
         after: Option<Duration>,
+    },
+    /// Nothing was accepted, and nothing will be: the HyperFleet API refused it for good. It is
+    /// not tried again without a further event or change.
+    Refused {
+        /// Why.
+        reason: Reason,
+        /// What happened.
+        message: String,
     },
 }
 

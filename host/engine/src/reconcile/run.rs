@@ -10,13 +10,13 @@ use crate::{
     contract::{
         AdapterStatus, Facts, Nature, Object, OperationResult, Phase, PhaseAnswer, PluginFault, Question, Said, Truth,
     },
-    effect::{ClusterCause, ClusterFault, Observed, Ownership},
+    effect::{ClusterCause, ClusterFault, FleetFault, Observed, Ownership},
     manifest,
     reason::Reason,
     report::Journey,
 };
 
-use super::{Recheck, evidence, io::Io, places::Places};
+use super::{Outcome, Recheck, evidence, io::Io, places::Places};
 
 /// One reconcile with everything that its phases share.
 pub(super) struct Run {
@@ -295,6 +295,24 @@ impl Run {
             .filter_map(|one| one.as_str().map(str::to_owned))
             .collect()
     }
+}
+
+/// How a reconcile ends whose report is not stored, or that learned nothing of its subject. An
+/// outage passes and a token is renewed, so those are tried again; what is wrong with the request
+/// itself stays wrong: then `rejected` tells what was refused.
+pub(super) fn refusal(fault: &FleetFault, rejected: Reason) -> Outcome {
+    let message = fault.to_string();
+    let (reason, after) = match fault {
+        FleetFault::Unreachable { retry_after, .. } => (Reason::FleetApiUnreachable, *retry_after),
+        FleetFault::Misconfigured { .. } => (Reason::FleetApiMisconfigured, None),
+        FleetFault::Gone | FleetFault::Rejected { .. } => {
+            return Outcome::Refused {
+                reason: rejected,
+                message,
+            };
+        }
+    };
+    Outcome::Retry { reason, message, after }
 }
 
 /// Whether a row says that the work was done.

@@ -11,7 +11,7 @@ use crate::{
 
 use super::{
     Input, Memory, Outcome, Recheck, Reported, deletion, evidence,
-    run::{Ending, Run, Stop},
+    run::{Ending, Run, Stop, refusal},
 };
 
 impl Run {
@@ -91,23 +91,7 @@ impl Run {
                 };
             }
             Err(FleetFault::Gone) => return deletion::vanished(self.io, input, &self.places).await,
-            Err(fault) => {
-                let after = match &fault {
-                    FleetFault::Unreachable { retry_after, .. } => *retry_after,
-                    FleetFault::Gone | FleetFault::Misconfigured { .. } | FleetFault::Rejected { .. } => None,
-                };
-                let reason = match &fault {
-                    FleetFault::Misconfigured { .. } => Reason::FleetApiMisconfigured,
-                    FleetFault::Gone | FleetFault::Unreachable { .. } | FleetFault::Rejected { .. } => {
-                        Reason::FleetApiUnreachable
-                    }
-                };
-                return Outcome::Retry {
-                    reason,
-                    message: fault.to_string(),
-                    after,
-                };
-            }
+            Err(fault) => return refusal(&fault, Reason::ReportRejected),
         }
         let mut recheck = ending.recheck;
         for (plugin, action) in actions {

@@ -18,7 +18,7 @@ use super::{
     io::Io,
     live::live,
     places::Places,
-    run::{Run, Stop, microseconds, succeeded},
+    run::{Run, Stop, microseconds, refusal, succeeded},
 };
 
 /// Runs one reconcile to its end.
@@ -168,28 +168,23 @@ async fn fleet_unreachable(
     row: Option<Option<AdapterStatus>>,
     fault: &FleetFault,
 ) -> Outcome {
-    let (reason, after) = match fault {
-        FleetFault::Unreachable { retry_after, .. } => (Reason::FleetApiUnreachable, *retry_after),
-        FleetFault::Misconfigured { .. } => (Reason::FleetApiMisconfigured, None),
-        FleetFault::Gone | FleetFault::Rejected { .. } => (Reason::FleetApiUnreachable, None),
-    };
-    let message = fault.to_string();
-    let retry = Outcome::Retry {
-        reason,
-        message: message.clone(),
-        after,
+    let untold = refusal(fault, Reason::SubjectRejected);
+    let (reason, message, recheck) = match &untold {
+        Outcome::Retry { reason, message, after } => (*reason, message, Recheck::Trouble { at_least: *after }),
+        Outcome::Refused { reason, message } => (*reason, message, Recheck::Never),
+        Outcome::Reported(_) | Outcome::Gone => return untold,
     };
     // A report replaces the row. Where the row is not known, what it remembers would be lost.
     let row = row.or_else(|| input.memory.row.as_deref().cloned().map(Some));
     let (false, Some(row)) = (generation == 0, row) else {
-        return retry;
+        return untold;
     };
     let places = Places::of_row(row.as_ref());
     let row = row.filter(|row| row.observed_generation == generation);
     let after_success = succeeded(row.as_ref());
     let journey = Journey::Unreachable {
         reason,
-        message,
+        message: message.clone(),
         after_success,
     };
     let mut conditions = journey.conditions();
@@ -215,13 +210,13 @@ async fn fleet_unreachable(
     match io.report(path, report).await {
         Ok(crate::effect::Reported::Stored) => Outcome::Reported(Reported {
             journey,
-            recheck: Recheck::Trouble { at_least: after },
+            recheck,
             await_namespace: None,
             memory: Memory {
                 generation,
                 ..input.memory.clone()
             },
         }),
-        Ok(crate::effect::Reported::Discarded) | Err(_) => retry,
+        Ok(crate::effect::Reported::Discarded) | Err(_) => untold,
     }
 }

@@ -14,8 +14,20 @@ use crate::source::Refusal;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Fate {
     Done,
-    Retry { after: Duration, detail: &'static str },
-    Refused { reason: &'static str, detail: String },
+    Retry {
+        after: Duration,
+        detail: &'static str,
+    },
+    /// It cannot be read.
+    Refused {
+        reason: &'static str,
+        detail: String,
+    },
+    /// It was read, and can never be reported on.
+    SetAside {
+        reason: &'static str,
+        detail: String,
+    },
 }
 
 impl Fate {
@@ -118,10 +130,11 @@ pub(super) fn of_fault(fault: &Fault) -> Response {
 pub(super) fn of_fates(fates: &[Fate]) -> Response {
     let longest = fates.iter().filter_map(|fate| match fate {
         Fate::Retry { after, .. } => Some(*after),
-        Fate::Done | Fate::Refused { .. } => None,
+        Fate::Done | Fate::Refused { .. } | Fate::SetAside { .. } => None,
     });
     let refused = fates.iter().find_map(|fate| match fate {
-        Fate::Refused { reason, detail } => Some((*reason, detail.as_str())),
+        Fate::Refused { reason, detail } => Some((StatusCode::BAD_REQUEST, *reason, detail.as_str())),
+        Fate::SetAside { reason, detail } => Some((StatusCode::UNPROCESSABLE_ENTITY, *reason, detail.as_str())),
         Fate::Done | Fate::Retry { .. } => None,
     });
     let events = (fates.len() > 1).then(|| fates.iter().enumerate().filter_map(event).collect());
@@ -136,14 +149,14 @@ pub(super) fn of_fates(fates: &[Fate]) -> Response {
             retry_after(&mut response, after);
             response
         }
-        (None, Some((reason, detail))) => match events {
+        (None, Some((status, reason, detail))) => match events {
             Some(_) => problem(
                 StatusCode::BAD_REQUEST,
                 "BatchRefused",
                 "some events of the batch are refused",
                 events,
             ),
-            None => problem(StatusCode::BAD_REQUEST, reason, detail, None),
+            None => problem(status, reason, detail, None),
         },
         (None, None) => StatusCode::NO_CONTENT.into_response(),
     }
@@ -156,7 +169,9 @@ fn event((index, fate): (usize, &Fate)) -> Option<Value> {
         Fate::Retry { after, detail } => Some(
             json!({"index": index, "reason": "NotSettled", "detail": detail, "retryAfterSeconds": seconds(*after)}),
         ),
-        Fate::Refused { reason, detail } => Some(json!({"index": index, "reason": reason, "detail": detail})),
+        Fate::Refused { reason, detail } | Fate::SetAside { reason, detail } => {
+            Some(json!({"index": index, "reason": reason, "detail": detail}))
+        }
     }
 }
 

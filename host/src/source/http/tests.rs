@@ -13,6 +13,7 @@ use super::*;
 struct Adapters {
     seen: Mutex<Vec<String>>,
     refused: Mutex<Vec<&'static str>>,
+    aside: Mutex<Vec<&'static str>>,
     released: tokio::sync::Notify,
     finished: tokio::sync::Notify,
 }
@@ -27,6 +28,10 @@ impl Sink for Adapters {
         match event.subject.key.id.as_str() {
             "busy" => Settled::Retry {
                 after: Duration::from_millis(2_500),
+            },
+            "rejected" => Settled::Refused {
+                reason: "ReportRejected",
+                message: "answered 400: no such condition".to_owned(),
             },
             "stuck" => std::future::pending().await,
             "slow" => {
@@ -45,7 +50,7 @@ impl Sink for Adapters {
     }
 
     fn set_aside(&self, reason: &'static str) {
-        panic!("HTTP tells its senders; {reason} was set aside");
+        self.aside.lock().unwrap().push(reason);
     }
 }
 
@@ -179,6 +184,24 @@ async fn a_batch_says_which_events_did_not_settle() {
     400 BatchRefused: some events of the batch are refused
       {"detail":"the event is not a JSON object","index":1,"reason":"EventNotAnObject"}
     "#);
+}
+
+#[tokio::test]
+async fn an_event_that_can_never_be_reported_on_is_answered_so_and_counted_once() {
+    let adapters = Arc::default();
+    let told = send(
+        &adapters,
+        Settings::default(),
+        &[STRUCTURED],
+        event("rejected").to_string(),
+    )
+    .await;
+    assert_eq!(told, "422 ReportRejected: answered 400: no such condition");
+    assert_eq!(*adapters.aside.lock().unwrap(), ["ReportRejected"]);
+    assert!(adapters.refused.lock().unwrap().is_empty());
+    let batch = json!([event("c-1"), event("rejected")]).to_string();
+    let told = send(&adapters, Settings::default(), &[BATCH], batch).await;
+    assert!(told.starts_with("400 BatchRefused: "), "{told}");
 }
 
 #[tokio::test]

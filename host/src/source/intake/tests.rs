@@ -41,7 +41,7 @@ struct Bench {
 fn bench(answers: &[Settled], policy: Policy) -> Bench {
     let (sender, seen) = mpsc::unbounded_channel();
     let script = Arc::new(Script {
-        answers: Mutex::new(answers.iter().copied().collect()),
+        answers: Mutex::new(answers.to_vec().into()),
         seen: sender,
         aside: Mutex::default(),
     });
@@ -129,6 +129,24 @@ async fn what_would_be_held_for_too_long_goes_back_or_aside() {
         "{settle:?}"
     );
     assert_eq!(*bench.script.aside.lock().unwrap(), ["AttemptsExhausted"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_refused_for_good_is_set_aside_at_once_with_its_reason() {
+    let refused = Settled::Refused {
+        reason: "ReportRejected",
+        message: "answered 400".to_owned(),
+    };
+    let bench = bench(&[refused], POLICY);
+    let begun = tokio::time::Instant::now();
+    let settle = bench.deliver("e", "c", 1).await.unwrap();
+    let expected = Settle::SetAside {
+        reason: "ReportRejected",
+        message: "answered 400".to_owned(),
+    };
+    assert_eq!(settle, expected);
+    assert_eq!(begun.elapsed(), Duration::ZERO);
+    assert_eq!(*bench.script.aside.lock().unwrap(), ["ReportRejected"]);
 }
 
 #[tokio::test(start_paused = true)]

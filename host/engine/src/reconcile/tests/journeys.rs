@@ -10,6 +10,7 @@ use crate::{
     adapter::{During, NotApplicable, Of},
     contract::{Achievement, Failure, Nature, Phase, Said, Unmet, Verdict},
     effect::{Answer, ClusterCause, Effect, FleetFault},
+    reason::Reason,
     reconcile::{Outcome, Recheck},
 };
 
@@ -405,6 +406,78 @@ fn a6_hyperfleet_down_altogether_keeps_the_event() {
     });
     assert!(matches!(world.reconcile(), Outcome::Retry { .. }));
     assert!(world.reports.is_empty());
+}
+
+#[test]
+fn a_report_that_the_api_refuses_is_not_tried_again_and_one_that_operators_can_mend_is() {
+    let end = |fault: FleetFault| {
+        let mut world = World::new();
+        world.hook = Box::new(move |effect| match effect {
+            Effect::Report { .. } => Some(Answer::Reported(Err(fault.clone()))),
+            _ => None,
+        });
+        match world.reconcile() {
+            Outcome::Retry { reason, .. } => format!("retry {reason}"),
+            Outcome::Refused { reason, message } => format!("refused {reason}: {message}"),
+            other => format!("{other:?}"),
+        }
+    };
+    for status in [400, 409, 413, 422] {
+        let message = "no such condition".to_owned();
+        let expected =
+            format!("refused ReportRejected: HyperFleet API rejected the request with {status}: no such condition");
+        assert_eq!(end(FleetFault::Rejected { status, message }), expected);
+    }
+    // A token that expired, or a wrong address.
+    let message = "answered 401".to_owned();
+    assert_eq!(
+        end(FleetFault::Misconfigured { message }),
+        "retry FleetApiMisconfigured"
+    );
+    let message = "answered 503".to_owned();
+    let retry_after = None;
+    assert_eq!(
+        end(FleetFault::Unreachable { message, retry_after }),
+        "retry FleetApiUnreachable"
+    );
+}
+
+#[test]
+fn a_subject_that_the_api_refuses_to_tell_of_is_told_once_or_refused() {
+    let rejected = || FleetFault::Rejected {
+        status: 400,
+        message: "no such path".into(),
+    };
+    let mut world = World::new();
+    world.hook = Box::new(move |effect| match effect {
+        Effect::Fetch { .. } => Some(Answer::Fetched(Err(rejected()))),
+        _ => None,
+    });
+    let outcome = world.reconcile();
+    assert!(
+        world.told().contains("Health=False(SubjectRejected)"),
+        "{}",
+        world.told()
+    );
+    assert_eq!(recheck(&outcome), Recheck::Never);
+
+    let mut world = World::new();
+    world.hook = Box::new(move |effect| match effect {
+        Effect::Fetch { .. } => Some(Answer::Fetched(Err(rejected()))),
+        Effect::Statuses { .. } => Some(Answer::Statuses(Err(rejected()))),
+        _ => None,
+    });
+    let outcome = world.reconcile();
+    assert!(
+        matches!(
+            outcome,
+            Outcome::Refused {
+                reason: Reason::SubjectRejected,
+                ..
+            }
+        ),
+        "{outcome:?}"
+    );
 }
 
 #[test]
