@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
-use berth_engine::{adapter::Source, queue::Rhythms};
+use berth_engine::{adapter::Adapter, queue::Rhythms};
 use berth_runtime::{Pool, Runtime};
 
 use super::*;
@@ -242,7 +242,7 @@ impl Stage {
 struct Turning {
     sources: Sources,
     loader: Loader,
-    source: Source,
+    adapter: Adapter,
 }
 
 impl Site {
@@ -258,13 +258,16 @@ impl Site {
     }
 
     fn sources(&self) -> Turning {
-        let source = Source::Oci(REFERENCE.to_owned());
+        let text = DOCUMENT.replace("NAME", "a").replace("SOURCE", REFERENCE);
+        let caps = berth_engine::adapter::Limits::default();
+        let read = document::parse(std::path::Path::new("a.yaml"), &text, &caps);
+        let adapter = read.adapters.into_iter().next().unwrap().adapter;
         let mut sources = Sources::new(Some(Arc::new(self.shelf())), self.refresh);
-        sources.want([("a", &source)].into_iter());
+        sources.want([(&adapter, &adapter.plugins["guest"])].into_iter());
         Turning {
             sources,
             loader: self.loader(),
-            source,
+            adapter,
         }
     }
 }
@@ -283,11 +286,12 @@ impl Turning {
 
     /// The digest that can be used, and why there is nothing newer.
     fn stands(&self) -> (Option<String>, Option<String>) {
-        let usable = match self.sources.state("a", &self.source) {
+        let plugin = &self.adapter.plugins["guest"];
+        let usable = match self.sources.state(&self.adapter, plugin) {
             State::Usable(usable) => Some(usable.digest.clone()),
             State::Fetching | State::Unusable(_) => None,
         };
-        let trouble = self.sources.trouble("a", &self.source);
+        let trouble = self.sources.trouble(&self.adapter, plugin);
         (usable, trouble.map(|trouble| trouble.message.clone()))
     }
 }
