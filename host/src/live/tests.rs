@@ -3,7 +3,10 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
-use berth_engine::{adapter::Adapter, queue::Rhythms};
+use berth_engine::{
+    adapter::{Adapter, Limits},
+    queue::Rhythms,
+};
 use berth_runtime::{Pool, Runtime};
 
 use super::*;
@@ -259,9 +262,12 @@ impl Site {
 
     fn sources(&self) -> Turning {
         let text = DOCUMENT.replace("NAME", "a").replace("SOURCE", REFERENCE);
-        let caps = berth_engine::adapter::Limits::default();
+        let caps = Limits {
+            deadline: Duration::from_secs(60),
+            ..Limits::default()
+        };
         let read = document::parse(std::path::Path::new("a.yaml"), &text, &caps);
-        let adapter = read.adapters.into_iter().next().unwrap().adapter;
+        let adapter = read.strict().unwrap().remove(0).adapter;
         let mut sources = Sources::new(Some(Arc::new(self.shelf())), self.refresh);
         sources.want([(&adapter, &adapter.plugins["guest"])].into_iter());
         Turning {

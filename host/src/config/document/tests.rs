@@ -115,6 +115,7 @@ fn a_good_document_means_what_it_says() {
           "source": {
             "oci": "registry.example.com/partners/landing-zone:1.4.0"
           },
+          "pull_secrets": [],
           "config": {
             "quota": 3
           },
@@ -149,6 +150,7 @@ fn a_good_document_means_what_it_says() {
         },
         "declarative": {
           "source": "embedded",
+          "pull_secrets": [],
           "config": {
             "postconditions": [
               {
