@@ -106,7 +106,7 @@ impl Benchmark {
             Self::CachedLoad => load::cached()?,
             Self::JobToStatus => job::to_status().await?,
             Self::Registry => return registry::all(smaller).await,
-            Self::KnownSubjects => return tokio::task::spawn_blocking(move || known::measure(smaller)).await?,
+            Self::KnownSubjects => return known::measure(smaller).await,
             Self::WatchMemory => return watch::measure(smaller).await,
             Self::Events => return events::measure(smaller).await,
         };

@@ -1,33 +1,31 @@
 //! What an event costs, and what is kept in memory, with many adapters and many known subjects.
 //!
-//! The APIs answer from memory and keep nothing for a subject, so that all that grows is the
-//! host's: every document is parsed from JSON text and every report written as JSON, as a
-//! client does. CPU time is that of all threads of a process of its own: the dispatcher, the
-//! engine, the driver, the sandbox, and these APIs. The baseline makes the same calls in the
-//! same order, with the same APIs, and decides nothing.
+//! The simulated APIs answer, from another process, so that neither their CPU nor their memory is
+//! counted: the HyperFleet API over HTTP, by the host's own client, and Kubernetes over a socket
+//! in the place of the host's store. What is counted is a process of its own with dispatcher,
+//! engine, driver, sandbox and clients. The baseline makes the same calls in the same order, by
+//! the same clients, and decides nothing.
 //!
-//! Every subject is one adapter's: with 100 adapters, each takes care of a kind of its own.
+//! With many adapters each takes care of a kind of its own, so that an event is one adapter's,
+//! or all take care of one kind, so that an event is all adapters'.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 
-use anyhow::{Context as _, Result, anyhow, bail};
-use async_trait::async_trait;
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use berth::{
     config::{document, host::HostLimits},
     dispatch::{Deaf, Dispatcher, Settings, Waits},
+    fleet,
     plugins::{DECLARATIVE, Loader},
     serve,
     source::{Settled, Sink as _},
     telemetry::Metrics,
     web,
-    world::{Change, Cluster, Fleet, Identity, World},
+    world::World,
 };
 use berth_engine::{
     adapter::Adapter,
-    contract::{AdapterStatus, HttpAction, Query, Reference},
-    effect::{
-        Apply, ClusterCause, ClusterFault, Delete, Deleted, FleetFault, KindScope, Observed, Ownership, Reported,
-    },
+    effect::{Ownership, Reported},
     manifest,
     queue::Rhythms,
     report::{Journey, Metadata, Report},
@@ -37,62 +35,156 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
 
+use self::remote::{NAMESPACE, Remote, Served};
 use super::{
     Baseline, Figure, Finding, Samples, Size,
     child::{self, Found},
+    fleet::{Api, kind_of},
 };
 
-/// Events that are measured, in batches.
-const EVENTS: usize = 10_000;
+mod remote;
+
+/// Reports that are measured, in batches of events.
+const REPORTS: usize = 10_000;
 const BATCHES: usize = 20;
 /// How many are under way at a time.
 const AT_A_TIME: usize = 16;
-/// Numbers of adapters and of known subjects.
-const CASES: [(usize, usize); 4] = [(1, 1_000), (1, 20_000), (100, 1_000), (100, 20_000)];
+/// How long all Jobs may take.
+const PATIENCE: Duration = Duration::from_secs(600);
 const GOAL: Duration = Duration::from_micros(600);
+
+/// What is varied.
+#[derive(Debug, Clone, Copy)]
+struct Case {
+    adapters: usize,
+    subjects: usize,
+    /// Whether all adapters take care of all subjects.
+    fans_out: bool,
+}
+
+const CASES: [Case; 5] = [
+    of(1, 1_000, false),
+    of(1, 20_000, false),
+    of(100, 1_000, false),
+    of(100, 20_000, false),
+    // As many Jobs as can be had in a few minutes.
+    of(100, 100, true),
+];
+
+const fn of(adapters: usize, subjects: usize, fans_out: bool) -> Case {
+    Case {
+        adapters,
+        subjects,
+        fans_out,
+    }
+}
+
+impl Case {
+    fn smaller(self, times: usize) -> Self {
+        Self {
+            adapters: (self.adapters / times).max(1),
+            subjects: (self.subjects / times).max(10),
+            ..self
+        }
+    }
+
+    /// How many kinds of subjects there are.
+    fn kinds(self) -> usize {
+        if self.fans_out { 1 } else { self.adapters }
+    }
+
+    /// How many adapters report on an event.
+    fn reports(self) -> usize {
+        self.adapters / self.kinds()
+    }
+}
 
 /// One measurement.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Task {
     adapters: usize,
-    subjects: usize,
-    events: usize,
+    kinds: usize,
+    /// The file with paths and identifiers of all subjects, by number.
+    subjects: PathBuf,
+    /// Events of a batch.
+    batch: usize,
+    fleet: url::Url,
+    kubernetes: PathBuf,
     /// Whether the same calls are made without the host.
     bare: bool,
 }
 
 /// Measures; everything so many times smaller.
-pub(super) fn measure(smaller: usize) -> Result<Vec<Finding>> {
+pub(super) async fn measure(smaller: usize) -> Result<Vec<Finding>> {
     let mut findings = Vec::new();
-    for (adapters, subjects) in CASES {
-        let task = |bare| Task {
-            adapters: (adapters / smaller).max(1),
-            subjects: (subjects / smaller).max(10),
-            events: (EVENTS / smaller).max(BATCHES),
-            bare,
-        };
-        let host = child::spawn(&child::Task::Known(task(false)))?;
-        let bare = child::spawn(&child::Task::Known(task(true)))?;
-        let samples = |found: &Found| Samples::new(found.cpu.iter().copied().map(Duration::from_nanos).collect());
-        findings.push(Finding::Time(Figure {
-            name: format!("event-cpu-{adapters}-adapters-{subjects}"),
-            what: "CPU of an event whose Job is done, APIs that answer from memory included; a sample is the mean of a batch",
+    for case in CASES {
+        findings.extend(one(case, case.smaller(smaller), smaller).await?);
+    }
+    Ok(findings)
+}
+
+/// Measures a case, which is told as `told`.
+async fn one(told: Case, case: Case, smaller: usize) -> Result<Vec<Finding>> {
+    let (api, kubernetes) = (Api::serve(case.kinds()).await?, Served::begin()?);
+    let text = |subject: &Value, field: &str| subject[field].as_str().unwrap_or_default().to_owned();
+    let create = |number| {
+        let subject = api.create(number, &json!({"provider": "gcp"}))?;
+        Ok((text(&subject, "href"), text(&subject, "id")))
+    };
+    let subjects = (0..case.subjects).map(create).collect::<Result<Vec<_>>>()?;
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("subjects.json");
+    std::fs::write(&file, serde_json::to_vec(&subjects)?)?;
+    let task = Task {
+        adapters: case.adapters,
+        kinds: case.kinds(),
+        subjects: file,
+        batch: (REPORTS / case.reports() / smaller / BATCHES).max(1),
+        fleet: format!("http://127.0.0.1:{}", api.port).parse()?,
+        kubernetes: kubernetes.socket().to_owned(),
+        bare: false,
+    };
+    let spawn = |task: &Task| tokio::task::block_in_place(|| child::spawn(&child::Task::Known(task.clone())));
+    let host = spawn(&task)?;
+    for (path, _) in &subjects {
+        let done = achieved(&api, path);
+        ensure!(
+            done == case.reports(),
+            "{done} of {} adapters are done with {path}",
+            case.reports()
+        );
+    }
+    let bare = spawn(&Task { bare: true, ..task })?;
+
+    let Case { adapters, subjects, .. } = told;
+    let (kinds, cpu) = if told.fans_out {
+        (
+            "-of-one-kind",
+            "CPU of an event that all adapters report on, their Jobs done",
+        )
+    } else {
+        ("", "CPU of an event whose Job is done")
+    };
+    let samples = |found: &Found| Samples::new(found.cpu.iter().copied().map(Duration::from_nanos).collect());
+    let [empty, loaded, known] = host.resident[..] else {
+        bail!("the measurement tells {} sizes", host.resident.len());
+    };
+    Ok(vec![
+        Finding::Time(Figure {
+            name: format!("event-cpu-{adapters}-adapters{kinds}-{subjects}"),
+            what: cpu,
             samples: samples(&host)?,
-            goal_p50: Some(GOAL),
+            goal_p50: (!told.fans_out).then_some(GOAL),
             goal_p99: None,
             baselines: vec![Baseline {
                 what: "the same calls in a bare loop",
                 samples: samples(&bare)?,
                 goal: None,
             }],
-        }));
-        let [empty, loaded, known] = host.resident[..] else {
-            bail!("the measurement tells {} sizes", host.resident.len());
-        };
-        findings.push(Finding::Size(Size {
-            name: format!("memory-{adapters}-adapters-{subjects}"),
+        }),
+        Finding::Size(Size {
+            name: format!("memory-{adapters}-adapters{kinds}-{subjects}"),
             what: "resident memory of the host once every subject was worked on, its compiler included",
             bytes: known,
             goal: None,
@@ -100,17 +192,37 @@ pub(super) fn measure(smaller: usize) -> Result<Vec<Finding>> {
                 ("before an adapter is loaded", empty),
                 ("before a subject is known", loaded),
             ],
-        }));
-    }
-    Ok(findings)
+        }),
+    ])
+}
+
+/// How many adapters have told that they are done with a subject.
+fn achieved(api: &Api, path: &str) -> usize {
+    let path = format!("{path}/statuses");
+    let answer = api
+        .simulation
+        .with(|state, now| state.handle(now, "GET", &path, Some("size=100"), b""));
+    let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    let rows = body["items"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let is_available = |condition: &Value| condition["type"] == "Available" && condition["status"] == "True";
+    let is_done = |row: &&Value| {
+        row["conditions"]
+            .as_array()
+            .is_some_and(|all| all.iter().any(is_available))
+    };
+    rows.iter().filter(is_done).count()
 }
 
 /// Measures in this process.
 pub(super) async fn run(task: &Task) -> Result<Found> {
-    let apis = Arc::new(Apis);
+    let subjects = Subjects {
+        kinds: task.kinds,
+        known: serde_json::from_slice(&std::fs::read(&task.subjects)?)?,
+    };
+    let kubernetes = Remote::new(&task.kubernetes);
     let world = World {
-        fleet: apis.clone(),
-        cluster: apis,
+        fleet: Arc::new(fleet::Client::new(&fleet::Settings::new(task.fleet.clone()))?),
+        cluster: kubernetes.clone(),
         web: Arc::new(web::Client::new()?),
     };
     let runtime = serve::runtime(None)?;
@@ -119,7 +231,10 @@ pub(super) async fn run(task: &Task) -> Result<Found> {
 
     let folder = tempfile::tempdir()?;
     for number in 0..task.adapters {
-        std::fs::write(folder.path().join(format!("{number}.yaml")), text_of(number))?;
+        std::fs::write(
+            folder.path().join(format!("{number}.yaml")),
+            document(number, task.kinds),
+        )?;
     }
     let documents = document::load_folder(folder.path(), &HostLimits::default_caps())
         .strict()
@@ -154,13 +269,11 @@ pub(super) async fn run(task: &Task) -> Result<Found> {
 
     let ask = async |number: usize| {
         if task.bare {
-            bare(&world, &documents, number).await
+            bare(&world, &documents, subjects.subject(number)).await
         } else {
-            let settled = dispatcher.accept(event(number, task.adapters)).await;
-            match settled {
-                Settled::Done => Ok(()),
-                Settled::Retry { .. } | Settled::Refused { .. } => bail!("an event was given back"),
-            }
+            let settled = dispatcher.accept(subjects.event(number)).await;
+            ensure!(settled == Settled::Done, "an event was not settled: {settled:?}");
+            Ok(())
         }
     };
     let all = |numbers: Vec<usize>| {
@@ -169,31 +282,44 @@ pub(super) async fn run(task: &Task) -> Result<Found> {
             .buffer_unordered(AT_A_TIME)
             .try_collect::<()>()
     };
-    all((0..task.subjects).collect()).await?;
+    let everything = || (0..subjects.known.len()).collect();
+    if !task.bare {
+        // Jobs are made, and their ends are seen by another event.
+        all(everything()).await?;
+        let finished = async {
+            while kubernetes.unfinished().await? > 0 {
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+            Ok::<_, anyhow::Error>(())
+        };
+        tokio::time::timeout(PATIENCE, finished)
+            .await
+            .context("Jobs do not end")??;
+    }
+    all(everything()).await?;
     found.resident.push(child::resident()?);
-    let batch = task.events / BATCHES;
     for number in 0..BATCHES {
         // A step that has no divisor with the number of subjects meets all of them.
-        let numbers = (0..batch)
-            .map(|one| (number * batch + one) * 7919 % task.subjects)
+        let numbers = (0..task.batch)
+            .map(|one| (number * task.batch + one) * 7919 % subjects.known.len())
             .collect();
         let before = child::cpu()?;
         all(numbers).await?;
-        found.cpu.push((child::cpu()? - before) / u64::try_from(batch)?);
+        found.cpu.push((child::cpu()? - before) / u64::try_from(task.batch)?);
     }
     Ok(found)
 }
 
-fn text_of(number: usize) -> String {
+fn document(number: usize, kinds: usize) -> String {
     format!(
         r#"
 apiVersion: berth.hyperfleet.io/v1alpha1
 kind: Adapter
-metadata: {{name: {name}}}
+metadata: {{name: adapter-{number}}}
 spec:
   subjects: [{kind}]
-  namespace: bench
-  serviceAccount: bench
+  namespace: {NAMESPACE}
+  serviceAccount: {NAMESPACE}
   permits: [{{apiVersion: batch/v1, kind: Job}}]
   preconditions:
     - {{name: provider, expression: 'subject.spec.provider == "gcp"', message: only GCP}}
@@ -202,7 +328,7 @@ spec:
       manifest:
         apiVersion: batch/v1
         kind: Job
-        metadata: {{name: "work-{{{{ .subject.id }}}}"}}
+        metadata: {{name: "work-{number}-{{{{ .subject.id }}}}"}}
         spec:
           backoffLimit: 0
           template:
@@ -212,208 +338,83 @@ spec:
   postconditions:
     - {{name: done, expression: 'objects.work.status.succeeded > 0', message: the work is under way}}
 "#,
-        name = name_of(number),
-        kind = kind_of(number),
+        kind = kind_of(number, kinds),
     )
 }
 
-fn name_of(adapter: usize) -> String {
-    format!("adapter-{adapter}")
+/// All subjects, in a process of its own.
+struct Subjects {
+    kinds: usize,
+    /// Paths and identifiers.
+    known: Vec<(String, String)>,
 }
 
-fn kind_of(adapter: usize) -> String {
-    format!("Kind{adapter}")
-}
-
-/// The subject of this number: its kind is its adapter's.
-fn subject(number: usize, adapters: usize) -> SubjectRef {
-    let adapter = number % adapters;
-    let id = format!("0193e0a5-5b1c-7c3e-{adapter:04}-{number:012}");
-    SubjectRef {
-        href: format!("/api/hyperfleet/v1/kind{adapter}s/{id}"),
-        key: SubjectKey {
-            kind: kind_of(adapter),
-            id,
-        },
-        generation: 1,
-        owner: None,
-    }
-}
-
-fn event(number: usize, adapters: usize) -> Event {
-    let subject = subject(number, adapters);
-    let kind = "com.redhat.hyperfleet.bench.reconcile";
-    let document = json!({
-        "specversion": "1.0", "id": number.to_string(), "source": "bench", "type": kind,
-        "data": {"id": subject.key.id, "kind": subject.key.kind, "href": subject.href, "generation": 1},
-    });
-    Event {
-        id: number.to_string(),
-        kind: kind.to_owned(),
-        subject,
-        document,
-    }
-}
-
-/// What a reconcile of a Job that is done calls, and no more.
-async fn bare(world: &World, adapters: &[Arc<Adapter>], number: usize) -> Result<()> {
-    let subject = subject(number, adapters.len());
-    let name = name_of(number % adapters.len());
-    let adapter = adapters.iter().find(|adapter| adapter.name == name);
-    let adapter = adapter.context("there is no such adapter")?;
-    world.fleet.get(&subject.href).await?;
-    world.fleet.statuses(&subject.href).await?;
-    let ownership = Ownership {
-        adapter: adapter.name.clone(),
-        subject: subject.key,
-        kinds: manifest::kinds(adapter),
-    };
-    world.cluster.observe(&ownership).await?;
-    let journey = Journey::Achieved {
-        message: "Done".to_owned(),
-    };
-    let report = Report {
-        adapter: adapter.name.clone(),
-        observed_generation: 1,
-        conditions: journey.conditions(),
-        data: json!({}),
-        metadata: Metadata::default(),
-    };
-    world.fleet.report(&subject.href, &report).await?;
-    Ok(())
-}
-
-/// APIs in which every subject exists and has its Job, which is done.
-struct Apis;
-
-impl Apis {
-    fn parsed<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, FleetFault> {
-        serde_json::from_str(text).map_err(|error| FleetFault::Misconfigured {
-            message: error.to_string(),
-        })
-    }
-}
-
-fn refused(what: &str) -> ClusterFault {
-    ClusterFault {
-        cause: ClusterCause::Other,
-        message: format!("{what} is not expected of a Job that exists"),
-        retry_after: None,
-    }
-}
-
-/// The number of the kind, and the id, of a path.
-fn parts(path: &str) -> (&str, &str) {
-    let mut parts = path.rsplit('/');
-    let id = parts.next().unwrap_or_default();
-    let kind = parts.next().unwrap_or_default();
-    (kind.trim_start_matches("kind").trim_end_matches('s'), id)
-}
-
-#[async_trait]
-impl Fleet for Apis {
-    async fn get(&self, path: &str) -> Result<Value, FleetFault> {
-        let (kind, id) = parts(path);
-        Self::parsed(&format!(
-            r#"{{"kind":"Kind{kind}","id":"{id}","href":"{path}","name":"bench","generation":1,"labels":{{}},
-            "spec":{{"provider":"gcp","region":"europe-west1","networkCidr":"10.0.0.0/16"}},
-            "created_time":"2026-01-01T00:00:00Z","updated_time":"2026-01-01T00:00:00Z"}}"#
-        ))
-    }
-
-    async fn statuses(&self, path: &str) -> Result<Vec<AdapterStatus>, FleetFault> {
-        let (kind, id) = parts(path);
-        Self::parsed(&format!(
-            r#"[{{"adapter":"adapter-{kind}","observed_generation":1,"last_report_time":"2026-01-01T00:00:00Z",
-            "conditions":[
-            {{"type":"Applied","status":"True","reason":"ResourcesCreated","message":"The adapter's objects exist"}},
-            {{"type":"Available","status":"True","reason":"PostconditionsMet","message":"Done"}},
-            {{"type":"Health","status":"True","reason":"NoErrors","message":"Nothing unexpected happened"}}],
-            "data":{{"berth":{{"finished":["Job bench/work-{id}"]}}}}}}]"#
-        ))
-    }
-
-    async fn report(&self, _: &str, report: &Report) -> Result<Reported, FleetFault> {
-        std::hint::black_box(serde_json::to_vec(report)).map_err(|error| FleetFault::Misconfigured {
-            message: error.to_string(),
-        })?;
-        Ok(Reported::Stored)
-    }
-
-    async fn send(&self, _: &HttpAction) -> Result<(u16, Value), FleetFault> {
-        Ok((404, Value::Null))
-    }
-}
-
-#[async_trait]
-impl Cluster for Apis {
-    async fn observe(&self, ownership: &Ownership) -> Result<Vec<Observed>, ClusterFault> {
-        let (adapter, id) = (&ownership.adapter, &ownership.subject.id);
-        let kind = &ownership.subject.kind;
-        let text = format!(
-            r#"{{"apiVersion":"batch/v1","kind":"Job","metadata":{{"name":"work-{id}","namespace":"bench","uid":"{id}",
-            "resourceVersion":"7","generation":1,"creationTimestamp":"2026-01-01T00:00:00Z",
-            "labels":{{"{adapter_label}":"{adapter}","{kind_label}":"{kind}","{id_label}":"{id}"}},
-            "annotations":{{"{generation}":"1","{name}":"work","{hash}":"another","{href}":"/api"}}}},
-            "spec":{{"backoffLimit":0,"completions":1,"parallelism":1,"template":{{"spec":{{"restartPolicy":"Never",
-            "containers":[{{"name":"work","image":"registry.example.com/work:1"}}]}}}}}},
-            "status":{{"succeeded":1,"startTime":"2026-01-01T00:00:00Z","completionTime":"2026-01-01T00:01:00Z",
-            "conditions":[{{"type":"Complete","status":"True","lastTransitionTime":"2026-01-01T00:01:00Z"}}]}}}}"#,
-            adapter_label = manifest::LABEL_ADAPTER,
-            kind_label = manifest::LABEL_SUBJECT_KIND,
-            id_label = manifest::LABEL_SUBJECT_ID,
-            generation = manifest::ANNOTATION_GENERATION,
-            name = manifest::ANNOTATION_NAME,
-            hash = manifest::ANNOTATION_HASH,
-            href = manifest::ANNOTATION_HREF,
-        );
-        let document: Value = serde_json::from_str(&text).map_err(|error| refused(&error.to_string()))?;
-        Ok(vec![Observed {
-            reference: Reference {
-                api_version: "batch/v1".to_owned(),
-                kind: "Job".to_owned(),
-                namespace: Some("bench".to_owned()),
-                name: format!("work-{id}"),
+impl Subjects {
+    fn subject(&self, number: usize) -> SubjectRef {
+        let (href, id) = &self.known[number];
+        SubjectRef {
+            href: href.clone(),
+            key: SubjectKey {
+                kind: kind_of(number, self.kinds),
+                id: id.clone(),
             },
-            name: "work".to_owned(),
             generation: 1,
-            manifest_hash: "another".to_owned(),
-            uid: id.clone(),
-            resource_version: "7".to_owned(),
-            deleting: false,
+            owner: None,
+        }
+    }
+
+    fn event(&self, number: usize) -> Event {
+        let subject = self.subject(number);
+        let id = uuid::Uuid::now_v7().to_string();
+        let kind = "com.redhat.hyperfleet.bench.reconcile";
+        let document = json!({
+            "specversion": "1.0", "id": id, "source": "bench", "type": kind,
+            "data": {"id": subject.key.id, "kind": subject.key.kind, "href": subject.href, "generation": 1},
+        });
+        Event {
+            id,
+            kind: kind.to_owned(),
+            subject,
             document,
-            statusless: false,
-            diagnosis: None,
-        }])
+        }
     }
+}
 
-    async fn find(&self, _: &Identity, _: &Query) -> Result<Vec<Value>, ClusterFault> {
-        Ok(Vec::new())
+/// What reconciles of Jobs that are done call, and no more.
+async fn bare(world: &World, adapters: &[Arc<Adapter>], subject: SubjectRef) -> Result<()> {
+    world.fleet.get(&subject.href).await?;
+    for adapter in adapters.iter().filter(|one| one.subjects.contains(&subject.key.kind)) {
+        world.fleet.statuses(&subject.href).await?;
+        let ownership = Ownership {
+            adapter: adapter.name.clone(),
+            subject: subject.key.clone(),
+            kinds: manifest::kinds(adapter),
+        };
+        let observed = world.cluster.observe(&ownership).await?;
+        let [job] = &observed[..] else {
+            bail!("{} has {} Jobs", subject.key, observed.len());
+        };
+        ensure!(
+            job.document["status"]["succeeded"] == 1,
+            "{} is not done",
+            job.reference
+        );
+        let journey = Journey::Achieved {
+            message: "Done".to_owned(),
+        };
+        let report = Report {
+            adapter: adapter.name.clone(),
+            observed_generation: 1,
+            conditions: journey.conditions(),
+            data: json!({}),
+            metadata: Metadata::default(),
+        };
+        let reported = world.fleet.report(&subject.href, &report).await?;
+        ensure!(
+            reported == Reported::Stored,
+            "a report about {} was discarded",
+            subject.key
+        );
     }
-
-    async fn apply(&self, _: &Identity, _: &Apply) -> Result<Observed, ClusterFault> {
-        Err(refused("an apply"))
-    }
-
-    async fn delete(&self, _: &Identity, _: &Delete) -> Result<Deleted, ClusterFault> {
-        Err(refused("a delete"))
-    }
-
-    async fn owned(&self, _: &str, _: &[KindScope]) -> Result<Vec<Observed>, ClusterFault> {
-        Err(refused("a list of everything"))
-    }
-
-    async fn watch(&self, _: &[KindScope]) {}
-
-    async fn await_namespace(&self, _: &str, _: &str, _: &SubjectRef) {}
-
-    fn changes(&self) -> Option<mpsc::Receiver<Change>> {
-        None
-    }
-
-    async fn announce(&self, _: &Adapter, _: &SubjectKey, _: &str, _: &str) {}
-
-    async fn reachable(&self) -> bool {
-        true
-    }
+    Ok(())
 }
