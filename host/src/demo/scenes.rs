@@ -326,7 +326,9 @@ impl Right {
             }
         }
         let (kind, wanted) = self.says;
-        let said = row.condition(kind).map(|one| (one.reason.as_str(), one.message.as_str()));
+        let said = row
+            .condition(kind)
+            .map(|one| (one.reason.as_str(), one.message.as_str()));
         let (reason, message) = said.unwrap_or_default();
         // Whoever has to act reads what to do.
         let remedy = Reason::named(reason).map_or("", Reason::remediation);
