@@ -442,6 +442,7 @@ impl State {
                 trigger: job.trigger,
                 by_hand: job.by_hand,
                 now,
+                cluster_now: self.settings.world.cluster.now(),
                 memory: job.memory,
             };
             let world = self.fetches.world(&self.settings.world, &input.trigger);

@@ -14,6 +14,7 @@ use berth_engine::{
     subject::{SubjectKey, SubjectRef},
 };
 use berth_runtime::hosts::{HttpAnswer, HttpQuestion, HttpRefusal};
+use jiff::Timestamp;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
@@ -93,6 +94,11 @@ pub trait Cluster: Send + Sync {
 
     /// Whether the API server answered lately; for readiness.
     async fn reachable(&self) -> bool;
+
+    /// The API server's time, as far as its answers told it: what Kubernetes writes into objects is by this clock.
+    fn now(&self) -> Option<Timestamp> {
+        None
+    }
 }
 
 /// Servers other than the two APIs.

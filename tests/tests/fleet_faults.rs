@@ -13,7 +13,7 @@
 //! | token expired | stays, until it is rotated | A6 `FleetApiMisconfigured`, without the token |
 //! | reports swallowed | right in the end | failed, if swallowed again and again |
 //! | reports discarded | right in the end | `berth_reports_total{result="discarded"}` |
-//! | clock hours ahead or behind | right, by the API's time | nothing |
+//! | clock hours ahead or behind | right, by the API's time; `grace` ends by that of Kubernetes | nothing |
 //! | subject deleted between GET and PUT | none; its objects are removed | the subject is gone |
 //! | partition from Kubernetes alone | A6, success stays | A6 `KubernetesApiUnreachable` |
 #![allow(
@@ -40,7 +40,7 @@ use berth::{
     fleet::{Client, Clock, Settings, SystemClock},
     serve::{Host, Parts},
     simulate::{
-        cluster::{self, Kubernetes, Pace, Rule},
+        cluster::{self, ImageBehaviour, Kubernetes, Pace, Rule},
         fleet::{Cadence, Fault, FleetState, Kind, Server, Simulation},
     },
     source,
@@ -193,11 +193,11 @@ impl Drop for Stage {
 
 impl Stage {
     async fn set() -> Self {
-        Self::with_clock(SignedDuration::ZERO).await
+        Self::with_clock(SignedDuration::ZERO, "2m").await
     }
 
-    /// A host whose clock is wrong by so much.
-    async fn with_clock(wrong: SignedDuration) -> Self {
+    /// A host whose clock is wrong by so much, and an adapter with so much grace.
+    async fn with_clock(wrong: SignedDuration, grace: &str) -> Self {
         let http = client();
         let kubernetes = Kubernetes::with_pace(cluster::SystemClock, Pace::default());
         kubernetes.namespace("adapters");
@@ -237,7 +237,7 @@ impl Stage {
             },
             runtime: sandbox(),
             metrics: Arc::clone(&metrics),
-            clock: Arc::new(Timestamp::now),
+            clock: Arc::new(move || Timestamp::now() + wrong),
             concurrency: 4,
             rhythms: quick(),
             owns: None,
@@ -247,9 +247,8 @@ impl Stage {
             deadline: Duration::from_secs(10),
             ..Limits::default()
         };
-        let mut documents = document::parse("adapter.yaml".as_ref(), DOCUMENT, &caps)
-            .strict()
-            .unwrap();
+        let text = DOCUMENT.replace("  permits:", &format!("  grace: {grace}\n  permits:"));
+        let mut documents = document::parse("adapter.yaml".as_ref(), &text, &caps).strict().unwrap();
         for document in &mut documents {
             for plugin in document.adapter.plugins.values_mut() {
                 // The machine of a test may be busy.
@@ -613,7 +612,7 @@ async fn a_discarded_report_does_not_settle_the_event() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clock_that_is_hours_wrong_in_either_direction_loses_no_report() {
     for hours in [6, -6] {
-        let stage = Stage::with_clock(SignedDuration::from_hours(hours)).await;
+        let stage = Stage::with_clock(SignedDuration::from_hours(hours), "2m").await;
         let cluster = stage.done().await;
         let row = stage.row(&cluster).unwrap();
         let time: Timestamp = row["last_report_time"].as_str().unwrap().parse().unwrap();
@@ -621,6 +620,31 @@ async fn a_clock_that_is_hours_wrong_in_either_direction_loses_no_report() {
         assert!(difference < SignedDuration::from_mins(2), "{hours} h: {row:#}");
         assert_eq!(stage.trouble("FleetApiMisconfigured"), 0);
         stage.end().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_hours_wrong_neither_ends_grace_early_nor_keeps_it_from_ending() {
+    for hours in [6, -6] {
+        for (grace, case) in [
+            ("10m", "True False True NoErrors"),
+            ("1s", "False False False ImagePullFailed"),
+        ] {
+            let stage = Stage::with_clock(SignedDuration::from_hours(hours), grace).await;
+            stage
+                .kubernetes
+                .image("registry.example.com/validator:1", ImageBehaviour::Missing);
+            let cluster = stage.cluster();
+            stage.publish().await;
+            let told = || stage.told.0.lock().unwrap().join("\n");
+            stage
+                .until("the pause between two pulls", || told().contains("Back-off"))
+                .await;
+            stage.sees(&cluster, case).await;
+            let is_told = told().contains("creation-failed");
+            assert_eq!(is_told, grace == "1s", "{hours} h, {grace}: {}", told());
+            stage.end().await;
+        }
     }
 }
 

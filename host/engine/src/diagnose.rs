@@ -6,10 +6,13 @@
 //!
 //! # Guarantees
 //! - A failure is final: a pod that failed while its Job may still try again is progress.
-//! - A first failed pull is not trouble; pulling again and again is.
+//! - Of a failed pull it is not said since when it is trouble; of one that is tried again and again it is. So the
+//!   first one is never trouble that has lasted.
+//! - A container that was started again has not recovered because it runs: it must run on for a while.
 //! - What made a pod fail is told by the container that failed, in its own words where it
 //!   wrote a termination message.
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::{
@@ -23,14 +26,14 @@ mod tests;
 
 use pods::{Stuck, crash, deciding, exits, failures, is_active, restarts, stuck};
 
-/// Reads an object with its pods (newest first) and the events about it and them. None
-/// for kinds without pods, and for workloads that are as they should be.
+/// Reads an object with its pods (newest first) and the events about it and them, at `now` of the clock that wrote
+/// the times in them. None for kinds without pods, and for workloads that are as they should be.
 #[must_use]
-pub fn diagnose(object: &Value, pods: &[Value], events: &[Value]) -> Option<Diagnosis> {
+pub fn diagnose(object: &Value, pods: &[Value], events: &[Value], now: Timestamp) -> Option<Diagnosis> {
     match object["kind"].as_str()? {
         "Job" => Some(job(object, pods, events)),
-        "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet" => lasting(object, pods, events),
-        "Pod" => pod(object),
+        "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet" => lasting(object, pods, events, now),
+        "Pod" => pod(object, now),
         _ => None,
     }
 }
@@ -123,16 +126,17 @@ fn failure(condition: &Value, pods: &[Value]) -> Diagnosis {
 }
 
 /// A workload that is meant to run for ever.
-fn lasting(object: &Value, pods: &[Value], events: &[Value]) -> Option<Diagnosis> {
+fn lasting(object: &Value, pods: &[Value], events: &[Value], now: Timestamp) -> Option<Diagnosis> {
+    let active = || pods.iter().filter(is_active);
+    // Without a readiness probe all are ready between two crashes.
+    if let Some((reason, exit, since)) = active().find_map(|pod| crash(pod, now)) {
+        let message = format!("started again and again: {}", ended(&exit));
+        return Some(failed(reason, message, since, Some(exit.clone()), vec![exit]));
+    }
     let (wanted, ready) = replicas(object);
     let settled = number(&object["status"]["observedGeneration"]) >= number(&object["metadata"]["generation"]);
     if settled && ready >= wanted {
         return None;
-    }
-    let active = || pods.iter().filter(is_active);
-    if let Some((reason, exit, since)) = active().find_map(crash) {
-        let message = format!("started again and again: {}", ended(&exit));
-        return Some(failed(reason, message, since, Some(exit.clone()), vec![exit]));
     }
     if let Some(trouble) = active().find_map(stuck) {
         return Some(infrastructure(trouble));
@@ -161,7 +165,7 @@ fn lasting(object: &Value, pods: &[Value], events: &[Value]) -> Option<Diagnosis
 }
 
 /// A pod of its own.
-fn pod(object: &Value) -> Option<Diagnosis> {
+fn pod(object: &Value, now: Timestamp) -> Option<Diagnosis> {
     let status = &object["status"];
     if status["phase"] == "Failed" {
         let exit = deciding(object);
@@ -182,7 +186,7 @@ fn pod(object: &Value) -> Option<Diagnosis> {
         done.exits = exits(object);
         return Some(done);
     }
-    if let Some((reason, exit, since)) = crash(object) {
+    if let Some((reason, exit, since)) = crash(object, now) {
         let message = format!("started again and again: {}", ended(&exit));
         return Some(failed(reason, message, since, Some(exit.clone()), vec![exit]));
     }

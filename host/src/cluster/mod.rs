@@ -38,6 +38,7 @@ use berth_engine::{
     subject::{SubjectKey, SubjectRef},
 };
 use http::Method;
+use jiff::Timestamp;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde_json::{Value, json};
 use tokio::{sync::mpsc, task::JoinSet};
@@ -433,7 +434,7 @@ impl Cluster for Kubernetes {
                 return;
             }
         }
-        let event = event(adapter, subject, reason, message, &jiff::Timestamp::now());
+        let event = event(adapter, subject, reason, message, &Timestamp::now());
         let path = format!("/apis/events.k8s.io/v1/namespaces/{}/events", adapter.namespace);
         if let Err(refusal) = self
             .shared
@@ -447,6 +448,10 @@ impl Cluster for Kubernetes {
 
     async fn reachable(&self) -> bool {
         self.shared.wire.in_contact().await.is_ok()
+    }
+
+    fn now(&self) -> Option<Timestamp> {
+        self.shared.wire.now()
     }
 }
 
@@ -531,6 +536,7 @@ impl Shared {
     /// Adds what pods and events say.
     async fn explain(&self, holder: &Holder, objects: &mut [Observed]) -> Result<(), ClusterFault> {
         let mut pods: HashMap<Option<String>, Vec<Value>> = HashMap::new();
+        let now = self.wire.now().unwrap_or_else(Timestamp::now);
         for object in objects {
             let (api_version, kind) = (&object.reference.api_version, &object.reference.kind);
             object.statusless = self.kinds.is_statusless(api_version, kind);
@@ -577,7 +583,7 @@ impl Shared {
             } else {
                 Vec::new()
             };
-            object.diagnosis = diagnose(&object.document, &own, &events);
+            object.diagnosis = diagnose(&object.document, &own, &events, now);
         }
         Ok(())
     }
@@ -740,7 +746,7 @@ fn misplaced(object: &Reference, problem: &str) -> ClusterFault {
 }
 
 /// A Kubernetes Event about an adapter, in its namespace.
-fn event(adapter: &Adapter, subject: &SubjectKey, reason: &str, message: &str, now: &jiff::Timestamp) -> Value {
+fn event(adapter: &Adapter, subject: &SubjectKey, reason: &str, message: &str, now: &Timestamp) -> Value {
     let note: String = format!("{}: {subject}: {message}", adapter.name)
         .chars()
         .take(1000)

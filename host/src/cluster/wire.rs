@@ -11,8 +11,9 @@ use std::{
 };
 
 use berth_engine::contract::Reference;
-use http::{HeaderName, HeaderValue, Method, Request};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 use http_body_util::BodyExt as _;
+use jiff::{Timestamp, fmt::rfc2822::DateTimeParser};
 use kube::client::Body;
 use serde_json::Value;
 use tokio::sync::watch;
@@ -135,6 +136,8 @@ struct Contact {
     answered: std::sync::Mutex<Option<Instant>>,
     /// The last failed probe. The lock is held while probing, so that one probe serves all.
     probe: tokio::sync::Mutex<Option<(Instant, Refusal)>>,
+    /// The time that an answer told, and when that was.
+    clock: std::sync::Mutex<Option<(Timestamp, Instant)>>,
     /// Counts the losses of contact.
     losses: watch::Sender<u64>,
 }
@@ -144,6 +147,7 @@ impl Wire {
         let contact = Contact {
             answered: std::sync::Mutex::default(),
             probe: tokio::sync::Mutex::default(),
+            clock: std::sync::Mutex::default(),
             losses: watch::Sender::new(0),
         };
         Self {
@@ -213,6 +217,21 @@ impl Wire {
     /// Notes that the API server has just been heard.
     pub(super) fn answered(&self) {
         *lock(&self.contact.answered) = Some(Instant::now());
+    }
+
+    /// The API server's time, within a second or two; none before its first answer.
+    pub(super) fn now(&self) -> Option<Timestamp> {
+        let (told, when) = (*lock(&self.contact.clock))?;
+        told.checked_add(when.elapsed()).ok()
+    }
+
+    /// Learns the API server's time from the `Date` of an answer that has just come.
+    fn learn_time(&self, headers: &HeaderMap) {
+        let date = headers.get(http::header::DATE).and_then(|date| date.to_str().ok());
+        let told = date.and_then(|date| DateTimeParser::new().parse_timestamp(date).ok());
+        if let Some(told) = told {
+            *lock(&self.contact.clock) = Some((told, Instant::now()));
+        }
     }
 
     /// Makes sure that the API server is there: it answered lately, or does so now.
@@ -290,6 +309,7 @@ impl Wire {
             .send(call.request()?.map(Body::from))
             .await
             .map_err(refusal_of)?;
+        self.learn_time(response.headers());
         let code = response.status().as_u16();
         let retry_after = response
             .headers()
@@ -411,6 +431,30 @@ mod tests {
     use http::Response;
 
     use super::*;
+
+    #[tokio::test]
+    async fn the_time_of_the_api_server_is_what_its_last_answer_told() {
+        let dates = std::sync::Mutex::new(vec!["none at all", "Mon, 23 Nov 2026 10:00:07 GMT"]);
+        let dates = Arc::new(dates);
+        let service = tower::service_fn(move |_: Request<Body>| {
+            let date = lock(&dates).pop().unwrap_or_default();
+            let answer = Response::builder().header(http::header::DATE, date);
+            async { Ok::<_, kube::Error>(answer.body(Body::from(b"{}".to_vec())).expect("it is an answer")) }
+        });
+        let wire = Wire::new(kube::Client::new(service, "default"));
+        assert_eq!(wire.now(), None);
+        for _ in 0..2 {
+            wire.call(Call::get("/version".to_owned()))
+                .await
+                .expect("it is answered");
+        }
+        let told = "2026-11-23T10:00:07Z".parse().expect("it is a time");
+        let passed = wire.now().expect("it is known").duration_since(told);
+        assert!(
+            passed >= jiff::SignedDuration::ZERO && passed < jiff::SignedDuration::from_mins(5),
+            "{passed:?}"
+        );
+    }
 
     #[tokio::test]
     async fn every_request_of_an_adapter_is_made_as_its_service_account_and_no_other_is() {

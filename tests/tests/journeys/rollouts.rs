@@ -29,6 +29,25 @@ async fn a_crash_loop_is_explained_by_how_the_container_ended_and_passes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_deployment_without_a_readiness_probe_is_not_done_between_two_crashes() {
+    let stage = Stage::set(&[&lasting("Deployment", &json!({}), "2s")]).await;
+    let cluster = stage.cluster(failing("crash-loop", 9, "no licence")).await;
+    stage.sees(&cluster, "work", &a5(1, "CrashLoop", "no licence")).await;
+    let mut restarts = 0;
+    while restarts < 4 {
+        // Kubernetes takes it for available while it runs, whatever happened a moment ago.
+        stage
+            .only("deployments", |one| one["status"]["availableReplicas"] == 1)
+            .await;
+        stage.settle(&cluster).await;
+        let row = stage.row(&cluster, "work").await.unwrap();
+        assert_eq!(row.of("Available", "reason"), "CrashLoop", "{}", row.tell());
+        let pod = stage.only("pods", |_| true).await;
+        restarts = pod["status"]["containerStatuses"][0]["restartCount"].as_u64().unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_deployment_that_runs_out_of_memory_again_and_again_is_told_as_that() {
     let stage = Stage::set(&[&lasting("Deployment", &json!({}), "2s")]).await;
     let cluster = stage.cluster(failing("crash-loop", 137, "")).await;

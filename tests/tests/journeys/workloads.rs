@@ -48,6 +48,15 @@ async fn a_limit_range_that_does_not_allow_the_pod_is_told_from_a_quota() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_pull_that_is_tried_again_in_vain_stays_told_at_every_try_and_in_every_pause() {
+    let stage = Stage::set(&[&job(&json!({}), &json!({}))]).await;
+    let cluster = stage.cluster(going("image-pull-backoff")).await;
+    for says in ["Back-off", "failed to pull", "Back-off", "failed to pull"] {
+        stage.sees(&cluster, "work", &a4(1, "ImagePullFailed", says)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_image_that_can_be_pulled_after_all_lets_the_same_generation_succeed() {
     let stage = Stage::set(&[&job(&json!({}), &json!({}))]).await;
     let cluster = stage.cluster(going("image-pull-backoff")).await;

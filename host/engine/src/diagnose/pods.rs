@@ -1,9 +1,15 @@
 //! What one pod says.
 
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use super::{find_condition, number, text};
 use crate::{contract::ContainerExit, reason::Reason};
+
+/// How long a container must run after its first restart.
+const MOMENT: SignedDuration = SignedDuration::from_secs(10);
+/// After this time the kubelet takes a container for recovered, and backs off from the beginning again.
+const RECOVERED: SignedDuration = SignedDuration::from_mins(10);
 
 /// Why a pod cannot start.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +39,7 @@ pub(super) fn stuck(pod: &Value) -> Option<Stuck> {
         let waiting = &status["state"]["waiting"];
         let reason = match waiting["reason"].as_str()? {
             "ImagePullBackOff"
+            | "ErrImagePull"
             | "InvalidImageName"
             | "ErrImageNeverPull"
             | "ImageInspectError"
@@ -40,9 +47,11 @@ pub(super) fn stuck(pod: &Value) -> Option<Stuck> {
             "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => {
                 Reason::ContainerConfigInvalid
             }
-            // Among them ErrImagePull, the first failure, and ContainerCreating.
+            // Among them ContainerCreating.
             _ => return None,
         };
+        // The kubelet says so of the first try and of every one between two pauses. Which it is cannot be seen.
+        let is_one_try = waiting["reason"] == "ErrImagePull";
         let container = status["name"].as_str().unwrap_or_default();
         let said = text(&waiting["message"])
             .or_else(|| text(&waiting["reason"]))
@@ -50,7 +59,7 @@ pub(super) fn stuck(pod: &Value) -> Option<Stuck> {
         Some(Stuck {
             reason,
             message: format!("container {container}: {said}"),
-            since: text(&pod["status"]["startTime"]),
+            since: text(&pod["status"]["startTime"]).filter(|_| !is_one_try),
         })
     });
     waiting.or_else(|| {
@@ -65,22 +74,65 @@ pub(super) fn stuck(pod: &Value) -> Option<Stuck> {
 }
 
 /// A container that fails again and again: why, how it ended last, and since when it is not ready.
-pub(super) fn crash(pod: &Value) -> Option<(Reason, ContainerExit, Option<String>)> {
-    let status = statuses(pod).find(|status| status["state"]["waiting"]["reason"] == "CrashLoopBackOff")?;
-    let exit = exit(status, &status["lastState"]["terminated"]).unwrap_or_else(|| ContainerExit {
-        container: status["name"].as_str().unwrap_or_default().to_owned(),
-        exit_code: 1,
-        reason: String::new(),
-        message: String::new(),
-    });
-    let reason = if exit.reason == "OOMKilled" {
-        Reason::OutOfMemory
+pub(super) fn crash(pod: &Value, now: Timestamp) -> Option<(Reason, ContainerExit, Option<String>)> {
+    statuses(pod).find_map(|status| {
+        let (last, since) = ended_last(pod, status, now)?;
+        let exit = exit(status, last).unwrap_or_else(|| ContainerExit {
+            container: status["name"].as_str().unwrap_or_default().to_owned(),
+            exit_code: 1,
+            reason: String::new(),
+            message: String::new(),
+        });
+        let reason = if exit.reason == "OOMKilled" {
+            Reason::OutOfMemory
+        } else {
+            Reason::CrashLoop
+        };
+        Some((reason, exit, since))
+    })
+}
+
+/// How a container ended that does not keep running, and since when that is known to be so.
+fn ended_last<'a>(pod: &Value, status: &'a Value, now: Timestamp) -> Option<(&'a Value, Option<String>)> {
+    let (state, before) = (&status["state"], &status["lastState"]["terminated"]);
+    if state["waiting"]["reason"] == "CrashLoopBackOff" {
+        let ready = find_condition(pod, "ContainersReady").filter(|ready| ready["status"] == "False");
+        let since = ready.and_then(|ready| text(&ready["lastTransitionTime"]));
+        return Some((before, since.or_else(|| text(&pod["status"]["startTime"]))));
+    }
+    let restarts = number(&status["restartCount"]).unwrap_or(0);
+    let ended = &state["terminated"];
+    let last = if restarts > 0 && ended["exitCode"].as_i64().is_some_and(|code| code != 0) {
+        ended
+    } else if is_unsteady(state, before, restarts, now) {
+        before
     } else {
-        Reason::CrashLoop
+        return None;
     };
-    let ready = find_condition(pod, "ContainersReady").filter(|ready| ready["status"] == "False");
-    let since = ready.and_then(|ready| text(&ready["lastTransitionTime"]));
-    Some((reason, exit, since.or_else(|| text(&pod["status"]["startTime"]))))
+    Some((last, text(&last["finishedAt"])))
+}
+
+/// Whether a container that was started again has not run for long enough to be believed: after its first restart
+/// a moment, after more of them twice as long as the time before. One that had run for as long as the kubelet takes
+/// for recovery was no loop.
+fn is_unsteady(state: &Value, before: &Value, restarts: u32, now: Timestamp) -> bool {
+    let time = |value: &Value| value.as_str().and_then(|text| text.parse::<Timestamp>().ok());
+    let (Some(started), true) = (time(&state["running"]["startedAt"]), before.is_object()) else {
+        return false;
+    };
+    let ran = match (time(&before["startedAt"]), time(&before["finishedAt"])) {
+        (Some(started), Some(finished)) => finished.duration_since(started),
+        (_, _) => SignedDuration::ZERO,
+    };
+    if restarts == 0 || ran >= RECOVERED {
+        return false;
+    }
+    let believed = if restarts == 1 {
+        MOMENT
+    } else {
+        (ran * 2).clamp(MOMENT, RECOVERED)
+    };
+    now.duration_since(started) < believed
 }
 
 /// How its containers ended: now, or the last time.

@@ -1,13 +1,17 @@
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::diagnose;
 
 const T1: &str = "2026-03-01T10:00:01Z";
 const T2: &str = "2026-03-01T10:00:02Z";
+const NOW: &str = "2026-03-01T10:30:00Z";
 
 /// All that a diagnosis says, in one line.
 fn says(object: &Value, pods: &[Value], events: &[Value]) -> String {
-    let Some(it) = diagnose(object, pods, events) else {
+    let Some(it) = diagnose(object, pods, events, NOW.parse().unwrap()) else {
         return "nothing".to_owned();
     };
     let mut line = format!("{:?} {}: {}", it.nature, it.reason, it.message);
@@ -199,7 +203,7 @@ fn jobs() {
             vec![],
         ),
         (
-            "first pull failed",
+            "a pull fails, whichever it is",
             job(json!({"active": 1, "startTime": T1})),
             vec![pod("Pending", waiting("ErrImagePull", "not found"))],
             vec![],
@@ -300,7 +304,7 @@ fn jobs() {
     out of memory: Failure OutOfMemory: container main ended with exit code 137 (OOMKilled); Job has reached the specified backoff limit | since 2026-03-01T10:00:02Z | attempt 7/7 | code 137 | main=137
     too slow: Failure DeadlineExceeded: Job was active longer than specified deadline | since 2026-03-01T10:00:02Z | attempt 1/7
     the sidecar succeeded: Failure WorkloadFailed: no quota | since 2026-03-01T10:00:02Z | attempt 1/7 | code 2 | said no quota | log=0 | main=2
-    first pull failed: Progress WorkloadInProgress: attempt 1 of 7 | since 2026-03-01T10:00:01Z | attempt 1/7
+    a pull fails, whichever it is: Infrastructure ImagePullFailed: container main: not found | attempt 1/7
     pulling again and again: Infrastructure ImagePullFailed: container main: Back-off pulling image "x" | since 2026-03-01T10:00:01Z | attempt 1/7
     image name invalid: Infrastructure ImagePullFailed: container main: InvalidImageName | since 2026-03-01T10:00:01Z | attempt 1/7
     secret missing: Infrastructure ContainerConfigInvalid: container main: secret "s" not found | since 2026-03-01T10:00:01Z | attempt 1/7
@@ -481,4 +485,62 @@ fn pods_of_their_own() {
     failed: Failure WorkloadFailed: no quota | since 2026-03-01T10:00:02Z | code 2 | said no quota | main=2
     evicted: Failure WorkloadFailed: The node was low on resource: memory.
     "#);
+}
+
+#[test]
+fn a_container_that_was_started_again_is_believed_when_it_has_run_for_a_while() {
+    let deployment = deployment(json!({"observedGeneration": 2, "updatedReplicas": 3, "availableReplicas": 3}));
+    // How often it was started again, how many seconds it ran before, and since how many it runs.
+    let restarted = |restarts: u32, ran: i64, runs: i64| {
+        let at = |seconds: i64| {
+            let now: Timestamp = NOW.parse().unwrap();
+            now.checked_sub(SignedDuration::from_secs(seconds)).unwrap().to_string()
+        };
+        let before = json!({
+            "exitCode": 1, "reason": "Error", "startedAt": at(runs + 1 + ran), "finishedAt": at(runs + 1),
+        });
+        let mut pod = pod(
+            "Running",
+            json!([{
+                "name": "main", "restartCount": restarts, "ready": true,
+                "state": {"running": {"startedAt": at(runs)}}, "lastState": {"terminated": before},
+            }]),
+        );
+        pod["status"]["conditions"] = json!([{"type": "Ready", "status": "True"}]);
+        pod
+    };
+    let is_believed = |restarts, ran, runs| says(&deployment, &[restarted(restarts, ran, runs)], &[]) == "nothing";
+    for (restarts, ran, doubted, believed) in [
+        (1, 0, 9, 10),
+        (1, 300, 9, 10),
+        (2, 1, 9, 10),
+        (2, 30, 59, 60),
+        (9, 300, 599, 600),
+        (9, 599, 599, 600),
+    ] {
+        assert!(!is_believed(restarts, ran, doubted), "{restarts} {ran} {doubted}");
+        assert!(is_believed(restarts, ran, believed), "{restarts} {ran} {believed}");
+    }
+    // What ran as long as that was no loop, and what was never started again ran from the beginning.
+    assert!(is_believed(9, 600, 0) && is_believed(0, 1, 0));
+    insta::assert_snapshot!(
+        says(&deployment, &[restarted(2, 5, 3)], &[]),
+        @"Failure CrashLoop: started again and again: container main ended with exit code 1 | since 2026-03-01T10:29:56Z | code 1 | main=1"
+    );
+    let alone = says(&restarted(2, 5, 3), &[], &[]);
+    assert!(alone.starts_with("Failure CrashLoop"), "a pod of its own: {alone}");
+}
+
+#[test]
+fn a_crash_is_a_loop_from_the_moment_it_ends_again() {
+    let unready = deployment(json!({"observedGeneration": 2, "updatedReplicas": 3, "availableReplicas": 1}));
+    let ended = |restarts: u32, code: i32| {
+        let mut container = terminated("main", code, "Error", "");
+        container["restartCount"] = json!(restarts);
+        says(&unready, &[pod("Running", json!([container]))], &[])
+    };
+    assert_eq!(ended(0, 1), "Progress WorkloadInProgress: 1 of 3 replicas are ready");
+    assert!(ended(1, 1).starts_with("Failure CrashLoop: "), "{}", ended(1, 1));
+    // Such as an init container that has succeeded at last.
+    assert_eq!(ended(1, 0), "Progress WorkloadInProgress: 1 of 3 replicas are ready");
 }

@@ -33,6 +33,9 @@ pub(super) fn progress(observed: &Observed) -> Progress {
             message: diagnosis.message.clone(),
         });
     }
+    if is_crashing(observed) {
+        return Progress::Running(running(observed));
+    }
     let document = &observed.document;
     let object = &observed.reference;
     if observed.statusless && document.get("status").is_none() {
@@ -96,6 +99,18 @@ pub(super) fn progress(observed: &Observed) -> Progress {
             }
         }
     }
+}
+
+/// Whether containers are started again and again.
+pub(super) fn is_crash(diagnosis: &Diagnosis) -> bool {
+    diagnosis.reason == Reason::CrashLoop.name() || diagnosis.reason == Reason::OutOfMemory.name()
+}
+
+/// Whether a workload is meant to run for ever and its containers do not, which is borne for now: although all of
+/// them may run at this moment.
+pub(super) fn is_crashing(observed: &Observed) -> bool {
+    let diagnosis = observed.diagnosis.as_ref();
+    diagnosis.is_some_and(|diagnosis| diagnosis.nature == Nature::Progress && is_crash(diagnosis))
 }
 
 /// Whether something outside of the workload keeps its pods from starting.
@@ -171,6 +186,7 @@ pub(super) fn running(observed: &Observed) -> String {
             };
             match diagnosis.nature {
                 Nature::Infrastructure => format!("{object} cannot start yet{attempt}: {}", diagnosis.message),
+                Nature::Progress if is_crashing(observed) => format!("{object} is {}", diagnosis.message),
                 Nature::Progress | Nature::Failure => format!("{object} is running{attempt}"),
             }
         }
@@ -202,39 +218,6 @@ pub(super) fn completed_at(observed: &Observed) -> Option<Timestamp> {
         .as_str()?
         .parse()
         .ok()
-}
-
-/// Trouble outside of the workload that has lasted `grace`, or when it will have.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Trouble {
-    /// It has lasted long enough to be told.
-    Lasting(Diagnosis),
-    /// It is borne for this much longer.
-    Fresh(Duration),
-}
-
-/// Judges an object's diagnosis. `known_since` is when this trouble was first seen, if the
-/// diagnosis does not say.
-pub(super) fn trouble(
-    diagnosis: &Diagnosis,
-    known_since: Option<Timestamp>,
-    now: Timestamp,
-    grace: Duration,
-) -> Option<Trouble> {
-    match diagnosis.nature {
-        Nature::Progress | Nature::Failure => None,
-        Nature::Infrastructure => {
-            let said = diagnosis
-                .since
-                .as_deref()
-                .and_then(|since| since.parse::<Timestamp>().ok());
-            let since = said.or(known_since).unwrap_or(now);
-            Some(match remaining(since, now, grace) {
-                Some(rest) => Trouble::Fresh(rest),
-                None => Trouble::Lasting(diagnosis.clone()),
-            })
-        }
-    }
 }
 
 /// How much of `span` from `since` is left at `now`; none once it is over.

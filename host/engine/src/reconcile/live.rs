@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{
     adapter::{NotApplicable, Of},
-    contract::{Achievement, AdapterStatus, Failure, Object, Phase, Question, Said, Truth, Unmet, Verdict},
+    contract::{Achievement, AdapterStatus, Failure, Nature, Object, Phase, Question, Said, Truth, Unmet, Verdict},
     effect::Observed,
     manifest,
     reason::Reason,
@@ -16,13 +16,16 @@ use crate::{
 
 use super::{
     Recheck,
-    evidence::{self, Progress, Trouble},
+    evidence::{self, Progress},
     plan,
-    run::{Ending, Run, Stop, creation_failed, microseconds},
+    run::{Ending, Run, Stop, creation_failed},
 };
 
 /// How soon a workload's pods are expected.
 const PODS_EXPECTED: Duration = Duration::from_secs(10);
+
+/// How soon containers that were started again are looked at.
+const STEADY: Duration = Duration::from_secs(10);
 
 /// How soon a plugin may have itself asked again.
 const ASKED_AGAIN: Duration = Duration::from_secs(1);
@@ -171,19 +174,16 @@ async fn judge(run: &mut Run, plan: plan::Executed) -> Result<Ending, Stop> {
         return Ok(ending);
     }
 
-    let mut grace_ends = run.grace_ends;
+    run.forget_past_trouble();
     for one in &current {
-        let Some(diagnosis) = &one.diagnosis else { continue };
-        let key = format!("{} {}", one.reference, diagnosis.reason);
-        let known = run.since.get(&key).and_then(|since| since.parse().ok());
-        match evidence::trouble(diagnosis, known, run.now, run.adapter.grace) {
-            None => {}
-            Some(Trouble::Fresh(rest)) => {
-                run.since.entry(key).or_insert_with(|| microseconds(run.now));
-                grace_ends = Some(grace_ends.map_or(rest, |earlier: Duration| earlier.min(rest)));
-            }
-            Some(Trouble::Lasting(diagnosis)) => {
-                run.since.entry(key).or_insert_with(|| microseconds(run.now));
+        let trouble = one.diagnosis.as_ref();
+        let Some(diagnosis) = trouble.filter(|diagnosis| diagnosis.nature == Nature::Infrastructure) else {
+            continue;
+        };
+        let begun = run.begun(&one.reference, diagnosis);
+        match evidence::remaining(begun, run.cluster_now, run.adapter.grace) {
+            Some(rest) => run.grace_ends = Some(run.grace_ends.map_or(rest, |earlier| earlier.min(rest))),
+            None => {
                 let message = format!("{}: {}", one.reference, diagnosis.message);
                 let journey = creation_failed(&diagnosis.reason, message);
                 return Ok(Ending::new(journey, Recheck::Trouble { at_least: None }));
@@ -197,7 +197,11 @@ async fn judge(run: &mut Run, plan: plan::Executed) -> Result<Ending, Stop> {
         .chain(run.found.iter().cloned())
         .collect();
     let (outcome, recheck) = postconditions(run, &current, objects).await?;
-    let recheck = recheck.or_in(grace_ends).or_in(without_pods(&current));
+    let steady = unsteady(&current);
+    let recheck = recheck
+        .or_in(run.grace_ends)
+        .or_in(without_pods(&current))
+        .or_in(steady);
     // What the built-in rules see as failed for good is failed, whatever waits for it.
     let failure = current.iter().find_map(|one| match evidence::progress(one) {
         Progress::Failed(failure) => Some(failure),
@@ -209,9 +213,9 @@ async fn judge(run: &mut Run, plan: plan::Executed) -> Result<Ending, Stop> {
             evidence::is_retrying(one) && one.document.pointer("/status/failed").and_then(Value::as_u64) > Some(0)
         }) {
             Some(retrying) => in_progress(run, evidence::running(retrying), recheck),
-            None => Ending::new(work_failed(failure), Recheck::Never),
+            None => Ending::new(work_failed(failure), Recheck::Never.or_in(steady)),
         },
-        (Achievement::Pending { .. }, Some(failure)) => Ending::new(work_failed(failure), Recheck::Never),
+        (Achievement::Pending { .. }, Some(failure)) => Ending::new(work_failed(failure), Recheck::Never.or_in(steady)),
         (Achievement::Pending { message, .. }, None) => {
             let mut parts: Vec<String> = current
                 .iter()
@@ -226,6 +230,15 @@ async fn judge(run: &mut Run, plan: plan::Executed) -> Result<Ending, Stop> {
             in_progress(run, parts.join("; "), recheck)
         }
     })
+}
+
+/// When to look again at containers that were started again: that they run on is told by nothing but time.
+fn unsteady(current: &[Observed]) -> Option<Duration> {
+    let may_run_on = |one: &Observed| {
+        let is_crash = one.diagnosis.as_ref().is_some_and(evidence::is_crash);
+        is_crash && !manifest::runs_once(&one.reference)
+    };
+    current.iter().any(may_run_on).then_some(STEADY)
 }
 
 /// When to look again at a workload that has no pods yet: what keeps them away is told by events
@@ -303,13 +316,13 @@ fn achieved(run: &mut Run, current: &[Observed], plan: &plan::Executed) -> Endin
         let due = current
             .iter()
             .filter(|one| manifest::runs_once(&one.reference) && evidence::progress(one) == Progress::Done)
-            .filter_map(
-                |one| match evidence::remaining(evidence::completed_at(one)?, run.now, cleanup.after) {
+            .filter_map(|one| {
+                match evidence::remaining(evidence::completed_at(one)?, run.cluster_now, cleanup.after) {
                     // This reconcile could have deleted it and did not: looking again at once changes nothing.
                     None if named.contains(&one.reference.to_string()) => None,
                     rest => Some(rest.unwrap_or(Duration::from_millis(1))),
-                },
-            );
+                }
+            });
         ending.recheck = ending.recheck.or_in(due.min());
     }
     ending.finished = finished;

@@ -53,8 +53,11 @@ pub struct Input {
     pub trigger: Trigger,
     /// Whether somebody asked for it by hand: a run that failed is made again.
     pub by_hand: bool,
-    /// When it begins.
+    /// When it begins, by the host's clock.
     pub now: Timestamp,
+    /// The same by the API server's clock, with which times that Kubernetes wrote are compared; none if it is not
+    /// known, and the host's counts.
+    pub cluster_now: Option<Timestamp>,
     /// What this process remembers of the pair; a hint, never needed for a right answer
     /// where the APIs can be read.
     pub memory: Memory,

@@ -286,7 +286,8 @@ async fn apply(run: &mut Run, checked: &Checked) -> Result<Applied, Stop> {
         // A write whose answer is lost may have been made all the same.
         run.places.add(&checked.reference);
         match run.io.apply(checked.apply(&run.adapter.name, expect)).await {
-            Ok(observed) => {
+            Ok(mut observed) => {
+                run.bear_crashes(&mut observed);
                 run.observed.retain(|one| !manifest::is_same(one, &checked.reference));
                 run.observed.push(observed);
                 return Ok(Applied::Is(match (creates, recreated) {
@@ -517,7 +518,7 @@ async fn cleanup(run: &mut Run, executed: &mut Executed) -> Result<(), Stop> {
                 && finished.contains(&one.reference.to_string())
                 && evidence::progress(one) == evidence::Progress::Done
                 && evidence::completed_at(one)
-                    .is_some_and(|end| evidence::remaining(end, run.now, cleanup.after).is_none())
+                    .is_some_and(|end| evidence::remaining(end, run.cluster_now, cleanup.after).is_none())
         })
         .cloned()
         .collect();

@@ -1,6 +1,10 @@
 //! What the phases of one reconcile share, and how it ends.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -8,7 +12,8 @@ use serde_json::Value;
 use crate::{
     adapter::Adapter,
     contract::{
-        AdapterStatus, Facts, Nature, Object, OperationResult, Phase, PhaseAnswer, PluginFault, Question, Said, Truth,
+        AdapterStatus, Diagnosis, Facts, Nature, Object, OperationResult, Phase, PhaseAnswer, PluginFault, Question,
+        Reference, Said, Truth,
     },
     effect::{ClusterCause, ClusterFault, FleetFault, Observed, Ownership},
     manifest,
@@ -22,7 +27,8 @@ use super::{Outcome, Recheck, evidence, io::Io, places::Places};
 pub(super) struct Run {
     pub(super) io: Io,
     pub(super) adapter: Arc<Adapter>,
-    pub(super) now: Timestamp,
+    /// When it began, by the clock that wrote the times in objects.
+    pub(super) cluster_now: Timestamp,
     pub(super) by_hand: bool,
     pub(super) facts: Facts,
     /// Our own row, if it is about the subject's current generation.
@@ -32,7 +38,8 @@ pub(super) struct Run {
     pub(super) found: Vec<Object>,
     pub(super) operations: Vec<OperationResult>,
     pub(super) carries: BTreeMap<String, Value>,
-    /// When trouble was first seen, by object and reason; kept in our own row.
+    /// When trouble was first seen, by object and reason, by the cluster's clock; kept in our own row for as long as
+    /// it lasts.
     pub(super) since: BTreeMap<String, String>,
     /// Where there are objects, or may be; kept in our own row over all generations.
     pub(super) places: Places,
@@ -100,10 +107,12 @@ impl Run {
             kinds: self.places.beside(manifest::kinds(&self.adapter)),
         };
         match self.io.observe(ownership).await {
-            Ok(observed) => {
+            Ok(mut observed) => {
+                for one in &mut observed {
+                    self.bear_crashes(one);
+                }
+                self.places = Places::of(&observed);
                 self.observed = observed;
-                self.places = Places::of(&self.observed);
-                self.bear_crashes();
                 Ok(())
             }
             // Nothing is proven of what exists by berth's own lack of rights.
@@ -117,23 +126,42 @@ impl Run {
 
     /// A workload that is meant to run for ever may still recover, whatever its containers do:
     /// within grace it is under way.
-    fn bear_crashes(&mut self) {
-        for one in &mut self.observed {
-            let Some(diagnosis) = &mut one.diagnosis else { continue };
-            let since = diagnosis
-                .since
-                .as_deref()
-                .and_then(|since| since.parse::<Timestamp>().ok());
-            let may_recover = diagnosis.reason == Reason::CrashLoop.name() || manifest::runs_for_ever(&one.reference);
-            if diagnosis.nature == Nature::Failure
-                && may_recover
-                && let Some(since) = since
-                && let Some(rest) = evidence::remaining(since, self.now, self.adapter.grace)
-            {
-                diagnosis.nature = Nature::Progress;
-                self.grace_ends = Some(self.grace_ends.map_or(rest, |earlier| earlier.min(rest)));
-            }
+    pub(super) fn bear_crashes(&mut self, observed: &mut Observed) {
+        let Some(diagnosis) = &mut observed.diagnosis else {
+            return;
+        };
+        let may_recover = evidence::is_crash(diagnosis) || manifest::runs_for_ever(&observed.reference);
+        if diagnosis.nature != Nature::Failure || !may_recover {
+            return;
         }
+        let begun = self.begun(&observed.reference, diagnosis);
+        if let Some(rest) = evidence::remaining(begun, self.cluster_now, self.adapter.grace) {
+            diagnosis.nature = Nature::Progress;
+            self.grace_ends = Some(self.grace_ends.map_or(rest, |earlier| earlier.min(rest)));
+        }
+    }
+
+    /// Since when an object has this trouble: as Kubernetes says, or for as long as we have seen it without a break.
+    /// What cannot have begun yet began now.
+    pub(super) fn begun(&mut self, object: &Reference, diagnosis: &Diagnosis) -> Timestamp {
+        let parse = |text: &str| text.parse::<Timestamp>().ok();
+        let key = trouble_key(object, diagnosis);
+        let said = diagnosis.since.as_deref().and_then(parse);
+        let known = self.since.get(&key).map(String::as_str).and_then(parse);
+        let begun = said.into_iter().chain(known).min().unwrap_or(self.cluster_now);
+        let begun = begun.min(self.cluster_now);
+        self.since.insert(key, microseconds(begun));
+        begun
+    }
+
+    /// Forgets when trouble began that is over.
+    pub(super) fn forget_past_trouble(&mut self) {
+        let present: BTreeSet<String> = self
+            .observed
+            .iter()
+            .filter_map(|one| Some(trouble_key(&one.reference, one.diagnosis.as_ref()?)))
+            .collect();
+        self.since.retain(|key, _| present.contains(key));
     }
 
     /// The facts with what this plugin carried so far.
@@ -220,12 +248,10 @@ impl Run {
             }
             ClusterCause::NamespaceMissing { namespace } => {
                 let key = format!("Namespace {namespace} {}", Reason::NamespaceMissing);
-                let since = self
-                    .since
-                    .entry(key)
-                    .or_insert_with(|| microseconds(self.now))
-                    .parse::<Timestamp>();
-                let rest = evidence::remaining(since.unwrap_or(self.now), self.now, self.adapter.grace);
+                let now = self.cluster_now;
+                let since = self.since.entry(key).or_insert_with(|| microseconds(now));
+                let since = since.parse::<Timestamp>().unwrap_or(now).min(now);
+                let rest = evidence::remaining(since, now, self.adapter.grace);
                 let mut ending = match rest {
                     Some(rest) => Ending::new(
                         Journey::Waiting {
@@ -313,6 +339,11 @@ pub(super) fn refusal(fault: &FleetFault, rejected: Reason) -> Outcome {
         }
     };
     Outcome::Retry { reason, message, after }
+}
+
+/// Under which name our row remembers since when an object has a trouble.
+fn trouble_key(object: &Reference, diagnosis: &Diagnosis) -> String {
+    format!("{object} {}", diagnosis.reason)
 }
 
 /// Whether a row says that the work was done.

@@ -91,7 +91,7 @@ pub(super) async fn reconcile(io: Io, input: Input) -> Outcome {
         },
         io,
         adapter: Arc::clone(&input.adapter),
-        now: input.now,
+        cluster_now: input.cluster_now.unwrap_or(input.now),
         by_hand: input.by_hand,
         row,
         observed: Vec::new(),

@@ -18,4 +18,5 @@ mod journeys;
 mod kinds;
 mod objects;
 mod plugins;
+mod troubles;
 mod world;

@@ -356,7 +356,7 @@ impl Model {
             deleting: document::is_deleting(document),
             document: shown,
             statusless: self.is_statusless(document),
-            diagnosis: diagnose(document, &pods, &events),
+            diagnosis: diagnose(document, &pods, &events, self.now),
         }
     }
 

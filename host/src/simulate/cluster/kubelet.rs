@@ -101,16 +101,11 @@ impl Model {
             self.again_at(key, again);
             return;
         }
-        if annotation(pod, OUTCOME) == Some("image-pull-backoff") {
-            self.wait_with(key, pod, "ImagePullBackOff", |image| {
-                format!("Back-off pulling image \"{image}\"")
-            });
-            return;
-        }
+        let all_missing = annotation(pod, OUTCOME) == Some("image-pull-backoff");
         let images = document::items(pod, &["spec", "containers"]).iter();
         let missing = images
             .filter_map(|container| container["image"].as_str())
-            .find(|image| matches!(self.images.get(*image), Some(ImageBehaviour::Missing)));
+            .find(|image| all_missing || matches!(self.images.get(*image), Some(ImageBehaviour::Missing)));
         if let Some(image) = missing {
             self.pull_in_vain(key, pod, image);
             return;
@@ -125,18 +120,20 @@ impl Model {
     }
 
     fn pull_in_vain(&mut self, key: &Key, pod: &Value, image: &str) {
-        let first = self.store.mark(key, "pull", self.now);
         let message = format!(
             "Failed to pull image \"{image}\": rpc error: code = NotFound desc = failed to pull and unpack image \
              \"{image}\": not found"
         );
-        if first == self.now {
+        // A try and a pause take turns for ever.
+        if self.store.marked(key, "pull").is_none() {
+            self.store.mark(key, "pull", self.now);
             self.event(key, "Warning", "Failed", &message);
             self.event(key, "Warning", "Failed", "Error: ErrImagePull");
             self.wait_with(key, pod, "ErrImagePull", |_| message.clone());
             // The kubelet backs off before it pulls again; that is when it is sure.
             self.try_again(key, self.pace.start);
         } else {
+            self.store.unmark(key, "pull");
             self.event(key, "Warning", "Failed", "Error: ImagePullBackOff");
             self.wait_with(key, pod, "ImagePullBackOff", |image| {
                 format!("Back-off pulling image \"{image}\": ErrImagePull: {message}")

@@ -387,6 +387,10 @@ impl Cluster for Kubernetes {
         self.arrange(|model| model.notices.watch(&model.store, kinds));
     }
 
+    fn now(&self) -> Option<Timestamp> {
+        Some(self.shared.clock.now())
+    }
+
     async fn owned(&self, adapter: &str, kinds: &[KindScope]) -> Result<Vec<Observed>, ClusterFault> {
         self.call(|model| Ok(model.owned(adapter, kinds)))
     }

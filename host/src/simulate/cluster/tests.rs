@@ -283,6 +283,10 @@ fn a_missing_image_backs_off_until_it_is_there() {
     Failed x1: Error: ErrImagePull
     Failed x1: Error: ImagePullBackOff
     "#);
+    world.pass(9 * SECOND);
+    assert_eq!(world.pods(), ["Pending ErrImagePull"], "it is tried again");
+    world.pass(SECOND);
+    assert_eq!(world.pods(), ["Pending ImagePullBackOff"]);
     world.kubernetes.image("image", ImageBehaviour::Runs);
     world.pass(15 * SECOND);
     assert_eq!(world.pods(), ["Running"]);

@@ -213,6 +213,7 @@ fn a_path_that_is_not_the_subjects_removes_nothing() {
         trigger: crate::contract::Trigger::Timer,
         by_hand: false,
         now: world.now,
+        cluster_now: None,
         memory: Memory::default(),
     };
     forged.deleting = false;

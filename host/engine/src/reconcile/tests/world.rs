@@ -29,6 +29,8 @@ type Hook = Box<dyn FnMut(&Effect) -> Option<Answer>>;
 pub(super) struct World {
     pub(super) adapter: Adapter,
     pub(super) now: Timestamp,
+    /// The API server's clock, if it is known.
+    pub(super) cluster_now: Option<Timestamp>,
     pub(super) documents: BTreeMap<String, Value>,
     pub(super) statuses: BTreeMap<String, Vec<AdapterStatus>>,
     pub(super) objects: Vec<Observed>,
@@ -37,6 +39,8 @@ pub(super) struct World {
     /// Whether a delete leaves the object with a deletion timestamp.
     pub(super) lingers: bool,
     pub(super) by_hand: bool,
+    /// What an object that was just written shows.
+    pub(super) applied_diagnosis: Option<Diagnosis>,
     pub(super) plugin: Asker,
     /// Answers instead of the world.
     pub(super) hook: Hook,
@@ -161,6 +165,7 @@ impl World {
         let mut world = Self {
             adapter,
             now: "2026-11-23T10:00:00Z".parse().unwrap(),
+            cluster_now: None,
             documents: BTreeMap::new(),
             statuses: BTreeMap::new(),
             objects: Vec::new(),
@@ -168,6 +173,7 @@ impl World {
             memory: Memory::default(),
             lingers: false,
             by_hand: false,
+            applied_diagnosis: None,
             plugin: Box::new(|_, question| {
                 Ok(PhaseAnswer {
                     said: match question {
@@ -283,7 +289,9 @@ impl World {
     }
 
     pub(super) fn later(&mut self, seconds: i64) {
-        self.now = self.now.checked_add(jiff::SignedDuration::from_secs(seconds)).unwrap();
+        let passed = jiff::SignedDuration::from_secs(seconds);
+        self.now = self.now.checked_add(passed).unwrap();
+        self.cluster_now = self.cluster_now.map(|now| now.checked_add(passed).unwrap());
     }
 
     /// One reconcile for an event at the subject's generation.
@@ -312,6 +320,7 @@ impl World {
             trigger,
             by_hand: self.by_hand,
             now: self.now,
+            cluster_now: self.cluster_now,
             memory: self.memory.clone(),
         };
         let mut reconcile = Reconcile::new(input);
@@ -420,7 +429,7 @@ impl World {
             deleting: false,
             document: apply.document.clone(),
             statusless: false,
-            diagnosis: None,
+            diagnosis: self.applied_diagnosis.clone(),
         };
         self.objects.push(observed.clone());
         Ok(observed)
