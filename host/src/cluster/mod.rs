@@ -8,9 +8,10 @@
 //!   the host's own rights are to read, to impersonate and to publish Events.
 //! - An outage is told within a few seconds, also to those who only read what is watched.
 //! - What was written is read, although the watch has not told it yet.
-//! - Of Secrets and ConfigMaps of ours, nothing but metadata is fetched or kept.
+//! - Of Secrets and ConfigMaps of ours, nothing but metadata is fetched or kept; no error repeats a value of a Secret.
 
 mod changes;
+mod discreet;
 mod fault;
 mod kinds;
 mod namespaces;
@@ -328,7 +329,7 @@ impl Cluster for Kubernetes {
         let document = match shared.wire.call(call).await {
             Ok(document) => prune(&kind, document),
             Err(refusal) => {
-                let mut fault = refusal.about(object);
+                let mut fault = discreet::told(refusal.about(object), &apply.document);
                 // Fields of an object that should not be there conflict before its version does.
                 if apply.expect == Expect::Absent && matches!(fault.cause, ClusterCause::FieldConflict { .. }) {
                     fault.cause = ClusterCause::Stale;

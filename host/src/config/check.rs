@@ -18,8 +18,14 @@ macro_rules! checks {
 }
 
 checks! {
+    /// A folder can be read.
+    FolderRead
+    /// A file can be read.
+    FileRead
     /// A file is not larger than anybody writes.
     FileSize
+    /// A file is text in UTF-8.
+    FileText
     /// A text is YAML, neither too deep nor too large.
     Yaml
     /// A text has a document.

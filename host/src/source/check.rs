@@ -22,6 +22,12 @@ macro_rules! checks {
 checks! {
     /// The message says which form it has.
     ContentType
+    /// A body is not larger than allowed.
+    BodySize
+    /// A body comes in time.
+    BodyTime
+    /// A body comes to its end.
+    BodyWhole
     /// Headers are texts.
     HeaderText
     /// The body of a structured message is JSON.
@@ -30,6 +36,8 @@ checks! {
     BodyJson
     /// A batch is a list.
     BatchList
+    /// A batch has no more events than allowed.
+    BatchSize
     /// An event is an object.
     Object
     /// `specversion` is there.
@@ -115,6 +123,11 @@ impl Check {
             Err(_) if self.is_removed() => Ok(T::default()),
             Err(error) => Err(refusal(error)),
         }
+    }
+
+    /// What is allowed; `any` where this is not checked.
+    pub(super) fn bound<T>(self, allowed: T, any: T) -> T {
+        if self.is_removed() { any } else { allowed }
     }
 
     #[cfg(not(test))]

@@ -13,7 +13,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    body::Body,
+    body::{Body, Bytes, to_bytes},
     extract::State,
     http::{HeaderMap, Request},
     response::Response,
@@ -23,7 +23,7 @@ use berth_engine::subject::Event;
 use tokio::sync::Semaphore;
 
 use self::answer::{Fate, Fault};
-use super::{Settled, Sink};
+use super::{Refusal, Settled, Sink, check::Check};
 pub use token::Token;
 
 /// How events are received.
@@ -92,21 +92,7 @@ async fn receive(State(receiver): State<Arc<Receiver>>, request: Request<Body>) 
 
 impl Receiver {
     async fn take(&self, request: Request<Body>) -> Result<Vec<Fate>, Fault> {
-        let (parts, body) = request.into_parts();
-        self.admit(&parts.headers).await?;
-        let form = message::form(&parts.headers)?;
-        let limit = self.settings.max_bytes;
-        let body = tokio::time::timeout(self.settings.body_timeout, axum::body::to_bytes(body, limit))
-            .await
-            .map_err(|_| Fault::BodyTooSlow)?
-            .map_err(|error| Fault::of_body(&error, limit))?;
-        let events = message::events(&form, &parts.headers, &body)?;
-        if events.len() > self.settings.max_batch {
-            return Err(Fault::BatchTooLarge {
-                events: events.len(),
-                limit: self.settings.max_batch,
-            });
-        }
+        let events = self.read(request).await?;
         // All are begun before any is waited for.
         let begun: Vec<_> = events
             .into_iter()
@@ -125,6 +111,32 @@ impl Receiver {
             });
         }
         Ok(fates)
+    }
+
+    /// The events of a request; refused ones in their place.
+    async fn read(&self, request: Request<Body>) -> Result<Vec<Result<Event, Refusal>>, Fault> {
+        let (parts, body) = request.into_parts();
+        self.admit(&parts.headers).await?;
+        let form = message::form(&parts.headers)?;
+        let body = self.receive(body).await?;
+        let events = message::events(&form, &parts.headers, &body)?;
+        let (count, limit) = (events.len(), self.settings.max_batch);
+        let too_large = || Fault::BatchTooLarge { events: count, limit };
+        Check::BatchSize.passes(count <= limit, too_large)?;
+        Ok(events)
+    }
+
+    async fn receive(&self, body: Body) -> Result<Bytes, Fault> {
+        let limit = Check::BodySize.bound(self.settings.max_bytes, usize::MAX);
+        let patience = Check::BodyTime.bound(self.settings.body_timeout, Duration::MAX);
+        match tokio::time::timeout(patience, to_bytes(body, limit)).await {
+            Ok(Ok(body)) => Ok(body),
+            Ok(Err(error)) => match Fault::of_body(&error, limit) {
+                broken @ Fault::BodyBroken => Check::BodyWhole.passes(false, || broken).map(|()| Bytes::new()),
+                fault => Err(fault),
+            },
+            Err(_) => Err(Fault::BodyTooSlow),
+        }
     }
 
     async fn admit(&self, headers: &HeaderMap) -> Result<(), Fault> {

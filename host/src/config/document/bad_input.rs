@@ -14,8 +14,14 @@ const SECRET: &str = "s3cr3t-p4ssw0rd";
 /// A document, or what is no document.
 enum Given {
     Text(String),
+    /// A file with these bytes.
+    Bytes(Vec<u8>),
     /// A file of so many bytes.
     Large(u64),
+    /// A file that is not there.
+    NoFile,
+    /// A folder that is not there.
+    NoFolder,
 }
 
 /// A good document with some keys of its `spec` replaced or added.
@@ -99,7 +105,13 @@ fn cases() -> Vec<(Check, Given)> {
         )
     };
     vec![
+        (Check::FolderRead, Given::NoFolder),
+        (Check::FileRead, Given::NoFile),
         (Check::FileSize, Given::Large(MAX_BYTES + 1)),
+        (
+            Check::FileText,
+            Given::Bytes([document(&[]).as_bytes(), b"# Stra\xdfe\n"].concat()),
+        ),
         (Check::Yaml, Given::Text(format!("token: [{SECRET}\nspec: {{}}\n"))),
         (Check::DocumentGiven, Given::Text(format!("# {SECRET}\n"))),
         (Check::Text, one("serviceAccount", "7")),
@@ -258,24 +270,39 @@ fn told(given: &Given) -> (String, String) {
             between::check(&mut loading);
             loading
         }
+        Given::Bytes(bytes) => in_folder(|path| std::fs::write(path, bytes).unwrap(), load_file),
         Given::Large(bytes) => {
-            let folder = tempfile::tempdir().unwrap();
-            let path = folder.path().join("a.yaml");
-            let mut file = std::fs::File::create(&path).unwrap();
-            writeln!(file, "token: {SECRET}").unwrap();
-            file.set_len(*bytes).unwrap();
-            let mut loading = load_files(&[path], &Limits::default());
-            for problem in &mut loading.problems {
-                problem.file = "docs/a.yaml".into();
-            }
-            loading
+            let large = |path: &Path| {
+                let mut file = std::fs::File::create(path).unwrap();
+                writeln!(file, "token: {SECRET}").unwrap();
+                file.set_len(*bytes).unwrap();
+            };
+            in_folder(large, load_file)
         }
+        Given::NoFile => in_folder(|_| {}, load_file),
+        Given::NoFolder => in_folder(|_| {}, |path| load_folder(path, &Limits::default())),
     };
     if loading.problems.is_empty() {
         return ("good".to_owned(), String::new());
     }
     let problems = Problems(loading.problems);
     (problems.to_string(), format!("{problems:?}"))
+}
+
+/// What is read at a path that `make` has made something at, or nothing; told without the folder.
+fn in_folder(make: impl FnOnce(&Path), load: impl FnOnce(&Path) -> Loading) -> Loading {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.yaml");
+    make(&path);
+    let mut loading = load(&path);
+    for problem in &mut loading.problems {
+        problem.file = "docs/a.yaml".into();
+    }
+    loading
+}
+
+fn load_file(path: &Path) -> Loading {
+    load_files(&[path.to_owned()], &Limits::default())
 }
 
 #[test]

@@ -74,9 +74,9 @@ impl Loading {
 pub fn load_folder(folder: &Path, caps: &Limits) -> Loading {
     match files_of(folder) {
         Ok(files) => load_files(&files, caps),
-        Err(error) => Loading {
+        Err(problem) => Loading {
             adapters: Vec::new(),
-            problems: vec![of_file(folder, format!("cannot read the folder: {error}"))],
+            problems: vec![problem],
         },
     }
 }
@@ -90,7 +90,7 @@ pub fn load_paths(paths: &[PathBuf], caps: &Limits) -> Loading {
         if path.is_dir() {
             match files_of(path) {
                 Ok(inside) => files.extend(inside),
-                Err(error) => problems.push(of_file(path, format!("cannot read the folder: {error}"))),
+                Err(problem) => problems.push(problem),
             }
         } else {
             files.push(path.clone());
@@ -112,7 +112,7 @@ pub fn load_files(files: &[PathBuf], caps: &Limits) -> Loading {
                 loading.adapters.extend(one.adapters);
                 loading.problems.extend(one.problems);
             }
-            Err(message) => loading.problems.push(of_file(file, message)),
+            Err(problem) => loading.problems.push(problem),
         }
     }
     between::check(&mut loading);
@@ -169,7 +169,15 @@ pub fn parse(file: &Path, text: &str, caps: &Limits) -> Loading {
     loading
 }
 
-fn files_of(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+fn files_of(folder: &Path) -> Result<Vec<PathBuf>, Problem> {
+    match yaml_in(folder) {
+        Ok(files) => Ok(files),
+        Err(_) if Check::FolderRead.is_removed() => Ok(Vec::new()),
+        Err(error) => Err(of_file(folder, format!("cannot read the folder: {error}"))),
+    }
+}
+
+fn yaml_in(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
@@ -185,14 +193,36 @@ fn files_of(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn read(file: &Path) -> Result<String, String> {
-    let length = std::fs::metadata(file)
-        .map_err(|error| format!("cannot read the file: {error}"))?
-        .len();
-    if length > MAX_BYTES && !Check::FileSize.is_removed() {
-        return Err(format!("the file has {length} bytes, more than {MAX_BYTES}"));
-    }
-    std::fs::read_to_string(file).map_err(|error| format!("cannot read the file: {error}"))
+fn read(file: &Path) -> Result<String, Problem> {
+    let unreadable = |error| of_file(file, format!("cannot read the file: {error}"));
+    let bytes = match std::fs::metadata(file).map(|found| found.len()) {
+        Ok(length) if length > MAX_BYTES && !Check::FileSize.is_removed() => {
+            let message = format!("the file has {length} bytes, more than {MAX_BYTES}");
+            return Err(of_file(file, message));
+        }
+        Ok(_) => std::fs::read(file),
+        Err(error) => Err(error),
+    };
+    let bytes = match bytes {
+        Ok(bytes) => bytes,
+        Err(_) if Check::FileRead.is_removed() => Vec::new(),
+        Err(error) => return Err(unreadable(error)),
+    };
+    String::from_utf8(bytes).or_else(|error| {
+        let text = error.as_bytes();
+        if Check::FileText.is_removed() {
+            return Ok(String::from_utf8_lossy(text).into_owned());
+        }
+        let good = String::from_utf8_lossy(&text[..error.utf8_error().valid_up_to()]);
+        let line = good.rsplit('\n').next().unwrap_or_default();
+        let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+        Err(Problem {
+            line: count(good.matches('\n').count() + 1),
+            column: count(line.chars().count() + 1),
+            hint: Some("save the file as UTF-8".to_owned()),
+            ..of_file(file, "not UTF-8: this byte begins no character".to_owned())
+        })
+    })
 }
 
 fn of_file(file: &Path, message: String) -> Problem {

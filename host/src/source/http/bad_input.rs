@@ -1,14 +1,23 @@
 //! Malformed events: one for each check, and every check is needed.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use axum::{
+    body::Body,
+    http::{HeaderName, HeaderValue, Request},
+};
 use base64::Engine as _;
+use berth_engine::subject::Event;
+use futures::{StreamExt as _, stream};
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
-use super::message;
-use crate::source::check::Check;
+use super::{Receiver, Settings};
+use crate::source::{Settled, Sink, check::Check};
 
 /// Stands in every event where no check looks, and in no answer.
 const SECRET: &str = "s3cr3t-t0k3n";
@@ -18,7 +27,20 @@ const SECRET: &str = "s3cr3t-t0k3n";
 struct Message {
     headers: Vec<(&'static str, Vec<u8>)>,
     body: Vec<u8>,
+    end: End,
 }
+
+/// How the second half of a body comes.
+#[derive(Debug, Clone, Copy)]
+enum End {
+    AtOnce,
+    Late,
+    Never,
+}
+
+/// What a receiver takes, if the test's does.
+const MAX_BYTES: usize = 200_000;
+const MAX_BATCH: usize = 3;
 
 impl Message {
     fn new(headers: &[(&'static str, &str)], body: impl Into<Vec<u8>>) -> Self {
@@ -27,6 +49,7 @@ impl Message {
         Self {
             headers: others.chain([secret]).collect(),
             body: body.into(),
+            end: End::AtOnce,
         }
     }
 
@@ -35,14 +58,49 @@ impl Message {
         Self::new(&headers, document.to_string())
     }
 
-    /// What is told about it; the texts for debugging too, where it is refused.
-    fn told(&self) -> (String, String) {
-        let mut headers = HeaderMap::new();
+    /// A batch of these events.
+    fn batch(events: &Value) -> Self {
+        let headers = [("content-type", "application/cloudevents-batch+json")];
+        Self::new(&headers, events.to_string())
+    }
+
+    fn request(&self) -> Request<Body> {
+        let (first, second) = self.body.split_at(self.body.len() / 2);
+        let (first, second, end) = (first.to_vec(), second.to_vec(), self.end);
+        let rest = async move {
+            match end {
+                End::AtOnce => {}
+                End::Late => tokio::time::sleep(10 * BODY_TIMEOUT).await,
+                End::Never => return Err(std::io::Error::other("reset")),
+            }
+            Ok(second)
+        };
+        let body = stream::once(async move { Ok(first) }).chain(stream::once(rest));
+        let mut request = Request::new(Body::from_stream(body));
         for (name, value) in &self.headers {
             let value = HeaderValue::from_bytes(value).unwrap();
-            headers.insert(HeaderName::from_static(name), value);
+            request.headers_mut().insert(HeaderName::from_static(name), value);
         }
-        let events = message::form(&headers).and_then(|form| message::events(&form, &headers, &self.body));
+        request
+    }
+
+    /// What is told about it; the texts for debugging too, where it is refused.
+    fn told(&self) -> (String, String) {
+        let settings = Settings {
+            max_bytes: MAX_BYTES,
+            max_batch: MAX_BATCH,
+            body_timeout: BODY_TIMEOUT,
+            ..Settings::default()
+        };
+        let receiver = Receiver {
+            sink: Arc::new(Nobody),
+            room: Arc::new(Semaphore::new(0)),
+            settings,
+        };
+        // Time passes at once where everybody waits.
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_time().start_paused(true).build().unwrap();
+        let events = runtime.block_on(receiver.read(self.request()));
         match events {
             Err(fault) => (format!("{}: {fault}", fault.reason()), format!("{fault:?}")),
             Ok(events) => {
@@ -63,8 +121,28 @@ impl Message {
     }
 }
 
+const BODY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Nothing comes so far.
+struct Nobody;
+
+#[async_trait]
+impl Sink for Nobody {
+    async fn accept(&self, event: Event) -> Settled {
+        panic!("{event:?} was handed on")
+    }
+
+    fn refused(&self, _: &'static str) {}
+
+    fn set_aside(&self, _: &'static str) {}
+}
+
 /// A good event with some of its attributes replaced.
 fn event(changes: &Value) -> Message {
+    Message::structured(&document(changes))
+}
+
+fn document(changes: &Value) -> Value {
     let mut event = json!({
         "specversion": "1.0", "id": "e-1", "source": "hyperfleet-sentinel", "partnertoken": SECRET,
         "type": "com.redhat.hyperfleet.cluster.reconcile", "datacontenttype": "application/json",
@@ -77,7 +155,7 @@ fn event(changes: &Value) -> Message {
             event[key] = value.clone();
         }
     }
-    Message::structured(&event)
+    event
 }
 
 /// A good event with some of its data replaced.
@@ -101,11 +179,18 @@ fn cases() -> Vec<(Check, Message)> {
     not_a_text.headers.push(("ce-subject", vec![0xe9]));
     let base64 = base64::engine::general_purpose::STANDARD.encode(SECRET);
     let api = "/api/hyperfleet/v1";
+    let ending = |end| Message {
+        end,
+        ..event(&json!({}))
+    };
     vec![
         (
             Check::ContentType,
             Message::new(&[("content-type", "application/json")], "{}"),
         ),
+        (Check::BodySize, event(&json!({"partnertoken": SECRET.repeat(20_000)}))),
+        (Check::BodyTime, ending(End::Late)),
+        (Check::BodyWhole, ending(End::Never)),
         (Check::HeaderText, not_a_text),
         (
             Check::Json,
@@ -115,12 +200,10 @@ fn cases() -> Vec<(Check, Message)> {
             ),
         ),
         (Check::BodyJson, Message::new(&BINARY, SECRET)),
+        (Check::BatchList, Message::batch(&json!({"token": SECRET}))),
         (
-            Check::BatchList,
-            Message::new(
-                &[("content-type", "application/cloudevents-batch+json")],
-                json!({"token": SECRET}).to_string(),
-            ),
+            Check::BatchSize,
+            Message::batch(&json!(vec![document(&json!({})); MAX_BATCH + 1])),
         ),
         (Check::Object, Message::structured(&json!([SECRET]))),
         (Check::SpecVersionGiven, event(&json!({"specversion": null}))),
