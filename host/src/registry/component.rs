@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use wasmparser::{Encoding, Parser, Payload};
 
+use super::check::Check;
+
 /// Phases that a plugin may export; the world of each is `<phase>-plugin`.
 const PHASES: [&str; 5] = ["setup", "preconditions", "resources", "postconditions", "status"];
 /// What a plugin may import; the world of each is `uses-<interface>`.
@@ -15,6 +17,8 @@ const MAX_TEXT: usize = 1024;
 /// More names than this are not those of a plugin.
 const MAX_NAMES: usize = 1000;
 
+/// How WebAssembly begins.
+const WASM: &[u8] = b"\0asm";
 /// How files of native code begin: ELF (also what wasmtime precompiles to), Mach-O, and Windows programs.
 const NATIVE: [&[u8]; 6] = [
     b"\x7fELF",
@@ -39,7 +43,10 @@ pub enum ComponentError {
     /// A core module.
     #[error("the layer is a core module, not a component: `berth plugin build` makes a component of it")]
     CoreModule,
-    /// No WebAssembly at all, or damaged.
+    /// No WebAssembly at all, such as the page of a proxy.
+    #[error("the layer is no WebAssembly: it does not begin as such files do")]
+    NoWebAssembly,
+    /// Damaged.
     #[error("the layer is no WebAssembly component")]
     Malformed(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// More imports and exports than a plugin has.
@@ -55,7 +62,7 @@ impl ComponentError {
             Self::NativeCode => "NativeCode",
             Self::Compressed => "Compressed",
             Self::CoreModule => "CoreModule",
-            Self::Malformed(_) => "MalformedComponent",
+            Self::NoWebAssembly | Self::Malformed(_) => "MalformedComponent",
             Self::TooManyNames => "TooManyNames",
         }
     }
@@ -91,51 +98,69 @@ impl Component {
     /// # Errors
     /// When `bytes` are no component; compressed files and native code are told by their first bytes.
     pub fn read(bytes: &[u8]) -> Result<Self, ComponentError> {
-        if NATIVE.iter().any(|magic| bytes.starts_with(magic)) {
+        let begins = |magics: &[&[u8]]| magics.iter().any(|magic| bytes.starts_with(magic));
+        if Check::NoNativeCode.finds(begins(&NATIVE)) {
             return Err(ComponentError::NativeCode);
         }
-        if COMPRESSED.iter().any(|magic| bytes.starts_with(magic)) {
+        if Check::NotPacked.finds(begins(&COMPRESSED)) {
             return Err(ComponentError::Compressed);
         }
-        let malformed = |error: wasmparser::BinaryReaderError| ComponentError::Malformed(Box::new(error));
+        if Check::WebAssembly.finds(!begins(&[WASM])) {
+            return Err(ComponentError::NoWebAssembly);
+        }
         let mut found = Self::default();
         let mut depth = 0_usize;
         for payload in Parser::new(0).parse_all(bytes) {
-            match payload.map_err(malformed)? {
-                Payload::Version {
-                    encoding: Encoding::Module,
-                    ..
-                } if depth == 0 => return Err(ComponentError::CoreModule),
-                Payload::Version { .. } => depth += 1,
-                Payload::End(_) => depth = depth.saturating_sub(1),
-                Payload::ComponentImportSection(section) if depth == 1 => {
-                    for import in section {
-                        found.imports.insert(import.map_err(malformed)?.name.name.to_owned());
-                    }
+            let payload = match payload {
+                Err(error) if Check::WholeComponent.finds(true) => {
+                    return Err(ComponentError::Malformed(Box::new(error)));
                 }
-                Payload::ComponentExportSection(section) if depth == 1 => {
-                    for export in section {
-                        found.exports.insert(export.map_err(malformed)?.name.name.to_owned());
-                    }
-                }
-                Payload::CustomSection(section) if depth == 1 => {
-                    if let Some(name) = TEXTS.iter().find(|name| **name == section.name()) {
-                        found.note(name, section.data());
-                    } else if let wasmparser::KnownCustom::ComponentName(names) = section.as_known() {
-                        for name in names.into_iter().flatten() {
-                            if let wasmparser::ComponentName::Component { name, .. } = name {
-                                found.note("name", name.as_bytes());
-                            }
-                        }
-                    }
-                }
-                _ => {}
+                Err(_) => break,
+                Ok(payload) => payload,
+            };
+            if let Payload::Version { encoding, .. } = &payload
+                && Check::NoCoreModule.finds(depth == 0 && *encoding == Encoding::Module)
+            {
+                return Err(ComponentError::CoreModule);
             }
-            if found.imports.len() + found.exports.len() > MAX_NAMES {
+            found.take(&payload, &mut depth)?;
+            if Check::FewNames.finds(found.imports.len() + found.exports.len() > MAX_NAMES) {
                 return Err(ComponentError::TooManyNames);
             }
         }
         Ok(found)
+    }
+
+    /// Notes what a part of the outermost component says.
+    fn take(&mut self, payload: &Payload<'_>, depth: &mut usize) -> Result<(), ComponentError> {
+        let malformed = |error: wasmparser::BinaryReaderError| ComponentError::Malformed(Box::new(error));
+        match payload {
+            Payload::Version { .. } => *depth += 1,
+            Payload::End(_) => *depth = depth.saturating_sub(1),
+            Payload::ComponentImportSection(section) if *depth == 1 => {
+                for import in section.clone() {
+                    self.imports.insert(import.map_err(malformed)?.name.name.to_owned());
+                }
+            }
+            Payload::ComponentExportSection(section) if *depth == 1 => {
+                for export in section.clone() {
+                    self.exports.insert(export.map_err(malformed)?.name.name.to_owned());
+                }
+            }
+            Payload::CustomSection(section) if *depth == 1 => {
+                if let Some(name) = TEXTS.iter().find(|name| **name == section.name()) {
+                    self.note(name, section.data());
+                } else if let wasmparser::KnownCustom::ComponentName(names) = section.as_known() {
+                    for name in names.into_iter().flatten() {
+                        if let wasmparser::ComponentName::Component { name, .. } = name {
+                            self.note("name", name.as_bytes());
+                        }
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(())
     }
 
     /// Notes a text that can stand in an annotation: one line, not too long.

@@ -8,8 +8,10 @@ mod error;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::{
+    check::Check,
     component::Component,
     reference::{Digest, shortened},
     remote::{Descriptor, INDEX, MANIFEST, or_default},
@@ -60,7 +62,7 @@ pub(crate) struct Written {
 }
 
 /// A config as written.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Config {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -97,53 +99,63 @@ impl Layout {
     /// # Errors
     /// When it is not the manifest of a plugin.
     pub fn read(sent: &str, bytes: &[u8], max: u64) -> Result<Self, LayoutError> {
-        // An index has no layers: what it is must be told before it is read as what it is not.
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Kind {
-            schema_version: i64,
-            media_type: Option<String>,
-            manifests: Option<serde::de::IgnoredAny>,
+        let manifest: Value = match serde_json::from_slice(bytes) {
+            Err(error) if Check::ManifestJson.finds(true) => return Err(LayoutError::Manifest(error)),
+            read => read.unwrap_or_default(),
+        };
+        let version = &manifest["schemaVersion"];
+        if Check::ManifestSchema.finds(*version != 2) {
+            return Err(LayoutError::Schema(shortened(&version.to_string())));
         }
-        let kind: Kind = serde_json::from_slice(bytes).map_err(LayoutError::Manifest)?;
-        if kind.schema_version != 2 {
-            return Err(LayoutError::Schema(kind.schema_version));
-        }
-        let written = kind.media_type.unwrap_or_else(|| sent.to_owned());
-        if written != sent {
+        let written = manifest["mediaType"].as_str().unwrap_or(sent);
+        if Check::ManifestTypeAgrees.finds(written != sent) {
             return Err(LayoutError::MediaTypeDisagrees {
                 sent: shortened(sent),
-                written: shortened(&written),
+                written: shortened(written),
             });
         }
-        if kind.manifests.is_some() || [INDEX, DOCKER_INDEX].contains(&sent) {
+        let is_index = !manifest["manifests"].is_null() || [INDEX, DOCKER_INDEX].contains(&sent);
+        if Check::ManifestNoIndex.finds(is_index) {
             return Err(LayoutError::Index);
         }
-        if sent != MANIFEST {
+        if Check::ManifestType.finds(sent != MANIFEST) {
             return Err(LayoutError::ManifestType(shortened(sent)));
         }
-        let manifest: Written = serde_json::from_slice(bytes).map_err(LayoutError::Manifest)?;
-        let config = if manifest.config.media_type == CONFIG {
-            size("config", &manifest.config, MAX_CONFIG)?;
-            Some(manifest.config)
-        } else if LEGACY_CONFIGS.contains(&manifest.config.media_type.as_str()) {
-            None
-        } else {
-            return Err(LayoutError::ConfigType(shortened(&manifest.config.media_type)));
-        };
-        let mut layers = manifest.layers;
-        let count = layers.len();
-        let layer = layers.pop().ok_or(LayoutError::NoLayer)?;
-        if count > 1 {
-            return Err(LayoutError::ManyLayers(count));
+        let config = Self::config(&manifest["config"])?;
+        let mut layers = manifest["layers"].as_array().into_iter().flatten();
+        let layer = layers.next();
+        if Check::LayerNamed.finds(layer.is_none()) {
+            return Err(LayoutError::NoLayer);
         }
+        let more = layers.count();
+        if Check::LayerAlone.finds(more > 0) {
+            return Err(LayoutError::ManyLayers(more + 1));
+        }
+        let layer = part("layer", layer.unwrap_or(&Value::Null))?;
         layer_type(&layer.media_type, config.is_some())?;
-        size("layer", &layer, max)?;
+        size(&layer, max, Check::LayerSizePossible, Check::LayerSizeBound)?;
         Ok(Self {
-            config,
-            layer,
-            annotations: manifest.annotations,
+            config: config.map(|config| config.descriptor()),
+            layer: layer.descriptor(),
+            annotations: annotated(&manifest["annotations"])?,
         })
+    }
+
+    /// Reads what a manifest names as its config; none if it says nothing of a component.
+    fn config(named: &Value) -> Result<Option<Part>, LayoutError> {
+        if Check::ConfigNamed.finds(named.is_null()) {
+            return Err(LayoutError::NoConfig);
+        }
+        let config = part("config", named)?;
+        if config.media_type == CONFIG {
+            size(&config, MAX_CONFIG, Check::ConfigSizePossible, Check::ConfigSizeBound)?;
+            return Ok(Some(config));
+        }
+        let known = LEGACY_CONFIGS.contains(&config.media_type.as_str());
+        if Check::ConfigType.finds(!known) {
+            return Err(LayoutError::ConfigType(shortened(&config.media_type)));
+        }
+        Ok(None)
     }
 
     /// Compares a fetched config with the manifest; answers with what it declares of the component.
@@ -154,21 +166,24 @@ impl Layout {
         let Some(descriptor) = &self.config else {
             return Ok(Declaration(None));
         };
-        same("config", descriptor, config)?;
-        let config: Config = serde_json::from_slice(config).map_err(LayoutError::Config)?;
-        if config.architecture != "wasm" || config.os != "wasip2" {
-            return Err(LayoutError::Platform {
-                architecture: shortened(&config.architecture),
-                os: shortened(&config.os),
-            });
+        same("config", descriptor, config, Check::ConfigSize, Check::ConfigDigest)?;
+        let config: Config = match serde_json::from_slice(config) {
+            Err(error) if Check::ConfigJson.finds(true) => return Err(LayoutError::Config(error)),
+            read => read.unwrap_or_default(),
+        };
+        if Check::ConfigArchitecture.finds(config.architecture != "wasm") {
+            return Err(LayoutError::Architecture(shortened(&config.architecture)));
         }
-        if config.layer_digests != [self.layer.digest.clone()] {
+        if Check::ConfigSystem.finds(config.os != "wasip2") {
+            return Err(LayoutError::System(shortened(&config.os)));
+        }
+        if Check::ConfigLayers.finds(config.layer_digests != [self.layer.digest.clone()]) {
             return Err(LayoutError::LayerDigests);
         }
-        config
-            .component
-            .map(|declared| Declaration(Some(declared.into())))
-            .ok_or(LayoutError::NoComponent)
+        if Check::ConfigComponent.finds(config.component.is_none()) {
+            return Err(LayoutError::NoComponent);
+        }
+        Ok(Declaration(config.component.map(Into::into)))
     }
 
     /// Compares a fetched layer with the manifest, and what it is with what was declared.
@@ -176,11 +191,11 @@ impl Layout {
     /// # Errors
     /// When it is not the layer of the manifest, no component, or another one than declared.
     pub fn component(&self, declaration: &Declaration, layer: &[u8]) -> Result<Component, LayoutError> {
-        same("layer", &self.layer, layer)?;
+        same("layer", &self.layer, layer, Check::LayerSize, Check::LayerDigest)?;
         let component = Component::read(layer)?;
         if let Some((imports, exports)) = &declaration.0 {
-            agree("imports", imports, &component.imports)?;
-            agree("exports", exports, &component.exports)?;
+            agree("imports", imports, &component.imports, Check::DeclaredImports)?;
+            agree("exports", exports, &component.exports, Check::DeclaredExports)?;
         }
         Ok(component)
     }
@@ -196,48 +211,117 @@ impl From<Declared> for (BTreeSet<String>, BTreeSet<String>) {
     }
 }
 
-fn layer_type(media_type: &str, has_config: bool) -> Result<(), LayoutError> {
-    let told = || shortened(media_type);
-    if media_type == LAYER && has_config || media_type == LEGACY_LAYER {
-        Ok(())
-    } else if ["+gzip", ".gzip", "+zstd", "+xz"]
-        .iter()
-        .any(|end| media_type.ends_with(end))
-    {
-        Err(LayoutError::CompressedLayer(told()))
-    } else if ["cwasm", "precompiled", "elf", "native"]
-        .iter()
-        .any(|word| media_type.contains(word))
-    {
-        Err(LayoutError::NativeLayer(told()))
-    } else if media_type == LAYER {
-        // The layout of the CNCF has its config: without it, nothing was declared.
-        Err(LayoutError::NoComponent)
-    } else {
-        Err(LayoutError::LayerType(told()))
+/// Something that a manifest names.
+struct Part {
+    what: &'static str,
+    media_type: String,
+    digest: Digest,
+    size: i64,
+}
+
+impl Part {
+    fn descriptor(self) -> Descriptor {
+        Descriptor {
+            media_type: self.media_type,
+            digest: self.digest,
+            size: self.size,
+            artifact_type: None,
+            annotations: BTreeMap::new(),
+        }
     }
 }
 
-fn size(what: &'static str, descriptor: &Descriptor, limit: u64) -> Result<(), LayoutError> {
-    let bad = LayoutError::Size {
+fn part(what: &'static str, named: &Value) -> Result<Part, LayoutError> {
+    let media_type = named["mediaType"].as_str();
+    if Check::PartType.finds(media_type.is_none()) {
+        return Err(LayoutError::NoType(what));
+    }
+    let text = named["digest"].as_str().unwrap_or_default();
+    let kind = text.split_once(':').map_or("", |(kind, _)| kind);
+    if Check::PartDigestKind.finds(kind != "sha256") {
+        return Err(LayoutError::DigestKind {
+            what,
+            kind: shortened(kind),
+        });
+    }
+    let digest = text.parse::<Digest>();
+    if Check::PartDigest.finds(digest.is_err()) {
+        return Err(LayoutError::Digest {
+            what,
+            text: shortened(text),
+        });
+    }
+    let size = named["size"].as_i64();
+    if Check::PartSize.finds(size.is_none()) {
+        return Err(LayoutError::NoSize {
+            what,
+            size: shortened(&named["size"].to_string()),
+        });
+    }
+    Ok(Part {
         what,
-        size: descriptor.size,
-    };
-    match u64::try_from(descriptor.size) {
-        Ok(size) if size > limit => Err(LayoutError::TooLarge { what, size, limit }),
-        Ok(1..) => Ok(()),
-        Ok(0) | Err(_) => Err(bad),
+        media_type: media_type.unwrap_or_default().to_owned(),
+        digest: digest.unwrap_or_else(|_| Digest::of(b"")),
+        size: size.unwrap_or_default(),
+    })
+}
+
+fn annotated(annotations: &Value) -> Result<BTreeMap<String, String>, LayoutError> {
+    match serde_json::from_value::<Option<_>>(annotations.clone()) {
+        Err(error) if Check::Annotations.finds(true) => Err(LayoutError::Annotations(error)),
+        read => Ok(read.ok().flatten().unwrap_or_default()),
     }
 }
 
-fn same(what: &'static str, descriptor: &Descriptor, bytes: &[u8]) -> Result<(), LayoutError> {
+fn layer_type(media_type: &str, has_config: bool) -> Result<(), LayoutError> {
+    if media_type == LAYER && has_config || media_type == LEGACY_LAYER {
+        return Ok(());
+    }
+    let told = shortened(media_type);
+    let ends = ["+gzip", ".gzip", "+zstd", "+xz"];
+    if Check::LayerTypeNotPacked.finds(ends.iter().any(|end| media_type.ends_with(end))) {
+        return Err(LayoutError::CompressedLayer(told));
+    }
+    let words = ["cwasm", "precompiled", "elf", "native"];
+    if Check::LayerTypeNotNative.finds(words.iter().any(|word| media_type.contains(word))) {
+        return Err(LayoutError::NativeLayer(told));
+    }
+    // The layout of the CNCF has its config: without it, nothing was declared.
+    if Check::LayerTypeWithConfig.finds(media_type == LAYER) {
+        return Err(LayoutError::Undeclared);
+    }
+    if Check::LayerType.finds(media_type != LAYER) {
+        return Err(LayoutError::LayerType(told));
+    }
+    Ok(())
+}
+
+fn size(part: &Part, limit: u64, possible: Check, bound: Check) -> Result<(), LayoutError> {
+    let (what, size) = (part.what, part.size);
+    if possible.finds(size < 1) {
+        return Err(LayoutError::Size { what, size });
+    }
+    let size = u64::try_from(size).unwrap_or_default();
+    if bound.finds(size > limit) {
+        return Err(LayoutError::TooLarge { what, size, limit });
+    }
+    Ok(())
+}
+
+fn same(
+    what: &'static str,
+    descriptor: &Descriptor,
+    bytes: &[u8],
+    by_size: Check,
+    by_digest: Check,
+) -> Result<(), LayoutError> {
     let expected = u64::try_from(descriptor.size).unwrap_or_default();
     let got = bytes.len() as u64;
-    if expected != got {
+    if by_size.finds(expected != got) {
         return Err(LayoutError::SizeDiffers { what, expected, got });
     }
     let got = Digest::of(bytes);
-    if got != descriptor.digest {
+    if by_digest.finds(got != descriptor.digest) {
         return Err(LayoutError::DigestDiffers {
             what,
             expected: descriptor.digest.clone(),
@@ -247,8 +331,13 @@ fn same(what: &'static str, descriptor: &Descriptor, bytes: &[u8]) -> Result<(),
     Ok(())
 }
 
-fn agree(what: &'static str, declared: &BTreeSet<String>, actual: &BTreeSet<String>) -> Result<(), LayoutError> {
-    if declared == actual {
+fn agree(
+    what: &'static str,
+    declared: &BTreeSet<String>,
+    actual: &BTreeSet<String>,
+    check: Check,
+) -> Result<(), LayoutError> {
+    if !check.finds(declared != actual) {
         return Ok(());
     }
     let list = |names: &BTreeSet<String>| {

@@ -114,6 +114,7 @@ impl Remote for Memory {
         if bytes.len() as u64 > max {
             return Err(Fault::TooLarge {
                 what: "the manifest".to_owned(),
+                announced: None,
                 limit: max,
             });
         }
@@ -136,6 +137,7 @@ impl Remote for Memory {
         if bytes.len() as u64 > max {
             return Err(Fault::TooLarge {
                 what: "the blob".to_owned(),
+                announced: None,
                 limit: max,
             });
         }

@@ -19,6 +19,7 @@
 pub mod access;
 mod allow;
 pub mod archive;
+mod check;
 pub mod component;
 pub mod layout;
 mod pull;
@@ -412,7 +413,7 @@ async fn blocking<T: Send + 'static>(
     reference: &Reference,
     doing: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Error> {
-    tokio::task::spawn_blocking(doing)
+    tokio::task::spawn_blocking(check::elsewhere(doing))
         .await
         .map_err(|source| Error::Aborted {
             reference: Box::new(reference.clone()),

@@ -4,6 +4,7 @@
 //! step must pass before the next begins, and nothing large is fetched before all that is small has passed.
 
 use super::{
+    check::{Check, elsewhere},
     layout::{Layout, LayoutError, MAX_CONFIG, MAX_MANIFEST},
     reference::{At, Digest, Reference, Repository},
     remote::{Fault, MANIFEST, Remote},
@@ -225,7 +226,7 @@ pub(super) async fn pull(
         .map_err(asked)?;
     // The registry's client checks this too. It is what everything after it rests on.
     let got = Digest::of(&manifest.bytes);
-    if got != *digest {
+    if Check::PulledDigest.finds(got != *digest) {
         return Err(asked(Fault::DigestMismatch {
             what: "the manifest".to_owned(),
             expected: digest.clone(),
@@ -259,7 +260,8 @@ pub(super) async fn pull(
         attachments,
         readers: Readers::default(),
     };
-    tokio::task::spawn_blocking(move || check_parts(&entry, &layer, max).map(|()| (entry, layer)))
+    let checked = elsewhere(move || check_parts(&entry, &layer, max).map(|()| (entry, layer)));
+    tokio::task::spawn_blocking(checked)
         .await
         .map_err(|source| Error::Aborted {
             reference: Box::new(reference.clone()),

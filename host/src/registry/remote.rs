@@ -156,10 +156,12 @@ pub enum Fault {
         message: String,
     },
     /// More bytes than allowed.
-    #[error("{what} has more than {limit} bytes")]
+    #[error("{what} has {}more than {limit} bytes", announced.map(|size| format!("{size} bytes by its own account, ")).unwrap_or_default())]
     TooLarge {
         /// What was read.
         what: String,
+        /// How many bytes it was announced with, if it was refused for that.
+        announced: Option<u64>,
         /// How many bytes were allowed.
         limit: u64,
     },

@@ -32,6 +32,7 @@ use url::Url;
 
 use super::{
     access::{Authenticate, Clients, Credentials, Limits, Secret},
+    check::Check,
     remote::{At, Descriptor, Digest, Fault, INDEX, MAX_REFERRERS, Manifest, Reference, Remote, Repository},
 };
 use exchange::Answer;
@@ -183,12 +184,15 @@ impl Session {
                     pass = Some(self.log_in(question.repository, &answer, &scope).await?);
                 }
                 301 | 302 | 303 | 307 | 308 if matches!(question.method, Method::GET | Method::HEAD) => {
-                    let location = answer.header(LOCATION.as_str()).ok_or_else(|| Fault::Malformed {
-                        message: "a redirect leads nowhere".to_owned(),
-                    })?;
-                    let to = self.place.redirect(&url, location)?;
+                    let location = answer.header(LOCATION.as_str());
+                    if Check::RedirectGiven.finds(location.is_none()) {
+                        return Err(Fault::Malformed {
+                            message: "a redirect leads nowhere".to_owned(),
+                        });
+                    }
+                    let to = self.place.redirect(&url, location.unwrap_or_default())?;
                     let looped = !been.insert(std::mem::replace(&mut url, to)) || been.contains(&url);
-                    if looped || been.len() > MAX_REDIRECTS {
+                    if Check::RedirectsEnd.finds(looped || been.len() > MAX_REDIRECTS) {
                         return Err(Fault::RedirectLoop {
                             registry: self.place.registry.clone(),
                         });
@@ -263,7 +267,7 @@ impl Session {
             At::Digest(expected) => Some(expected.clone()),
             At::Tag(_) => told,
         };
-        if let Some(expected) = expected.filter(|expected| *expected != digest) {
+        if let Some(expected) = expected.filter(|expected| Check::AnsweredManifest.finds(*expected != digest)) {
             return Err(Fault::DigestMismatch {
                 what: question.what,
                 expected,
@@ -370,7 +374,7 @@ impl Remote for Session {
             let question = Question::get(repository, url, max, format!("blob `{digest}` in `{repository}`"));
             let bytes = self.ask(&question).await?.body;
             let got = Digest::of(&bytes);
-            if got != *digest {
+            if Check::AnsweredBlob.finds(got != *digest) {
                 return Err(Fault::DigestMismatch {
                     what: question.what,
                     expected: digest.clone(),

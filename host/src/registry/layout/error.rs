@@ -5,12 +5,12 @@ use crate::registry::{component::ComponentError, reference::Digest};
 /// Why an artifact is no plugin.
 #[derive(Debug, thiserror::Error)]
 pub enum LayoutError {
-    /// The manifest is no JSON of a manifest.
+    /// The manifest is no JSON.
     #[error("the manifest is malformed")]
     Manifest(#[source] serde_json::Error),
     /// The manifest's schema version is not 2.
     #[error("the manifest has schema version {0}, not 2")]
-    Schema(i64),
+    Schema(String),
     /// What the registry calls the manifest is not what it calls itself.
     #[error("the registry calls the manifest `{sent}`, the manifest calls itself `{written}`")]
     MediaTypeDisagrees {
@@ -25,6 +25,41 @@ pub enum LayoutError {
     /// Another kind of manifest.
     #[error("a manifest of type `{0}` is no plugin")]
     ManifestType(String),
+    /// No config.
+    #[error("the manifest names no config")]
+    NoConfig,
+    /// Something is named without saying what it is.
+    #[error("the {0} that the manifest names has no type")]
+    NoType(&'static str),
+    /// A digest that cannot be computed here.
+    #[error("the {what} that the manifest names has a digest of the kind `{kind}`, not `sha256`")]
+    DigestKind {
+        /// Config or layer.
+        what: &'static str,
+        /// As written; empty if there is none.
+        kind: String,
+    },
+    /// A digest that is none.
+    #[error(
+        "the {what} that the manifest names has the digest `{text}`, which is not `sha256:` and 64 lower-case hexadecimal digits"
+    )]
+    Digest {
+        /// Config or layer.
+        what: &'static str,
+        /// As written.
+        text: String,
+    },
+    /// A size that is none.
+    #[error("the {what} that the manifest names has the size {size}, which is no whole number of bytes")]
+    NoSize {
+        /// Config or layer.
+        what: &'static str,
+        /// As written.
+        size: String,
+    },
+    /// Annotations that are no texts.
+    #[error("the manifest's annotations are malformed")]
+    Annotations(#[source] serde_json::Error),
     /// A config of another kind.
     #[error("a config of type `{0}` is no plugin's")]
     ConfigType(String),
@@ -85,16 +120,20 @@ pub enum LayoutError {
     #[error("the config is malformed")]
     Config(#[source] serde_json::Error),
     /// A config for another machine.
-    #[error("the config is for `{architecture}` and `{os}`: a plugin's is for `wasm` and `wasip2`")]
-    Platform {
-        /// As written.
-        architecture: String,
-        /// As written.
-        os: String,
-    },
+    #[error("the config is for the architecture `{0}`, a plugin's is for `wasm`")]
+    Architecture(String),
+    /// A config for another system.
+    #[error("the config is for the system `{0}`, a plugin's is for `wasip2`")]
+    System(String),
     /// The config lists other layers than the manifest.
     #[error("the config lists other layers than the manifest")]
     LayerDigests,
+    /// No config that could describe the component.
+    #[error(
+        "a layer of this type comes with a config of the type `{}`, and there is none",
+        super::CONFIG
+    )]
+    Undeclared,
     /// The config does not describe the component.
     #[error("the config does not say what the component imports and exports")]
     NoComponent,
@@ -118,7 +157,13 @@ impl LayoutError {
     #[must_use]
     pub fn reason(&self) -> &'static str {
         match self {
-            Self::Manifest(_) => "MalformedManifest",
+            Self::Manifest(_)
+            | Self::NoConfig
+            | Self::NoType(_)
+            | Self::DigestKind { .. }
+            | Self::Digest { .. }
+            | Self::NoSize { .. }
+            | Self::Annotations(_) => "MalformedManifest",
             Self::Schema(_) => "SchemaVersion",
             Self::MediaTypeDisagrees { .. } => "MediaTypeDisagrees",
             Self::Index => "Index",
@@ -134,9 +179,9 @@ impl LayoutError {
             Self::SizeDiffers { .. } => "SizeDiffers",
             Self::DigestDiffers { .. } => "DigestMismatch",
             Self::Config(_) => "MalformedConfig",
-            Self::Platform { .. } => "Platform",
+            Self::Architecture(_) | Self::System(_) => "Platform",
             Self::LayerDigests => "LayerDigests",
-            Self::NoComponent => "NoComponent",
+            Self::Undeclared | Self::NoComponent => "NoComponent",
             Self::Declared { .. } => "DeclarationDiffers",
             Self::Component(error) => error.reason(),
         }

@@ -4,13 +4,14 @@ use std::{error::Error as _, time::Duration};
 
 use reqwest::{
     RequestBuilder, StatusCode,
-    header::{CONTENT_LENGTH, HeaderMap, RETRY_AFTER},
+    header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, RETRY_AFTER},
 };
 use serde::Deserialize;
 
 use super::{Place, retry};
 use crate::registry::{
     access::{Secret, shown},
+    check::Check,
     remote::{Cause, Fault},
 };
 
@@ -50,16 +51,28 @@ pub(super) async fn read(
     };
     let status = response.status();
     let headers = response.headers().clone();
-    let too_large = || Fault::TooLarge {
+    let too_large = |announced| Fault::TooLarge {
         what: what.to_owned(),
+        announced,
         limit: max,
     };
     let promised = headers
         .get(CONTENT_LENGTH)
         .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     let welcome = status.is_success();
-    if welcome && promised.is_some_and(|length| length > max) {
-        return Err(too_large());
+    if Check::AnswerAnnounced.finds(welcome && promised.is_some_and(|length| length > max)) {
+        return Err(too_large(promised));
+    }
+    // None was asked for. What is small on its way may be large once it is decoded, and has another digest.
+    let encoding = headers.get(CONTENT_ENCODING).map(|encoding| encoding.as_bytes());
+    let encoded = encoding.filter(|encoding| !encoding.eq_ignore_ascii_case(b"identity"));
+    if let Some(encoding) = encoded
+        && Check::AnswerPlain.finds(welcome)
+    {
+        let encoding = shown(&String::from_utf8_lossy(encoding));
+        return Err(Fault::Malformed {
+            message: format!("{what} is encoded as `{encoding}`, which was not asked for"),
+        });
     }
     let mut body = Vec::new();
     loop {
@@ -70,20 +83,21 @@ pub(super) async fn read(
             Err(_) if !welcome => break,
             Err(error) if error.is_timeout() => return Err(broken(error, place, limit)),
             Err(error) => {
+                let got = body.len() as u64;
                 return Err(match promised {
-                    Some(expected) if (body.len() as u64) < expected => Fault::Truncated {
+                    Some(expected) if Check::AnswerWhole.finds(got < expected) => Fault::Truncated {
                         what: what.to_owned(),
                         expected,
-                        got: body.len() as u64,
+                        got,
                     },
                     Some(_) | None => broken(error, place, limit),
                 });
             }
         };
         let most = if welcome { max } else { LARGEST_PROBLEM };
-        if (body.len() + chunk.len()) as u64 > most {
+        if Check::AnswerBytes.finds((body.len() + chunk.len()) as u64 > most) {
             if welcome {
-                return Err(too_large());
+                return Err(too_large(None));
             }
             break;
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use url::Url;
 
-use crate::registry::{access::shown, remote::Fault};
+use crate::registry::{access::shown, check::Check, remote::Fault};
 
 /// Where a registry is.
 #[derive(Debug, Clone)]
@@ -60,11 +60,10 @@ impl Place {
         let to = from
             .join(location)
             .map_err(|_| refused("an address that is none".to_owned()))?;
-        if self.speakable(&to) {
-            Ok(to)
-        } else {
-            Err(refused(shown(&format!("{}://{}", to.scheme(), authority(&to)))))
+        if Check::RedirectTarget.finds(!self.speakable(&to)) {
+            return Err(refused(shown(&format!("{}://{}", to.scheme(), authority(&to)))));
         }
+        Ok(to)
     }
 
     /// Whether credentials for this registry may be sent there, in exchange for a token.
