@@ -26,6 +26,7 @@ use tokio::sync::mpsc;
 mod serve {
     mod registries;
     mod reload;
+    mod secrets;
 }
 #[path = "live/guest.rs"]
 mod guest;
