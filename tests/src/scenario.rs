@@ -48,6 +48,8 @@ use self::{
 
 /// What the adapters apply.
 const KINDS: [(&str, &str); 3] = [("batch/v1", "Job"), ("apps/v1", "Deployment"), ("v1", "ConfigMap")];
+/// What Kubernetes makes of it.
+const DEPENDENTS: [(&str, &str); 2] = [("apps/v1", "ReplicaSet"), ("v1", "Pod")];
 /// How often Sentinel looks.
 const POLL: Duration = Duration::from_secs(5);
 /// How long everything may take to become right once nothing goes wrong any more.
@@ -73,7 +75,7 @@ pub struct Scenario {
 pub struct Summary {
     /// How much virtual time it took.
     pub took: Duration,
-    /// How many subjects there were at the end.
+    /// How many subjects there were before the last were deleted.
     pub alive: usize,
     /// How often what happened.
     pub counts: BTreeMap<&'static str, u64>,
@@ -220,7 +222,8 @@ impl Stage {
             "something was written although all was right: {} writes",
             self.written() - written
         );
-        self.judge(&all).await?;
+        self.judge(&all)?;
+        self.end().await?;
         Ok(Summary {
             took: self.time.elapsed(),
             alive: all.iter().filter(|subject| !subject.deleted).count(),
@@ -456,8 +459,35 @@ impl Stage {
         }
     }
 
+    /// Deletes all that lives: nothing is left of anything.
+    async fn end(&self) -> Result<()> {
+        self.lives.end()?;
+        let all = self.lives.all();
+        ensure!(all.iter().all(|subject| subject.deleted), "not all were deleted");
+        self.becomes_right(&all).await.context("at the end all were deleted")?;
+        let end = self.time.elapsed() + PATIENCE;
+        while let Some(left) = self.left() {
+            ensure!(
+                self.time.elapsed() < end,
+                "at the end all were deleted, and {left} are left"
+            );
+            self.time.sleep(Duration::from_secs(1)).await;
+        }
+        self.judge(&all).context("at the end all were deleted")
+    }
+
+    /// Counts the objects of the adapters and what Kubernetes made of them; none if there are none.
+    fn left(&self) -> Option<String> {
+        let counted = KINDS.into_iter().chain(DEPENDENTS).filter_map(|(api_version, kind)| {
+            let count = self.kubernetes.objects(api_version, kind, Some(NAMESPACE)).len();
+            (count > 0).then(|| format!("{count} {kind}s"))
+        });
+        let counted: Vec<String> = counted.collect();
+        (!counted.is_empty()).then(|| counted.join(", "))
+    }
+
     /// What must hold beside the subjects.
-    async fn judge(&self, all: &[Subject]) -> Result<()> {
+    fn judge(&self, all: &[Subject]) -> Result<()> {
         let broken = self.ledger.broken();
         ensure!(
             broken.is_empty(),

@@ -44,7 +44,7 @@ use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use crate::control_plane::{ControlPlane, User, everything};
+use crate::control_plane::{ControlPlane, Gate, User, everything};
 
 /// The documents of the demo, with their namespace replaced by the stage's.
 pub const VALIDATION: &str = include_str!("../../host/assets/demo/validation.yaml");
@@ -141,6 +141,8 @@ pub struct Stage {
     pub simulation: Arc<Simulation>,
     /// The namespace of this stage's adapters.
     pub namespace: String,
+    /// The host's way to Kubernetes.
+    kubeconfig: PathBuf,
     documents: Mutex<Vec<Loaded>>,
     http: reqwest::Client,
     running: Mutex<Option<(Arc<Host>, SocketAddr)>>,
@@ -153,8 +155,21 @@ impl Stage {
         Self::set_with(Plane::Shared(ControlPlane::shared().await), documents, &everything()).await
     }
 
+    /// The same with a way to Kubernetes of its own, which the test can cut.
+    pub async fn set_behind_gate(documents: &[&str]) -> (Self, Gate) {
+        let plane = ControlPlane::shared().await;
+        let gate = plane.gate(User::Berth).unwrap();
+        let stage = Self::set_by(Plane::Shared(plane), documents, &everything(), gate.kubeconfig()).await;
+        (stage, gate)
+    }
+
     /// The same on a control plane of the test's choice, with other rights.
     pub async fn set_with(plane: Plane, documents: &[&str], rights: &Value) -> Self {
+        let kubeconfig = plane.kubeconfig(User::Berth);
+        Self::set_by(plane, documents, rights, kubeconfig).await
+    }
+
+    async fn set_by(plane: Plane, documents: &[&str], rights: &Value, kubeconfig: PathBuf) -> Self {
         let id = uuid::Uuid::new_v4().simple().to_string();
         let namespace = format!("stage-{}", &id[..8]);
         let documents: Vec<Loaded> = documents.iter().map(|text| read(text, &namespace)).collect();
@@ -188,6 +203,7 @@ impl Stage {
             server,
             simulation,
             namespace,
+            kubeconfig,
             documents: Mutex::new(documents),
             // Made after the client of the API, which chooses the provider of TLS.
             http: client(),
@@ -218,7 +234,7 @@ impl Stage {
             ..fleet::Settings::new(self.server.url())
         };
         let cluster = cluster::Kubernetes::connect(cluster::Settings {
-            kubeconfig: Some(self.plane.kubeconfig(User::Berth)),
+            kubeconfig: Some(self.kubeconfig.clone()),
             ..cluster::Settings::default()
         });
         let world = World {
@@ -378,6 +394,23 @@ impl Stage {
                     panic!("{adapter} does not come to report {wanted:?}; its row is\n{found}");
                 }
                 Some(_) | None => tokio::time::sleep(Duration::from_millis(30)).await,
+            }
+        }
+    }
+
+    /// Publishes again and again, as Sentinel does, until an adapter's row is as described.
+    pub async fn comes_to_see(&self, path: &str, adapter: &str, wanted: &Wanted) -> Row {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            // An event that is not settled comes again too.
+            join_all(self.events(path).iter().map(|event| self.post(event))).await;
+            match self.row(path, adapter).await {
+                Some(row) if wanted.fits(&row) => return row,
+                row => assert!(
+                    Instant::now() < end,
+                    "{adapter} does not come to report {wanted:?}; its row is\n{}",
+                    row.map_or_else(|| "none".to_owned(), |row| row.tell())
+                ),
             }
         }
     }

@@ -27,6 +27,7 @@ mod serve {
     mod pull_secrets;
     mod registries;
     mod reload;
+    mod secrets;
 }
 #[path = "live/guest.rs"]
 mod guest;

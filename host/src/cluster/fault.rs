@@ -109,6 +109,10 @@ pub(super) fn cause(status: &Status) -> ClusterCause {
     {
         return ClusterCause::Admission;
     }
+    // The API server says so with 500, as if it were its own failure.
+    if says("failed to create typed patch object") {
+        return ClusterCause::Invalid;
+    }
     match status.code {
         400 | 413 => ClusterCause::Invalid,
         401 => ClusterCause::Forbidden,
@@ -425,6 +429,14 @@ mod tests {
                 status(
                     400,
                     "failed to create typed patch object: .spec.nope: field not declared in schema",
+                    Value::Null,
+                ),
+                ClusterCause::Invalid,
+            ),
+            (
+                status(
+                    500,
+                    "failed to create typed patch object (lz/s; /v1, Kind=Secret): .stringData.pin: expected string, got &value.valueUnstructured{Value:1234}",
                     Value::Null,
                 ),
                 ClusterCause::Invalid,

@@ -74,19 +74,25 @@ pub(super) struct Watched {
 }
 
 impl Watched {
-    /// From now on; the file was read a moment ago.
+    /// The file was read when the host started, and may have changed since.
     pub(super) fn new(configuration: Configuration) -> Self {
-        let seen = configuration.file.as_deref().map(folder::file);
-        Self { configuration, seen }
+        Self {
+            configuration,
+            seen: None,
+        }
     }
 
     /// Reads the file if it changed.
     pub(super) async fn look(&mut self) -> Option<News> {
         let file = self.configuration.file.clone()?;
+        let is_first = self.seen.is_none();
         self.seen = Some(folder::changed(self.seen.as_ref(), move || folder::file(&file)).await?);
         Some(match (self.configuration.read)() {
             Ok((settings, shown)) => {
                 let differences = compare(&self.configuration.shown, &shown);
+                if is_first && differences == Differences::default() {
+                    return None;
+                }
                 News::Good(
                     Box::new(settings),
                     differences.with(&mut self.configuration.shown, &shown),
@@ -155,6 +161,34 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_changed_between_the_start_and_the_first_look_is_taken_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("berth.yaml");
+        std::fs::write(&file, format!("{FILE}limits: {{concurrency: 3}}\n")).unwrap();
+        let read: Read = {
+            let file = file.clone();
+            Arc::new(move || {
+                let text = std::fs::read_to_string(&file).unwrap();
+                load(&Written {
+                    file: Some((&file, &text)),
+                    ..Written::default()
+                })
+                .map_err(|problems| problems.0)
+            })
+        };
+        let mut watched = Watched::new(Configuration {
+            file: Some(file),
+            shown: shown(""),
+            read,
+        });
+        let Some(News::Good(_, differences)) = watched.look().await else {
+            unreachable!("it is good")
+        };
+        assert_eq!(differences.live, ["limits.concurrency"]);
+        assert!(watched.look().await.is_none());
+    }
+
+    #[tokio::test]
     async fn a_bad_file_is_refused_and_a_good_one_is_compared_with_what_runs() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("berth.yaml");
@@ -176,7 +210,7 @@ mod tests {
             shown: read().unwrap().1,
             read,
         });
-        assert!(watched.look().await.is_none());
+        assert!(watched.look().await.is_none(), "the host runs with it");
         write("limits: {concurrency: none}\n");
         let Some(News::Refused(problems)) = watched.look().await else {
             unreachable!("it is refused")

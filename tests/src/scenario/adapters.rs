@@ -4,6 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, anyhow};
@@ -86,9 +87,16 @@ fn load(world: &World) -> Result<Vec<Live>> {
     let runtime = tokio::runtime::Runtime::new().context("cannot start the asynchronous runtime")?;
     let folder = tempfile::tempdir()?;
     std::fs::write(folder.path().join("sizing.yaml"), SIZING_DOCUMENT)?;
-    let documents = document::load_folder(folder.path(), &HostLimits::default_caps())
+    let mut documents = document::load_folder(folder.path(), &HostLimits::default_caps())
         .strict()
         .context("the document is wrong")?;
+    for plugin in documents
+        .iter_mut()
+        .flat_map(|loaded| loaded.adapter.plugins.values_mut())
+    {
+        // Of the machine's time, which must not decide what happens.
+        plugin.limits.deadline = Duration::from_secs(60);
+    }
     let loader = Loader {
         runtime: serve::runtime(None)?,
         world: world.clone(),
@@ -148,7 +156,7 @@ fn native(name: &str, dependencies: &[&str], kinds: &[(&str, &str)]) -> Live {
         phases: BTreeMap::from([(Phase::Preconditions, step.clone()), (Phase::Resources, step)]),
         resources: BTreeMap::new(),
         cleanup: None,
-        grace: std::time::Duration::from_secs(600),
+        grace: Duration::from_secs(600),
         not_applicable: NotApplicable::NotAvailable,
     };
     Live {

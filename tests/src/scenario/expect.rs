@@ -6,8 +6,9 @@ use berth::{
     world::{Cluster as _, Fleet as _},
 };
 use berth_engine::{
-    contract::{AdapterStatus, Reference, Truth},
+    contract::{AdapterStatus, Truth},
     effect::{FleetFault, KindScope, Observed, Ownership},
+    reason::Reason,
 };
 use serde_json::Value;
 
@@ -24,8 +25,10 @@ pub(super) enum End {
     Done,
     /// The work exists, and failed.
     Failed,
-    /// Nothing is done, and nothing is wrong.
-    Idle,
+    /// It is not this adapter's.
+    NotApplicable,
+    /// Something must happen first.
+    Waiting,
 }
 
 /// The right end of one adapter for a subject that lives.
@@ -33,32 +36,52 @@ pub(super) fn end(all: &[Subject], subject: &Subject, adapter: &str) -> End {
     let on_gcp = subject.spec["provider"] == "gcp";
     let fails = subject.spec["outcome"] == "fail";
     match adapter {
-        VALIDATION if !on_gcp => End::Idle,
+        VALIDATION | DNS if !on_gcp => End::NotApplicable,
         VALIDATION if fails => End::Failed,
-        VALIDATION => End::Done,
-        DNS if !on_gcp || fails => End::Idle,
-        DNS => End::Done,
+        DNS if fails => End::Waiting,
+        VALIDATION | DNS => End::Done,
         _ => {
             let owner = subject.owner.and_then(|place| all.get(place));
             let has_dns = owner.is_some_and(|owner| end(all, owner, DNS) == End::Done);
             if has_dns && subject.spec["nodes"] != 0 {
                 End::Done
             } else {
-                End::Idle
+                End::Waiting
             }
         }
     }
 }
 
+/// Whether a spec orders objects of an adapter, once what it depends on is there.
+fn orders(spec: &Value, adapter: &str) -> bool {
+    match adapter {
+        VALIDATION => spec["provider"] == "gcp",
+        DNS => spec["provider"] == "gcp" && spec["outcome"] != "fail",
+        _ => spec["nodes"].as_u64().is_some_and(|nodes| nodes > 0),
+    }
+}
+
 impl End {
-    /// Applied, Available, Health.
-    fn conditions(self) -> [(&'static str, Truth); 3] {
+    /// Applied, Available, Health, and why.
+    fn conditions(self) -> [(&'static str, Truth, Reason); 3] {
+        let exists = (Truth::True, Reason::ResourcesCreated);
         let (applied, available) = match self {
-            Self::Done => (Truth::True, Truth::True),
-            Self::Failed => (Truth::True, Truth::False),
-            Self::Idle => (Truth::False, Truth::False),
+            Self::Done => (exists, (Truth::True, Reason::PostconditionsMet)),
+            Self::Failed => (exists, (Truth::False, Reason::WorkloadFailed)),
+            Self::NotApplicable => {
+                let nothing = (Truth::False, Reason::NotApplicable);
+                (nothing, nothing)
+            }
+            Self::Waiting => {
+                let nothing = (Truth::False, Reason::PreconditionsNotMet);
+                (nothing, nothing)
+            }
         };
-        [("Applied", applied), ("Available", available), ("Health", Truth::True)]
+        [
+            ("Applied", applied.0, applied.1),
+            ("Available", available.0, available.1),
+            ("Health", Truth::True, Reason::NoErrors),
+        ]
     }
 }
 
@@ -123,7 +146,10 @@ fn wrong_row(subject: &Subject, adapter: &str, wanted: End, rows: &[AdapterStatu
     if row.observed_generation != subject.generation {
         return Some(format!("it reported generation {}", row.observed_generation));
     }
-    let differs = |(kind, status): (&str, Truth)| row.condition(kind).is_none_or(|one| one.status != status);
+    let differs = |(kind, status, reason): (&str, Truth, Reason)| {
+        row.condition(kind)
+            .is_none_or(|one| one.status != status || one.reason != reason.name())
+    };
     wanted
         .conditions()
         .into_iter()
@@ -138,34 +164,62 @@ fn wrong_objects(
     objects: &[Observed],
     kubernetes: &Kubernetes,
 ) -> Option<String> {
-    let counted = |kind: &str| objects.iter().filter(|one| one.reference.kind == kind).count();
-    let current = |one: &Observed| one.generation == subject.generation && !one.deleting;
-    let outdated = objects.iter().find(|one| !current(one));
+    if let Some(problem) = objects
+        .iter()
+        .find_map(|one| wrong_object(subject, adapter, one, kubernetes))
+    {
+        return Some(problem);
+    }
+    let jobs = objects.iter().filter(|one| one.reference.kind == "Job").count();
+    let is_outdated = |one: &&Observed| one.generation != subject.generation;
     match (adapter, wanted) {
-        (_, End::Idle) => None,
-        (_, End::Done | End::Failed) if outdated.is_some() => Some(format!(
-            "{} is not of generation {}",
-            outdated.map(|one| one.reference.to_string()).unwrap_or_default(),
-            subject.generation
-        )),
-        (VALIDATION, End::Failed) if counted("Job") != 1 => Some(format!("there are {} Jobs", counted("Job"))),
+        // What earlier generations ordered stays until there is something in its place.
+        (_, End::NotApplicable | End::Waiting) => None,
+        (_, End::Done | End::Failed) if objects.iter().any(|one| is_outdated(&one)) => {
+            let outdated = objects.iter().find(is_outdated).map(|one| one.reference.to_string());
+            Some(format!(
+                "{} is not of generation {}",
+                outdated.unwrap_or_default(),
+                subject.generation
+            ))
+        }
+        (VALIDATION, End::Failed) if jobs != 1 => Some(format!("there are {jobs} Jobs")),
         // A Job that ended well may have been deleted by hand, and is not made again.
-        (VALIDATION | SIZING, _) if objects.len() > 1 => Some(format!("there are {} Jobs", objects.len())),
-        (DNS, _) if (counted("Deployment"), counted("ConfigMap")) != (1, 1) => {
-            Some(format!("there are {} objects, not two", objects.len()))
-        }
-        (DNS, _) => {
-            let zone = Reference {
-                api_version: "v1".to_owned(),
-                kind: "ConfigMap".to_owned(),
-                namespace: Some(NAMESPACE.to_owned()),
-                name: format!("zone-{}", subject.id),
-            };
-            let version = kubernetes.object(&zone).unwrap_or(Value::Null)["data"]["version"].clone();
-            let wanted = subject.spec["version"].to_string();
-            let right = version.as_str() == Some(wanted.as_str());
-            (!right).then(|| format!("the ConfigMap has version {version}"))
-        }
+        (VALIDATION | SIZING, _) if objects.len() > 1 => Some(format!("there are {} objects", objects.len())),
+        (DNS, _) if objects.len() != 2 => Some(format!("there are {} objects, not two", objects.len())),
         (_, _) => None,
     }
+}
+
+/// What is wrong with an object, whatever else there is: it must be what its generation ordered.
+fn wrong_object(subject: &Subject, adapter: &str, object: &Observed, kubernetes: &Kubernetes) -> Option<String> {
+    let (reference, generation) = (&object.reference, object.generation);
+    let spec = subject.spec_of(generation);
+    if object.deleting {
+        return Some(format!("{reference} is still being deleted"));
+    }
+    if !orders(spec, adapter) {
+        return Some(format!(
+            "{reference} is of generation {generation}, which did not order it: {spec}"
+        ));
+    }
+    let id = &subject.id;
+    let named: &[(&str, String)] = match adapter {
+        VALIDATION => &[("Job", format!("check-{id}"))],
+        DNS => &[
+            ("Deployment", format!("server-{id}")),
+            ("ConfigMap", format!("zone-{id}")),
+        ],
+        _ => &[("Job", format!("size-{id}-{generation}"))],
+    };
+    let is_named = |(kind, name): &(&str, String)| *kind == reference.kind && *name == reference.name;
+    if !named.iter().any(is_named) {
+        return Some(format!("{reference} was never ordered"));
+    }
+    if reference.kind != "ConfigMap" {
+        return None;
+    }
+    let version = kubernetes.object(reference).unwrap_or(Value::Null)["data"]["version"].clone();
+    let right = version.as_str() == Some(spec["version"].to_string().as_str());
+    (!right).then(|| format!("{reference} has version {version}, and {spec} was ordered"))
 }

@@ -21,6 +21,8 @@ pub(super) struct Subject {
     /// The place of its cluster in the list of all.
     pub(super) owner: Option<usize>,
     pub(super) spec: Value,
+    /// The specs of all generations, the first one first.
+    pub(super) specs: Vec<Value>,
     pub(super) generation: u32,
     pub(super) deleted: bool,
 }
@@ -31,6 +33,12 @@ impl Subject {
             kind: self.kind.name().to_owned(),
             id: self.id.clone(),
         }
+    }
+
+    /// What was ordered in a generation; null where there was none such.
+    pub(super) fn spec_of(&self, generation: u32) -> &Value {
+        let place = usize::try_from(generation).ok().and_then(|one| one.checked_sub(1));
+        place.and_then(|place| self.specs.get(place)).unwrap_or(&Value::Null)
     }
 
     /// The subject as a trigger names it that knows no generation.
@@ -96,6 +104,12 @@ impl Lives {
         Ok(())
     }
 
+    /// Deletes all that live.
+    pub(super) fn end(&self) -> Result<()> {
+        let count = self.lock().len();
+        (0..count).try_for_each(|place| self.delete(place))
+    }
+
     fn lock(&self) -> MutexGuard<'_, Vec<Subject>> {
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -133,6 +147,7 @@ impl Lives {
             id: text("id"),
             path: text("href"),
             owner,
+            specs: vec![spec.clone()],
             spec,
             generation: 1,
             deleted: false,
@@ -153,6 +168,7 @@ impl Lives {
         let mut all = self.lock();
         if all[place].spec != spec {
             all[place].generation += 1;
+            all[place].specs.push(spec.clone());
         }
         all[place].spec = spec;
         Ok(())

@@ -1,6 +1,6 @@
 //! The program takes changes over while it runs, and the command line tells how things stand.
 
-use std::process::Output;
+use std::{os::unix::fs::symlink, path::Path, process::Output};
 
 use berth_tests::control_plane::{ControlPlane, User};
 use serde_json::{Value, json};
@@ -14,6 +14,16 @@ fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
     (status.code(), text(stdout), text(stderr))
 }
 
+/// The link of a mounted ConfigMap to the folder with its files.
+const DATA: &str = "..data";
+
+/// The host's own file with a change.
+fn changed(file: &Path, change: impl FnOnce(&mut Value)) -> String {
+    let mut settings = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
+    change(&mut settings);
+    settings.to_string()
+}
+
 impl Deployed {
     fn write(&self, name: &str, text: &str) {
         std::fs::write(self.folder.path().join(name), text).unwrap();
@@ -22,9 +32,19 @@ impl Deployed {
     /// Changes the host's own file.
     fn configure(&self, change: impl FnOnce(&mut Value)) {
         let file = self.folder.path().join("berth.yaml");
-        let mut settings = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
-        change(&mut settings);
-        std::fs::write(file, settings.to_string()).unwrap();
+        std::fs::write(&file, changed(&file, change)).unwrap();
+    }
+
+    /// The same as a kubelet does it with a mounted ConfigMap: a new folder, and one link that is exchanged.
+    fn mount(&self, version: &str, change: impl FnOnce(&mut Value)) {
+        let path = |name: &str| self.folder.path().join(name);
+        let settings = changed(&path("berth.yaml"), change);
+        let before = std::fs::read_link(path(DATA)).unwrap();
+        std::fs::create_dir(path(version)).unwrap();
+        std::fs::write(path(version).join("berth.yaml"), settings).unwrap();
+        symlink(version, path("..data_tmp")).unwrap();
+        std::fs::rename(path("..data_tmp"), path(DATA)).unwrap();
+        std::fs::remove_dir_all(self.folder.path().join(before)).unwrap();
     }
 
     fn state(&self, name: &str) -> Value {
@@ -104,6 +124,51 @@ async fn documents_and_settings_change_while_the_program_runs() {
     ] {
         assert!(metrics.contains(line), "{line} is missing: {metrics}");
     }
+    host.terminate();
+    assert_eq!(host.ended().await.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_hosts_own_file_as_a_mounted_configmap_goes_live_and_a_bad_one_is_refused() {
+    let mut host = Deployed::start_with(|folder, _, _| {
+        std::fs::create_dir(folder.join("..1")).unwrap();
+        symlink("..1", folder.join(DATA)).unwrap();
+        symlink(Path::new(DATA).join("berth.yaml"), folder.join("berth.yaml")).unwrap();
+    })
+    .await;
+    let cluster = host.cluster("east-1");
+    let written = host.folder.path().join("..1/berth.yaml");
+    assert!(written.is_file(), "the file is behind the links");
+    let is_good = async |host: &Deployed, good: u8| {
+        let (_, metrics) = host.ask("/metrics").await;
+        let line = format!(r#"berth_last_reload_success{{what="configuration"}} {good}"#);
+        assert!(metrics.contains(&line), "{line} is missing: {metrics}");
+    };
+
+    host.mount("..2", |settings| settings["limits"] = json!({"concurrency": 3}));
+    let changed = host.logged(|line| line["message"] == "the configuration changed").await;
+    assert_eq!(changed["keys"], "limits.concurrency", "{changed}");
+    is_good(&host, 1).await;
+
+    host.mount("..3", |settings| settings["limits"] = json!({"concurency": 4}));
+    let refused = host
+        .logged(|line| line["level"] == "ERROR" && line["problem"].to_string().contains("concurency"))
+        .await;
+    let problem = refused["problem"].as_str().unwrap();
+    assert!(problem.contains("did you mean `concurrency`"), "{refused}");
+    is_good(&host, 0).await;
+    assert!(host.post(&cluster, "meanwhile").await.status().is_success());
+
+    // What runs is the last good one: only what differs from that is told.
+    host.mount("..4", |settings| {
+        settings["limits"] = json!({"concurrency": 3});
+        settings["log"]["level"] = json!("info");
+    });
+    let changed = host
+        .next_logged(|line| line["message"] == "the configuration changed")
+        .await;
+    assert_eq!(changed["keys"], "log.level", "{changed}");
+    is_good(&host, 1).await;
     host.terminate();
     assert_eq!(host.ended().await.code(), Some(0));
 }
