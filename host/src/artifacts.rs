@@ -2,18 +2,27 @@
 
 mod pull_secrets;
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    io::Read as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::{Context as _, Result};
 use async_trait::async_trait;
 
 use self::pull_secrets::PullSecretError;
 use crate::{
-    config::host::{Policy as Wanted, Registries, Trust},
+    config::{
+        self,
+        host::{Policy as Wanted, Registries, Trust},
+    },
     registry::{
-        Error, Fetched, Needed, Origin, Policy, PublicKey, Reference, ReferenceError, Registry, Settings, TrustedKey,
+        Error, Fetched, Identity, Needed, Origin, Policy, PublicKey, Reference, ReferenceError, Registry, Settings,
+        TrustedIdentities, TrustedKey, TrustedRoot,
         access::{self, Access, CredentialSource, PerRegistry},
-        signature::MAX_KEY_FILE,
+        signature::{MAX_KEY_FILE, MAX_ROOT_FILE},
     },
     web::chain,
     world::{Artifact, ArtifactFault, Artifacts, Cluster, KnownArtifact, Recipient, Refresh},
@@ -38,7 +47,7 @@ impl Shelf {
     pub fn new(settings: &Registries, cache: PathBuf) -> Result<Self> {
         let access = access(settings);
         let registry = registry_by(settings, cache, &access)?;
-        let own = |(adapter, trust): (&String, &Trust)| Ok((adapter.clone(), keys(&trust.keys, trust.policy)?));
+        let own = |(adapter, trust): (&String, &Trust)| Ok((adapter.clone(), signers(trust)?));
         let policies = settings.per_adapter.iter().map(own).collect::<Result<_>>()?;
         Ok(Self::of(registry, access, policies))
     }
@@ -241,10 +250,10 @@ pub fn access(settings: &Registries) -> Access {
     })
 }
 
-/// Which signatures plugins need. That they need none although there are keys, or by order, is logged as a warning.
+/// Which signatures plugins need. That they need none by order is logged as a warning.
 ///
 /// # Errors
-/// When a file with a key cannot be used.
+/// When a file with a key or a trusted root cannot be used.
 pub fn policy(settings: &Registries) -> Result<Policy> {
     if settings.verify_is_off {
         tracing::warn!(
@@ -254,26 +263,50 @@ pub fn policy(settings: &Registries) -> Result<Policy> {
     if !settings.enforce {
         return Ok(Policy::Off);
     }
-    keys(&settings.keys, settings.policy)
+    signers(&settings.trust)
 }
 
-fn keys(files: &[PathBuf], policy: Wanted) -> Result<Policy> {
-    let keys: Result<Vec<TrustedKey>> = files.iter().map(key).collect();
-    let needed = match policy {
-        Wanted::Any => Needed::Any,
-        Wanted::All => Needed::All,
-        Wanted::Minimum(least) => Needed::Minimum(least),
+fn signers(trust: &Trust) -> Result<Policy> {
+    let identities = match &trust.trusted_root {
+        Some(file) if !trust.identities.is_empty() => Some(TrustedIdentities {
+            root: trusted_root(file)?,
+            identities: trust.identities.iter().map(identity).collect(),
+        }),
+        Some(_) | None => None,
     };
-    Ok(Policy::Keys { keys: keys?, needed })
+    Ok(Policy::Signers {
+        keys: trust.keys.iter().map(key).collect::<Result<_>>()?,
+        identities,
+        needed: match trust.policy {
+            Wanted::Any => Needed::Any,
+            Wanted::All => Needed::All,
+            Wanted::Minimum(least) => Needed::Minimum(least),
+        },
+    })
+}
+
+fn identity(named: &config::host::Identity) -> Identity {
+    Identity {
+        issuer: named.issuer.clone(),
+        subject: named.subject.clone(),
+    }
+}
+
+fn trusted_root(file: &Path) -> Result<TrustedRoot> {
+    let text =
+        read(file, MAX_ROOT_FILE).with_context(|| format!("cannot read the trusted root `{}`", file.display()))?;
+    TrustedRoot::read(&text).with_context(|| format!("cannot use the trusted root `{}`", file.display()))
+}
+
+/// Reads a file up to a size.
+fn read(file: &Path, max: u64) -> std::io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    std::fs::File::open(file)?.take(max).read_to_end(&mut text)?;
+    Ok(text)
 }
 
 fn key(file: &PathBuf) -> Result<TrustedKey> {
-    use std::io::Read as _;
-
-    let mut text = Vec::new();
-    std::fs::File::open(file)
-        .and_then(|open| open.take(MAX_KEY_FILE).read_to_end(&mut text))
-        .with_context(|| format!("cannot read the public key `{}`", file.display()))?;
+    let text = read(file, MAX_KEY_FILE).with_context(|| format!("cannot read the public key `{}`", file.display()))?;
     let key = PublicKey::read(&text).with_context(|| format!("cannot use the public key `{}`", file.display()))?;
     let name = file.file_name().unwrap_or(file.as_os_str());
     Ok(TrustedKey {

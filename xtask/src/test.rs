@@ -5,6 +5,7 @@ use std::{ffi::OsString, path::Path, process::Command};
 use anyhow::Result;
 
 use crate::{
+    check::EVERYTHING,
     cleanroom::{host_cargo, run as run_command},
     plugins,
     progress::Steps,
@@ -89,7 +90,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 
 /// Cargo builds a package's programs for its own tests only; integration tests run the program too.
 fn program(root: &Path) -> Result<()> {
-    run_command(host_cargo(root).args(["build", "--locked", "--package", "berth"]))
+    run_command(host_cargo(root).args(["build", "--locked", "--package", "berth", EVERYTHING]))
 }
 
 /// The kill test alone, or all tests that have a long form.
@@ -113,7 +114,7 @@ fn long(arguments: &Arguments, root: &Path, components: &Path, tools: &Path) -> 
 fn cargo_test(root: &Path, components: &Path) -> Command {
     let mut command = host_cargo(root);
     command
-        .args(["test", "--locked", "--no-fail-fast"])
+        .args(["test", "--locked", "--no-fail-fast", EVERYTHING])
         .env("BERTH_COMPONENTS", components);
     command
 }

@@ -16,7 +16,7 @@ use std::{
 
 use anyhow::Context as _;
 use clap::Args;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 pub(super) use archive::{LoadArgs, SaveArgs, load, save};
 pub(super) use check::{RegistryCommand, run as registry};
@@ -57,15 +57,48 @@ pub(super) struct AccessArgs {
     output: Output,
 }
 
-/// Who is trusted.
+/// Who is trusted. Whoever is named here stands in the place of all that the configuration names.
 #[derive(Debug, Clone, Default, Args)]
 pub(super) struct TrustArgs {
     /// A file with a public key that must have signed. Can be repeated.
     #[arg(long, value_name = "FILE")]
     key: Vec<String>,
-    /// How many of the keys must have signed: `any`, `all`, or a number.
+    /// Who must have signed by a certificate (keyless): the email address or URI in it, exactly.
+    #[arg(long, value_name = "SUBJECT", requires = "certificate_oidc_issuer")]
+    certificate_identity: Option<String>,
+    /// Who vouched for that identity: the issuer in the certificate, exactly.
+    #[arg(long, value_name = "URL", requires = "certificate_identity")]
+    certificate_oidc_issuer: Option<String>,
+    /// The file with the authorities and logs that the certificate comes from: a Sigstore instance's trusted_root.json.
+    #[arg(long, value_name = "FILE")]
+    trusted_root: Option<String>,
+    /// How many of the keys and identities must have signed: `any`, `all`, or a number.
     #[arg(long, value_name = "any|all|N")]
     policy: Option<String>,
+}
+
+impl TrustArgs {
+    /// As the configuration says it. Who names one kind of signer names no other.
+    fn flags(&self) -> [(&'static str, &'static str, Option<String>); 4] {
+        const IDENTITY: &str = "--certificate-identity";
+        let nobody = || "[]".to_owned();
+        let keys = (!self.key.is_empty()).then(|| json!(self.key).to_string());
+        let identities = self
+            .certificate_identity
+            .as_ref()
+            .map(|subject| json!([{"issuer": self.certificate_oidc_issuer, "subject": subject}]).to_string());
+        let (keys, identities) = match (keys, identities) {
+            (Some(keys), None) => (("--key", Some(keys)), ("--key", Some(nobody()))),
+            (None, Some(identities)) => ((IDENTITY, Some(nobody())), (IDENTITY, Some(identities))),
+            (keys, identities) => (("--key", keys), (IDENTITY, identities)),
+        };
+        [
+            ("registries.keys", keys.0, keys.1),
+            ("registries.identities", identities.0, identities.1),
+            ("registries.trustedRoot", "--trusted-root", self.trusted_root.clone()),
+            ("registries.policy", "--policy", self.policy.clone()),
+        ]
+    }
 }
 
 type Flag = (&'static str, &'static str, String);
@@ -77,16 +110,15 @@ impl AccessArgs {
         reason = "settings may be written in further places, which are none of ours"
     )]
     fn settings(&self, trust: Option<&TrustArgs>) -> Result<Registries, Failure> {
-        let list = |texts: &[String]| (!texts.is_empty()).then(|| serde_json::json!(texts).to_string());
+        let list = |texts: &[String]| (!texts.is_empty()).then(|| json!(texts).to_string());
         let trusted = trust.cloned().unwrap_or_default();
         let flags: Vec<Flag> = [
             ("registries.dockerConfig", "--docker-config", list(&self.docker_config)),
             ("registries.caFile", "--ca-file", self.ca_file.clone()),
             ("registries.insecure", "--insecure", list(&self.insecure)),
-            ("registries.keys", "--key", list(&trusted.key)),
-            ("registries.policy", "--policy", trusted.policy),
         ]
         .into_iter()
+        .chain(trusted.flags())
         .filter_map(|(key, flag, value)| Some((key, flag, value?)))
         .collect();
         let variables: Vec<(String, String)> = std::env::vars_os()
@@ -168,7 +200,7 @@ fn failed(fault: Fault) -> Failure {
 /// The same for a fetch.
 fn refused(error: Error) -> Failure {
     let hint = match &error {
-        Error::Signature { .. } => "sign it with `berth plugin sign`, or name the signer's public key with --key",
+        Error::Signature { source, .. } => source.advice(),
         Error::Layout { .. } => "push the component again with `berth plugin push`",
         Error::MovedTag { .. } => "ask for the tag or for the digest alone",
         Error::NotAllowed(_) | Error::Registry { .. } | Error::Deadline { .. } | Error::Aborted { .. } => {

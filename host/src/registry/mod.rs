@@ -41,7 +41,7 @@ pub use allow::{Allow, AllowError};
 pub use pull::{Error, Verified};
 pub use push::{PushError, push};
 pub use reference::{At, Digest, Reference, ReferenceError, Repository};
-pub use signature::{Needed, Policy, PrivateKey, PublicKey, TrustedKey};
+pub use signature::{Identity, Needed, Policy, PrivateKey, PublicKey, TrustedIdentities, TrustedKey, TrustedRoot};
 
 use self::{
     remote::{Fault, Remote},
@@ -119,7 +119,7 @@ pub struct Known {
     pub manifest: Digest,
     /// The component's digest: by it the compiled code may be found, and the bytes need not be read.
     pub component: Digest,
-    /// The trusted keys that signed it.
+    /// Who of the trusted signed it.
     pub signed_by: Vec<String>,
 }
 

@@ -121,7 +121,7 @@ pub struct Verified {
     pub digest: Digest,
     /// The digest of its manifest: what the reference stands for.
     pub manifest: Digest,
-    /// The trusted keys that signed it; none where signatures are not verified.
+    /// Who of the trusted signed it; nobody where signatures are not verified.
     pub signed_by: Vec<String>,
 }
 

@@ -11,6 +11,8 @@ use super::{
 
 mod bad;
 mod checks;
+#[cfg(feature = "keyless")]
+mod keyless;
 mod wire;
 
 /// A registry, and a host that pulls from it.
@@ -29,8 +31,9 @@ fn trust(keys: &[&PrivateKey], needed: Needed) -> Policy {
         name: format!("key-{index}"),
         key: key.public().clone(),
     });
-    Policy::Keys {
+    Policy::Signers {
         keys: keys.collect(),
+        identities: None,
         needed,
     }
 }

@@ -104,8 +104,9 @@ impl World {
             name: (*name).to_owned(),
             key: PublicKey::read(&fs::read(self.file(&format!("{name}.pub"))).unwrap()).unwrap(),
         });
-        self.host_under(Policy::Keys {
+        self.host_under(Policy::Signers {
             keys: keys.collect(),
+            identities: None,
             needed,
         })
     }

@@ -54,7 +54,13 @@ pub(in crate::cli) fn pull(args: &PullArgs) -> Result<ExitCode, Failure> {
 Examples:
   berth plugin verify registry.example.com/partners/landing-zone:1.4.0 --key cosign.pub
   berth plugin verify registry.example.com/partners/landing-zone:1.4.0 --key a.pub --key b.pub --policy all
-  berth plugin verify registry.example.com/partners/landing-zone:1.4.0 --config berth.yaml")]
+  berth plugin verify registry.example.com/partners/landing-zone:1.4.0 --config berth.yaml
+  berth plugin verify registry.example.com/partners/landing-zone:1.4.0 --trusted-root trusted_root.json \\
+    --certificate-identity https://github.com/partners/lz/.github/workflows/release.yaml@refs/tags/v1.4.0 \\
+    --certificate-oidc-issuer https://token.actions.githubusercontent.com
+
+Certificates (keyless) are verified offline, by builds with the feature `keyless`. The file of the public Sigstore instance is at
+https://tuf-repo-cdn.sigstore.dev; `cosign trusted-root create` writes that of a private one.")]
 pub(in crate::cli) struct VerifyArgs {
     /// Whose signatures are verified.
     #[arg(value_name = "REGISTRY/PATH[:TAG][@DIGEST]")]
@@ -69,7 +75,7 @@ pub(in crate::cli) fn verify(args: &VerifyArgs) -> Result<ExitCode, Failure> {
     let settings = args.access.settings(Some(&args.trust))?;
     let policy = artifacts::policy(&settings)?;
     if !policy.is_enforced() {
-        let failure = Failure::from(anyhow!("there is no key to verify with"));
+        let failure = Failure::from(anyhow!("there is no key or identity to verify with"));
         return Err(failure.with_hint("name a public key with --key, or in `registries.keys`"));
     }
     let repository = &args.reference.repository;
@@ -80,8 +86,10 @@ pub(in crate::cli) fn verify(args: &VerifyArgs) -> Result<ExitCode, Failure> {
         match (signature::verify(&policy, &digest, &found.attachments), found.missed) {
             (Ok(by), _) => Ok((digest, by)),
             (Err(_), Some(fault)) => Err(failed(fault)),
-            (Err(refusal), None) => Err(Failure::from(refusal)
-                .with_hint("sign it with `berth plugin sign`, or name the signer's public key with --key")),
+            (Err(refusal), None) => {
+                let hint = refusal.advice();
+                Err(Failure::from(refusal).with_hint(hint))
+            }
         }
     })?;
     let json = json!({"digest": digest, "signedBy": by});

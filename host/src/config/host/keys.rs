@@ -244,7 +244,7 @@ pub const KEYS: &[Key] = &[
     key(
         "registries.verify",
         None,
-        "`enforce` or `off`: whether signatures are demanded; by default they are as soon as `registries.keys` is set",
+        "`enforce` or `off`: whether signatures are demanded; by default they are as soon as there are keys or identities",
     ),
     key(
         "registries.keys",
@@ -252,9 +252,19 @@ pub const KEYS: &[Key] = &[
         "list of files with public keys that plugins are signed with, PEM",
     ),
     key(
+        "registries.identities",
+        None,
+        "list of who may have signed by certificates, each with `issuer` and `subject`, exactly; for builds with the feature `keyless`",
+    ),
+    key(
+        "registries.trustedRoot",
+        None,
+        "file with the authorities and logs that these certificates come from: the `trusted_root.json` of a Sigstore instance",
+    ),
+    key(
         "registries.policy",
         Some("any"),
-        "`any`, `all`, or a number: how many of the keys must have signed",
+        "`any`, `all`, or a number: how many of the keys and identities must have signed",
     ),
     key(
         "registries.dockerConfig",
@@ -295,7 +305,7 @@ pub const KEYS: &[Key] = &[
     key(
         "registries.perAdapter",
         None,
-        "mapping of an adapter's name to `keys` and `policy`, in place of those for all; signatures are demanded of its plugins then",
+        "mapping of an adapter's name to `keys`, `identities`, `trustedRoot` and `policy`, in place of those for all; signatures are demanded of its plugins then",
     ),
     key(
         "registries.cache",

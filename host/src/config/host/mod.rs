@@ -19,7 +19,7 @@ use url::Url;
 pub use broker::is_variable as is_broker_variable;
 pub use keys::{KEYS, Key};
 pub use merge::{Origin, Shown, Written, load, load_registries};
-pub use registries::{Policy, Proxy, Registries, Registry, Trust};
+pub use registries::{Identity, Policy, Proxy, Registries, Registry, Trust};
 pub use sources::{Nats, Place, PubSub, RabbitMq, Sources, Tls};
 
 /// What the host runs with.

@@ -1,5 +1,7 @@
 //! Settings of registries: lists and mappings, and what they mean.
 
+mod identities;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     num::NonZeroUsize,
@@ -10,6 +12,7 @@ use std::{
 use serde_json::Value;
 use url::Url;
 
+pub use self::identities::Identity;
 use super::merge::{Values, positive_duration, positive_size, unreadable};
 use crate::config::{
     check::Check,
@@ -25,12 +28,10 @@ pub struct Registries {
     pub allow: Vec<String>,
     /// Whether signatures are demanded.
     pub enforce: bool,
-    /// Whether signatures are not demanded although there are keys. That is worth a warning.
+    /// Whether signatures are not demanded, by order. That is worth a warning.
     pub verify_is_off: bool,
-    /// Files with public keys, PEM.
-    pub keys: Vec<PathBuf>,
-    /// How many of the keys must have signed.
-    pub policy: Policy,
+    /// Whose signatures they are.
+    pub trust: Trust,
     /// What the plugins of single adapters need instead, by the adapter's name.
     pub per_adapter: BTreeMap<String, Trust>,
     /// Files with credentials; none for docker's own.
@@ -55,7 +56,7 @@ pub struct Registries {
     pub timeout: Duration,
 }
 
-/// How many of the keys must have signed.
+/// How many of the keys and identities must have signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Policy {
     /// One of them.
@@ -66,13 +67,37 @@ pub enum Policy {
     Minimum(NonZeroUsize),
 }
 
-/// Which signatures the plugins of one adapter need.
+/// Which signatures plugins need.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trust {
     /// Files with public keys, PEM.
     pub keys: Vec<PathBuf>,
-    /// How many of the keys must have signed.
+    /// Who may have signed by certificates.
+    pub identities: Vec<Identity>,
+    /// The file with the authorities and logs that these certificates come from. There is one if there are identities.
+    pub trusted_root: Option<PathBuf>,
+    /// How many of the keys and identities must have signed.
     pub policy: Policy,
+}
+
+impl Trust {
+    fn signers(&self) -> usize {
+        self.keys.len() + self.identities.len()
+    }
+
+    /// What is wrong if more must sign than there are.
+    fn unfulfillable(&self) -> Option<String> {
+        let least = match self.policy {
+            Policy::Any | Policy::All => 1,
+            Policy::Minimum(least) => least.get(),
+        };
+        let have = self.signers();
+        let who = match self.identities.as_slice() {
+            [] => "keys",
+            _ => "keys and identities",
+        };
+        (least > have).then(|| format!("{least} {who} must sign, but there are only {have}"))
+    }
 }
 
 /// An HTTP proxy.
@@ -106,11 +131,13 @@ const LISTS: [&str; 5] = [
     "registries.proxyExcept",
     "registries.insecure",
 ];
+/// Lists of mappings.
+const TABLES: [&str; 1] = ["registries.identities"];
 const MAPPINGS: [&str; 3] = ["registries.mirrors", "registries.perRegistry", "registries.perAdapter"];
 
 /// Whether a key's value is a list or a mapping.
 pub(super) fn is_structured(key: &str) -> bool {
-    LISTS.contains(&key) || MAPPINGS.contains(&key)
+    LISTS.contains(&key) || TABLES.contains(&key) || MAPPINGS.contains(&key)
 }
 
 /// A list or a mapping of the file as one text, which is what a variable has.
@@ -121,6 +148,7 @@ pub(super) fn as_written(item: &Item<'_>) -> Option<String> {
             let texts: Vec<&str> = item.texts()?.into_iter().map(|(text, _)| text).collect();
             serde_json::to_string(&texts).ok()
         }
+        Content::List(_) if TABLES.contains(&item.path.as_str()) => Some(item.json().to_string()),
         Content::Map(_) if MAPPINGS.contains(&item.path.as_str()) => Some(item.json().to_string()),
         Content::Map(_) | Content::List(_) => {
             let (check, what) = if MAPPINGS.contains(&item.path.as_str()) {
@@ -146,13 +174,22 @@ impl Values {
         let keys = self.texts("registries.keys", |_| Ok(()));
         let folder = self.folder("registries.keys");
         let keys: Option<Vec<PathBuf>> = keys.map(|keys| keys.into_iter().map(|key| folder.join(key)).collect());
-        let verify = self.verify(keys.as_deref());
+        let trusted_root = self.path("registries.trustedRoot");
+        let identities = self.identities(trusted_root.is_some());
+        let all_known = keys.is_some() && identities.is_some();
+        let mut trust = Trust {
+            keys: keys.unwrap_or_default(),
+            identities: identities.unwrap_or_default(),
+            trusted_root,
+            policy: Policy::Any,
+        };
+        let verify = self.verify(all_known.then(|| trust.signers() > 0));
         let policy = self.read("registries.policy", policy);
-        if let (Some(Policy::Minimum(least)), Some(keys)) = (policy, &keys)
-            && !keys.is_empty()
-            && least.get() > keys.len()
+        trust.policy = policy.unwrap_or(Policy::Any);
+        if all_known
+            && trust.signers() > 0
+            && let Some(message) = trust.unfulfillable()
         {
-            let message = format!("{least} keys must sign, but there are only {}", keys.len());
             self.wrong("registries.policy", message, None);
         }
         let docker_config = match self.text("registries.dockerConfig") {
@@ -167,17 +204,17 @@ impl Values {
         let insecure = self.texts("registries.insecure", host);
         let mirrors = self.mirrors();
         let per_registry = self.per_registry();
-        let per_adapter = self.per_adapter(keys.as_deref().unwrap_or_default(), policy);
+        let per_adapter = self.per_adapter(&trust);
         let max_size = self.read("registries.maxSize", positive_size);
         let refresh = self.read("registries.refresh", positive_duration);
         let timeout = self.read("registries.timeout", positive_duration);
         let (enforce, verify_is_off) = verify?;
+        policy?;
         Some(Registries {
             allow: allow?,
             enforce,
             verify_is_off,
-            keys: keys?,
-            policy: policy?,
+            trust,
             per_adapter: per_adapter?,
             docker_config,
             ca_file: self.path("registries.caFile"),
@@ -193,7 +230,7 @@ impl Values {
     }
 
     /// Whether signatures are demanded, and whether that was switched off.
-    fn verify(&mut self, keys: Option<&[PathBuf]>) -> Option<(bool, bool)> {
+    fn verify(&mut self, has_signers: Option<bool>) -> Option<(bool, bool)> {
         let enforced = self.read("registries.verify", |text| match text {
             "enforce" => Ok(true),
             "off" => Ok(false),
@@ -202,16 +239,16 @@ impl Values {
                 "write `enforce` or `off`",
             )),
         });
-        let (said, keys) = (self.text("registries.verify").is_some(), keys?);
+        let (said, has_signers) = (self.text("registries.verify").is_some(), has_signers?);
         match (enforced, said) {
-            (Some(true), _) if keys.is_empty() => {
-                let hint = "name the public keys in `registries.keys`".to_owned();
-                self.wrong("registries.verify", "needs keys".to_owned(), Some(hint));
+            (Some(true), _) if !has_signers => {
+                let hint = "name public keys in `registries.keys`, or identities in `registries.identities`".to_owned();
+                self.wrong("registries.verify", "needs keys or identities".to_owned(), Some(hint));
                 None
             }
             (Some(enforced), _) => Some((enforced, !enforced)),
             (None, true) => None,
-            (None, false) => Some((!keys.is_empty(), false)),
+            (None, false) => Some((has_signers, false)),
         }
     }
 
@@ -330,37 +367,40 @@ impl Values {
         })
     }
 
-    /// What is not said of an adapter is as for all.
-    fn per_adapter(&mut self, keys: &[PathBuf], all: Option<Policy>) -> Option<BTreeMap<String, Trust>> {
+    /// What is not said of an adapter is as for all. Who names keys or identities trusts only these.
+    fn per_adapter(&mut self, all: &Trust) -> Option<BTreeMap<String, Trust>> {
         let folder = self.folder("registries.perAdapter");
         self.mapping("registries.perAdapter", |item| {
             let mut adapters = BTreeMap::new();
             for (name, item) in item.named()? {
-                let mut trust = Trust {
-                    keys: keys.to_vec(),
-                    policy: all.unwrap_or(Policy::Any),
-                };
-                for (known, item) in item.mapping_of(&["keys", "policy"])? {
-                    if known == "keys" {
-                        let files = item.texts()?.into_iter();
-                        trust.keys = files.map(|(file, _)| folder.join(file)).collect();
-                    } else {
-                        let written = match item.json() {
-                            Value::String(text) => text,
-                            other => other.to_string(),
-                        };
-                        match policy(&written) {
-                            Ok(policy) => trust.policy = policy,
-                            Err(unreadable) => tell(&item, Err(unreadable)),
+                let mut trust = all.clone();
+                let (mut keys, mut identities) = (None, None);
+                for (known, item) in item.mapping_of(&["keys", "identities", "trustedRoot", "policy"])? {
+                    match known {
+                        "keys" => {
+                            let files = item.texts()?.into_iter();
+                            keys = Some(files.map(|(file, _)| folder.join(file)).collect());
+                        }
+                        "identities" => identities = identities::listed(&item),
+                        "trustedRoot" => trust.trusted_root = item.text().map(|file| folder.join(file)),
+                        _ => {
+                            let written = match item.json() {
+                                Value::String(text) => text,
+                                other => other.to_string(),
+                            };
+                            match policy(&written) {
+                                Ok(policy) => trust.policy = policy,
+                                Err(unreadable) => tell(&item, Err(unreadable)),
+                            }
                         }
                     }
                 }
-                let least = match trust.policy {
-                    Policy::Any | Policy::All => 1,
-                    Policy::Minimum(least) => least.get(),
-                };
-                if least > trust.keys.len() {
-                    let message = format!("{least} keys must sign, but there are only {}", trust.keys.len());
+                if keys.is_some() || identities.is_some() {
+                    trust.keys = keys.unwrap_or_default();
+                    trust.identities = identities.unwrap_or_default();
+                }
+                identities::check(&item, &trust.identities, trust.trusted_root.is_some());
+                if let Some(message) = trust.unfulfillable() {
                     item.wrong(Check::Choice, message, None);
                 }
                 adapters.insert(name.to_owned(), trust);

@@ -84,6 +84,8 @@ fn a_flag_counts_before_a_variable_before_the_file_before_the_default() {
     registries.allow = - (default)
     registries.verify = - (default)
     registries.keys = - (default)
+    registries.identities = - (default)
+    registries.trustedRoot = - (default)
     registries.policy = any (default)
     registries.dockerConfig = - (default)
     registries.caFile = - (default)

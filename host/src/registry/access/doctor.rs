@@ -195,14 +195,10 @@ async fn look(
     let found = signature::find(remote.as_ref(), signed, &digest).await;
     match (signature::verify(policy, &digest, &found.attachments), found.missed) {
         (Err(_), Some(fault)) => bad(steps, chain(&fault), advice(&fault)),
-        (Err(refusal), None) => bad(
-            steps,
-            chain(&refusal),
-            "sign it with `berth plugin sign`, or add the signer's public key to `registries.keys`",
-        ),
+        (Err(refusal), None) => bad(steps, chain(&refusal), refusal.advice()),
         (Ok(_), _) if !policy.is_enforced() => {
             let count = found.attachments.len();
-            good(steps, format!("not demanded, since there is no key; {count} found"));
+            good(steps, format!("not demanded, since nobody is trusted; {count} found"));
             Ok(())
         }
         (Ok(by), _) => {

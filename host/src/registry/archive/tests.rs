@@ -57,11 +57,12 @@ async fn signed(key: &PrivateKey) -> (tempfile::TempDir, Store) {
 }
 
 fn trust(key: &PrivateKey) -> Policy {
-    Policy::Keys {
+    Policy::Signers {
         keys: vec![TrustedKey {
             name: "release".to_owned(),
             key: key.public().clone(),
         }],
+        identities: None,
         needed: Needed::Any,
     }
 }

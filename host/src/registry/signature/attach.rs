@@ -196,7 +196,7 @@ pub async fn sign(
         .map_err(registry)?;
     let ours = present.iter().flat_map(claims).any(|claim| match claim {
         Claim::Signed(claim) => is_by(&claim, digest, key),
-        Claim::Keyless | Claim::Unknown(_) | Claim::Malformed(_) => false,
+        Claim::Certified(_) | Claim::Unknown(_) | Claim::Malformed(_) => false,
     });
     if ours {
         return Ok(tag);

@@ -1,5 +1,7 @@
 //! What an attachment claims: the two formats in which cosign signs.
 
+use std::collections::BTreeMap;
+
 use base64::{
     Engine as _,
     engine::general_purpose::{STANDARD, URL_SAFE},
@@ -16,6 +18,8 @@ use crate::registry::{
 pub(super) const SIMPLE: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
 /// The annotation with the signature of a SimpleSigning payload.
 pub(super) const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
+/// The annotation with the certificate of whoever signed a SimpleSigning payload without a key.
+pub(super) const CERTIFICATE: &str = "dev.sigstore.cosign/certificate";
 /// What a SimpleSigning payload calls itself.
 pub(super) const SIMPLE_KIND: &str = "cosign container image signature";
 /// How the layer type of any version of bundles begins.
@@ -35,7 +39,7 @@ pub(super) enum Claim {
     /// Somebody signed something.
     Signed(Signed),
     /// Signed by a certificate.
-    Keyless,
+    Certified(Certified),
     /// A format that is not known.
     Unknown(String),
     /// A known format, damaged.
@@ -50,6 +54,19 @@ pub(super) struct Signed {
     /// The signature.
     pub(super) signature: Vec<u8>,
     /// `sha256:…` of each artifact, as the message says.
+    pub(super) subjects: Vec<String>,
+    /// Whether a certificate lies beside it, which is not looked at.
+    pub(super) has_certificate: bool,
+}
+
+/// That who has the certificate in a bundle signed a statement.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Certified {
+    /// The bundle, byte by byte.
+    pub(super) bundle: Vec<u8>,
+    /// The statement in it.
+    pub(super) statement: Vec<u8>,
+    /// `sha256:…` of each artifact, as the statement says.
     pub(super) subjects: Vec<String>,
 }
 
@@ -68,7 +85,7 @@ pub(super) fn claims(attachment: &Attachment) -> Vec<Claim> {
                 return Claim::Malformed("its layer is missing, or another one".to_owned());
             };
             if layer.media_type == SIMPLE {
-                simple(blob, layer.annotations.get(SIGNATURE).map(String::as_str))
+                simple(blob, &layer.annotations)
             } else if layer.media_type == BUNDLE {
                 bundle(blob)
             } else {
@@ -87,7 +104,7 @@ pub(super) fn is_signature(media_type: &str) -> bool {
 /// A statement that is no signature of an image.
 const FOREIGN: Claim = Claim::Unknown(String::new());
 
-fn simple(payload: &[u8], signature: Option<&str>) -> Claim {
+fn simple(payload: &[u8], annotations: &BTreeMap<String, String>) -> Claim {
     #[derive(Deserialize)]
     struct Payload {
         critical: Critical,
@@ -103,7 +120,7 @@ fn simple(payload: &[u8], signature: Option<&str>) -> Claim {
     struct Image {
         docker_manifest_digest: String,
     }
-    let Some(signature) = signature.and_then(decode) else {
+    let Some(signature) = annotations.get(SIGNATURE).and_then(|text| decode(text)) else {
         return Claim::Malformed("the annotation with the signature is missing or no base64".to_owned());
     };
     match serde_json::from_slice::<Payload>(payload) {
@@ -111,6 +128,7 @@ fn simple(payload: &[u8], signature: Option<&str>) -> Claim {
             message: payload.to_vec(),
             signature,
             subjects: vec![shortened(&read.critical.image.docker_manifest_digest)],
+            has_certificate: annotations.contains_key(CERTIFICATE),
         }),
         Ok(read) => Claim::Unknown(format!("a payload of type `{}`", shortened(&read.critical.kind))),
         Err(error) => Claim::Malformed(format!("its payload cannot be read: {error}")),
@@ -181,7 +199,7 @@ fn bundle(blob: &[u8]) -> Claim {
     }
     #[derive(Deserialize)]
     struct Subject {
-        digest: std::collections::BTreeMap<String, String>,
+        digest: BTreeMap<String, String>,
     }
     let statement: Statement = match serde_json::from_slice(&payload) {
         Ok(statement) => statement,
@@ -190,17 +208,23 @@ fn bundle(blob: &[u8]) -> Claim {
     if statement.predicate_type != SIGNED {
         return FOREIGN;
     }
-    if keyless {
-        return Claim::Keyless;
-    }
     let digests = statement
         .subject
         .iter()
         .filter_map(|subject| subject.digest.get("sha256"));
+    let subjects = digests.map(|digest| format!("sha256:{}", shortened(digest))).collect();
+    if keyless {
+        return Claim::Certified(Certified {
+            bundle: blob.to_vec(),
+            statement: payload,
+            subjects,
+        });
+    }
     Claim::Signed(Signed {
         message: pae(&envelope.payload_type, &payload),
         signature,
-        subjects: digests.map(|digest| format!("sha256:{}", shortened(digest))).collect(),
+        subjects,
+        has_certificate: false,
     })
 }
 

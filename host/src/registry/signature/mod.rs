@@ -1,23 +1,34 @@
 //! Who signed an artifact, and whether that is enough.
 //!
 //! Reads both formats of cosign: SimpleSigning, in a manifest under the tag `sha256-<hex>.sig`, and bundles, in
-//! manifests that refer to the artifact. Verifies with public keys only, and never asks the network: what was found
-//! beside an artifact is passed in. Deny by default: what is not understood counts for nothing.
+//! manifests that refer to the artifact. Verifies with public keys, or with certificates of a Sigstore instance (the
+//! feature `keyless`), and never asks the network: what was found beside an artifact is passed in. Deny by default:
+//! what is not understood counts for nothing.
 
 mod attach;
 mod formats;
+mod identity;
 mod key;
+#[cfg_attr(not(feature = "keyless"), path = "keyless/absent.rs")]
+mod keyless;
 mod private;
+mod refusal;
 
-use std::{collections::BTreeSet, fmt, num::NonZeroUsize};
+use std::{collections::BTreeSet, num::NonZeroUsize};
 
 use serde::{Deserialize, Serialize};
 
 pub use attach::{Attachment, Found, Place, SignError, find, sign, sign_as_bundle};
+pub use identity::{Identity, MAX_ROOT_FILE, RootError, TrustedIdentities};
 pub use key::{KeyError, MAX_KEY_FILE, PublicKey};
+pub use keyless::TrustedRoot;
 pub use private::PrivateKey;
+pub use refusal::Refusal;
 
-use self::formats::{Claim, claims};
+use self::{
+    formats::{Claim, Signed, claims},
+    refusal::Names,
+};
 use super::reference::Digest;
 
 #[cfg(test)]
@@ -32,7 +43,7 @@ pub struct TrustedKey {
     pub key: PublicKey,
 }
 
-/// How many of the keys must have signed.
+/// How many of the signers must have signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Needed {
@@ -50,11 +61,13 @@ pub enum Policy {
     /// None. Whoever can push can run a plugin here.
     #[default]
     Off,
-    /// Signatures of these keys.
-    Keys {
+    /// Signatures of these signers: keys and identities count alike.
+    Signers {
         /// The keys; the same key under two names counts once.
         keys: Vec<TrustedKey>,
-        /// How many of them.
+        /// The identities.
+        identities: Option<TrustedIdentities>,
+        /// How many of both.
         needed: Needed,
     },
 }
@@ -65,197 +78,183 @@ impl Policy {
     pub fn is_enforced(&self) -> bool {
         match self {
             Self::Off => false,
-            Self::Keys { .. } => true,
+            Self::Signers { .. } => true,
         }
     }
 }
 
-/// Why an artifact's signatures are not enough.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// Nothing that looks like a signature was found.
-    #[error("{0} is not signed")]
-    NoSignature(Digest),
-    /// There are signatures, none by a trusted key.
-    #[error("{digest} is signed, but by none of the trusted keys ({keys})")]
-    WrongKey {
-        /// The artifact.
-        digest: Digest,
-        /// The names of the trusted keys.
-        keys: String,
-    },
-    /// A trusted key signed, but something else.
-    #[error("what lies beside {digest} is a signature of {other}")]
-    OtherDigest {
-        /// The artifact.
-        digest: Digest,
-        /// What was signed.
-        other: String,
-    },
-    /// Signatures in a format that is not known.
-    #[error("the signature of {digest} has an unknown format: {message}")]
-    UnknownBundle {
-        /// The artifact.
-        digest: Digest,
-        /// What is not known.
-        message: String,
-    },
-    /// Signed without a key (by a certificate), which is not supported.
-    #[error("{0} is signed by a certificate (keyless), and only keys are trusted here")]
-    Keyless(Digest),
-    /// Signatures that are damaged.
-    #[error("the signature of {digest} is malformed: {message}")]
-    Malformed {
-        /// The artifact.
-        digest: Digest,
-        /// What is wrong.
-        message: String,
-    },
-    /// Fewer trusted keys signed than needed.
-    #[error("{digest} is signed by {have} of the {needed} trusted keys that must sign; {missing} did not")]
-    TooFew {
-        /// The artifact.
-        digest: Digest,
-        /// How many signed.
-        have: usize,
-        /// How many must.
-        needed: usize,
-        /// The names of those that did not.
-        missing: String,
-    },
-    /// The policy has no key, or needs more than it has.
-    #[error("the policy needs {needed} keys and has {have}: nothing can fulfil it")]
-    Unfulfillable {
-        /// How many must sign.
-        needed: usize,
-        /// How many there are.
-        have: usize,
-    },
-}
-
-impl Refusal {
-    /// Stable name of the cause.
-    #[must_use]
-    pub fn reason(&self) -> &'static str {
-        match self {
-            Self::NoSignature(_) => "NoSignature",
-            Self::WrongKey { .. } => "WrongKey",
-            Self::OtherDigest { .. } => "OtherDigest",
-            Self::UnknownBundle { .. } => "UnknownBundle",
-            Self::Keyless(_) => "KeylessSignature",
-            Self::Malformed { .. } => "MalformedSignature",
-            Self::TooFew { .. } => "TooFewSignatures",
-            Self::Unfulfillable { .. } => "UnfulfillablePolicy",
-        }
-    }
-}
-
-/// Names of keys, or of none.
-struct Names<'a>(Vec<&'a str>);
-
-impl fmt::Display for Names<'_> {
-    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, name) in self.0.iter().enumerate() {
-            let separator = if index == 0 { "" } else { ", " };
-            write!(to, "{separator}`{name}`")?;
-        }
-        Ok(())
-    }
-}
-
-/// Decides whether what was found beside `digest` fulfils `policy`; answers with the names of the keys that signed.
+/// Decides whether what was found beside `digest` fulfils `policy`; answers with the names of those who signed.
 ///
 /// # Errors
 /// When it does not; the cause that says most of several.
 pub fn verify(policy: &Policy, digest: &Digest, found: &[Attachment]) -> Result<Vec<String>, Refusal> {
-    let Policy::Keys { keys, needed } = policy else {
+    let Policy::Signers {
+        keys,
+        identities,
+        needed,
+    } = policy
+    else {
         return Ok(Vec::new());
     };
-    let mut seen = BTreeSet::new();
-    let keys: Vec<&TrustedKey> = keys.iter().filter(|key| seen.insert(key.key.fingerprint())).collect();
+    let signers = Signers::new(keys, identities.as_ref());
+    let have = signers.count();
     let needed = match needed {
         Needed::Any => 1,
-        Needed::All => keys.len().max(1),
+        Needed::All => have.max(1),
         Needed::Minimum(minimum) => minimum.get(),
     };
-    if needed > keys.len() {
-        return Err(Refusal::Unfulfillable {
+    if needed > have {
+        return Err(Refusal::Unfulfillable { needed, have });
+    }
+    let mut evidence = Evidence::default();
+    for claim in found.iter().flat_map(claims) {
+        signers.weigh(digest, claim, &mut evidence);
+    }
+    let named = |wanted: bool| {
+        let names = (0..have).filter(|signer| evidence.signed.contains(signer) == wanted);
+        names.map(|signer| signers.name(signer)).collect::<Vec<_>>()
+    };
+    if evidence.signed.len() >= needed {
+        return Ok(named(true));
+    }
+    if !evidence.signed.is_empty() {
+        return Err(Refusal::TooFew {
+            digest: digest.clone(),
+            have: evidence.signed.len(),
             needed,
-            have: keys.len(),
+            missing: Names(named(false)).to_string(),
         });
     }
-    let mut signed = BTreeSet::new();
-    let mut other = None;
-    let mut strange = None;
-    let mut unknown_signer = false;
-    for claim in found.iter().flat_map(claims) {
-        let claim = match claim {
-            Claim::Signed(claim) => claim,
-            Claim::Keyless => {
-                strange.get_or_insert(Refusal::Keyless(digest.clone()));
-                continue;
+    let Evidence {
+        other,
+        flawed,
+        stranger,
+        strange,
+        ..
+    } = evidence;
+    let refusal = other.or(flawed).or(stranger).or(strange);
+    Err(refusal.unwrap_or_else(|| Refusal::NoSignature(digest.clone())))
+}
+
+/// Who is trusted, each once: keys first, then identities.
+struct Signers<'a> {
+    keys: Vec<&'a TrustedKey>,
+    identities: Vec<&'a Identity>,
+    root: Option<&'a TrustedRoot>,
+}
+
+/// What the claims beside an artifact come to. Of each kind of refusal, the first is told.
+#[derive(Default)]
+struct Evidence {
+    /// Those who signed, by their places.
+    signed: BTreeSet<usize>,
+    /// Somebody who is trusted signed something else.
+    other: Option<Refusal>,
+    /// A certificate or its proofs are not what they should be.
+    flawed: Option<Refusal>,
+    /// Somebody signed who is not trusted.
+    stranger: Option<Refusal>,
+    /// It cannot be told who signed.
+    strange: Option<Refusal>,
+}
+
+impl<'a> Signers<'a> {
+    fn new(keys: &'a [TrustedKey], identities: Option<&'a TrustedIdentities>) -> Self {
+        let mut seen = BTreeSet::new();
+        let mut named: Vec<&Identity> = Vec::new();
+        for identity in identities.iter().flat_map(|trusted| &trusted.identities) {
+            if !named.contains(&identity) {
+                named.push(identity);
             }
+        }
+        Self {
+            keys: keys.iter().filter(|key| seen.insert(key.key.fingerprint())).collect(),
+            identities: named,
+            root: identities.map(|trusted| &trusted.root),
+        }
+    }
+
+    fn count(&self) -> usize {
+        self.keys.len() + self.identities.len()
+    }
+
+    fn name(&self, signer: usize) -> String {
+        match signer.checked_sub(self.keys.len()) {
+            None => self.keys[signer].name.clone(),
+            Some(identity) => self.identities[identity].to_string(),
+        }
+    }
+
+    fn weigh(&self, digest: &Digest, claim: Claim, evidence: &mut Evidence) {
+        match claim {
+            Claim::Signed(claim) => self.weigh_signature(digest, &claim, evidence),
+            Claim::Certified(claim) => match self.root {
+                None => {
+                    evidence.strange.get_or_insert(Refusal::Keyless(digest.clone()));
+                }
+                Some(root) => match root.signer(digest, &claim, &self.identities) {
+                    Ok(identity) => {
+                        evidence.signed.insert(self.keys.len() + identity);
+                    }
+                    Err(refusal) => {
+                        let place = match &refusal {
+                            Refusal::OtherDigest { .. } => &mut evidence.other,
+                            Refusal::WrongIdentity { .. } => &mut evidence.stranger,
+                            Refusal::UnknownBundle { .. } | Refusal::Malformed { .. } => &mut evidence.strange,
+                            _ => &mut evidence.flawed,
+                        };
+                        place.get_or_insert(refusal);
+                    }
+                },
+            },
             Claim::Unknown(message) => {
-                strange.get_or_insert(Refusal::UnknownBundle {
+                evidence.strange.get_or_insert(Refusal::UnknownBundle {
                     digest: digest.clone(),
                     message,
                 });
-                continue;
             }
             Claim::Malformed(message) => {
-                strange.get_or_insert(Refusal::Malformed {
+                evidence.strange.get_or_insert(Refusal::Malformed {
                     digest: digest.clone(),
                     message,
                 });
-                continue;
-            }
-        };
-        let signers = keys
-            .iter()
-            .enumerate()
-            .filter(|(_, key)| key.key.signed(&claim.message, &claim.signature))
-            .map(|(index, _)| index);
-        let mut any = false;
-        for signer in signers {
-            any = true;
-            if claim.subjects.iter().any(|subject| subject == digest.as_str()) {
-                signed.insert(signer);
-            } else {
-                other.get_or_insert_with(|| claim.subjects.join(", "));
             }
         }
-        unknown_signer |= !any;
     }
-    let names = |wanted: bool| {
-        let named = keys
-            .iter()
-            .enumerate()
-            .filter(|(index, _)| signed.contains(index) == wanted);
-        Names(named.map(|(_, key)| key.name.as_str()).collect())
-    };
-    if signed.len() >= needed {
-        return Ok(names(true).0.into_iter().map(str::to_owned).collect());
+
+    fn weigh_signature(&self, digest: &Digest, claim: &Signed, evidence: &mut Evidence) {
+        let is_by = |key: &&TrustedKey| key.key.signed(&claim.message, &claim.signature);
+        let places = self.keys.iter().enumerate().filter(|(_, key)| is_by(key));
+        let by: Vec<usize> = places.map(|(place, _)| place).collect();
+        if by.is_empty() {
+            self.note_stranger(digest, claim, evidence);
+        } else if claim.subjects.iter().any(|subject| subject == digest.as_str()) {
+            evidence.signed.extend(by);
+        } else {
+            evidence.other.get_or_insert_with(|| Refusal::OtherDigest {
+                digest: digest.clone(),
+                other: claim.subjects.join(", "),
+            });
+        }
     }
-    let digest = digest.clone();
-    Err(if !signed.is_empty() {
-        Refusal::TooFew {
-            digest,
-            have: signed.len(),
-            needed,
-            missing: names(false).to_string(),
+
+    /// Notes a signature that no trusted key made.
+    fn note_stranger(&self, digest: &Digest, claim: &Signed, evidence: &mut Evidence) {
+        let digest = digest.clone();
+        if claim.has_certificate && self.root.is_some() {
+            let message =
+                "a certificate beside a payload, as cosign 2 writes it, where a bundle is expected".to_owned();
+            evidence
+                .strange
+                .get_or_insert(Refusal::UnknownBundle { digest, message });
+        } else if self.keys.is_empty() {
+            evidence.stranger.get_or_insert(Refusal::Key(digest));
+        } else {
+            let names = self.keys.iter().map(|key| key.name.clone());
+            let keys = Names(names.collect()).to_string();
+            evidence.stranger.get_or_insert(Refusal::WrongKey { digest, keys });
         }
-    } else if let Some(other) = other {
-        Refusal::OtherDigest { digest, other }
-    } else if unknown_signer {
-        Refusal::WrongKey {
-            digest,
-            keys: names(false).to_string(),
-        }
-    } else if let Some(strange) = strange {
-        strange
-    } else {
-        Refusal::NoSignature(digest)
-    })
+    }
 }
 
 #[cfg(test)]

@@ -12,11 +12,12 @@ fn digest() -> Digest {
 }
 
 fn policy(key: &PrivateKey) -> Policy {
-    Policy::Keys {
+    Policy::Signers {
         keys: vec![TrustedKey {
             name: "release".to_owned(),
             key: key.public().clone(),
         }],
+        identities: None,
         needed: Needed::Any,
     }
 }
@@ -38,6 +39,12 @@ fn attachment(media_type: &str, layer: &[u8], annotation: Option<&str>) -> Attac
         manifest: manifest.to_string().into_bytes(),
         blobs: vec![layer.to_vec()],
     }
+}
+
+/// A signature as cosign 2 makes it.
+#[cfg(feature = "keyless")]
+pub(super) fn signature(key: &PrivateKey, digest: &Digest) -> Attachment {
+    simple(key, digest, SIMPLE_KIND)
 }
 
 fn simple(key: &PrivateKey, digest: &Digest, kind: &str) -> Attachment {

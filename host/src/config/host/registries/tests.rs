@@ -64,13 +64,19 @@ fn everything_that_can_be_said_is_understood() {
             ],
             enforce: true,
             verify_is_off: false,
-            keys: vec![path("keys/a.pub"), path("/b.pub")],
-            policy: Policy::Minimum(NonZeroUsize::new(2).unwrap()),
+            trust: Trust {
+                keys: vec![path("keys/a.pub"), path("/b.pub")],
+                identities: Vec::new(),
+                trusted_root: None,
+                policy: Policy::Minimum(NonZeroUsize::new(2).unwrap()),
+            },
             per_adapter: BTreeMap::from([
                 (
                     "strict".to_owned(),
                     Trust {
                         keys: vec![path("keys/c.pub")],
+                        identities: Vec::new(),
+                        trusted_root: None,
                         policy: Policy::All
                     }
                 ),
@@ -78,6 +84,8 @@ fn everything_that_can_be_said_is_understood() {
                     "stricter".to_owned(),
                     Trust {
                         keys: vec![path("keys/a.pub"), PathBuf::from("/b.pub")],
+                        identities: Vec::new(),
+                        trusted_root: None,
                         policy: Policy::All
                     }
                 ),
@@ -153,8 +161,8 @@ fn what_is_wrong_is_told_all_at_once() {
       hint: write `HOST/PATH`, `HOST/PATH/*` or `HOST/*` in lower case, without `https://` and tag
     /etc/berth/berth.yaml:2:10: registries.allow: `a.io` lists no repositories
       hint: write `HOST/PATH`, `HOST/PATH/*` or `HOST/*` in lower case, without `https://` and tag
-    /etc/berth/berth.yaml:3:11: registries.verify: needs keys
-      hint: name the public keys in `registries.keys`
+    /etc/berth/berth.yaml:3:11: registries.verify: needs keys or identities
+      hint: name public keys in `registries.keys`, or identities in `registries.identities`
     /etc/berth/berth.yaml:4:11: registries.policy: `none` is no policy
       hint: write `any`, `all`, or how many keys must sign, from 1
     /etc/berth/berth.yaml:5:10: registries.proxy: contains credentials
@@ -190,4 +198,97 @@ fn rules_for_an_adapter_that_nothing_can_fulfil_are_refused() {
     assert!(read("{keys: [k.pub], policy: 2}").contains("2 keys must sign, but there are only 1"));
     assert!(read("{keys: [k.pub], policy: none}").contains("`none` is no policy"));
     assert!(read("{keys: [k.pub], verify: off}").contains("verify"));
+}
+
+#[test]
+#[cfg(feature = "keyless")]
+fn identities_are_signers_like_keys() {
+    let text = "registries:
+  identities: [{issuer: 'https://issuer.example.com', subject: release@example.com}]
+  trustedRoot: sigstore/trusted_root.json
+  perAdapter:
+    same: {policy: all}
+    keys-only: {keys: [a.pub]}
+    other-instance: {identities: [{issuer: i, subject: s}], trustedRoot: /private.json}
+";
+    let identity = |issuer: &str, subject: &str| Identity {
+        issuer: issuer.to_owned(),
+        subject: subject.to_owned(),
+    };
+    let registries = read(text, &[]).unwrap();
+    let root = PathBuf::from("/etc/berth/sigstore/trusted_root.json");
+    let all = Trust {
+        keys: Vec::new(),
+        identities: vec![identity("https://issuer.example.com", "release@example.com")],
+        trusted_root: Some(root.clone()),
+        policy: Policy::Any,
+    };
+    assert!(registries.enforce);
+    assert_eq!(registries.trust, all);
+    assert_eq!(registries.per_adapter["same"].identities, all.identities);
+    // Who names keys trusts nobody else.
+    assert_eq!(
+        registries.per_adapter["keys-only"].keys,
+        [PathBuf::from("/etc/berth/a.pub")]
+    );
+    assert_eq!(registries.per_adapter["keys-only"].identities, []);
+    assert_eq!(
+        registries.per_adapter["other-instance"].identities,
+        [identity("i", "s")]
+    );
+    assert_eq!(
+        registries.per_adapter["other-instance"].trusted_root,
+        Some(PathBuf::from("/private.json"))
+    );
+    let variable = [(
+        "BERTH_REGISTRIES_IDENTITIES",
+        r#"[{"issuer": "https://other.example.com", "subject": "x"}]"#,
+    )];
+    let registries = read(text, &variable).unwrap();
+    assert_eq!(
+        registries.trust.identities,
+        [identity("https://other.example.com", "x")]
+    );
+}
+
+#[test]
+#[cfg(feature = "keyless")]
+fn what_is_wrong_with_identities_is_told() {
+    let text = "registries:
+  identities: [{issuer: i, subjct: s}, 7, {issuer: '', subject: 1}]
+  policy: 2
+  perAdapter:
+    a: {identities: [{issuer: i, subject: s}]}
+    b: {identities: [{issuer: i, subject: s}], trustedRoot: r.json, policy: 2}
+";
+    insta::assert_snapshot!(read(text, &[]).unwrap_err(), @r"
+    /etc/berth/berth.yaml:2:15: registries.identities: [0]: `subject` is missing
+    /etc/berth/berth.yaml:2:15: registries.identities: [0].subjct: unknown key
+      hint: did you mean `subject`?
+    /etc/berth/berth.yaml:2:15: registries.identities: [1]: expected a mapping, found a number
+    /etc/berth/berth.yaml:2:15: registries.identities: [2].issuer: must not be empty
+    /etc/berth/berth.yaml:5:5: registries.perAdapter: a: needs the authorities and logs that the certificates come from
+      hint: name the `trusted_root.json` of the Sigstore instance in `trustedRoot`
+    /etc/berth/berth.yaml:5:5: registries.perAdapter: a: 2 keys and identities must sign, but there are only 1
+    /etc/berth/berth.yaml:5:5: registries.perAdapter: b: 2 keys and identities must sign, but there are only 1
+    ");
+    insta::assert_snapshot!(read("registries: {identities: [{issuer: i, subject: s}]}", &[]).unwrap_err(), @r"
+    /etc/berth/berth.yaml:1:26: registries.identities: needs the authorities and logs that the certificates come from
+      hint: name the `trusted_root.json` of the Sigstore instance in `trustedRoot`
+    ");
+    let told = read("registries: {identities: {issuer: i}}", &[]).unwrap_err();
+    assert!(
+        told.contains("registries.identities: expected a list, found a mapping"),
+        "{told}"
+    );
+}
+
+#[test]
+#[cfg(not(feature = "keyless"))]
+fn a_build_without_keyless_verification_says_so() {
+    let text = "registries: {identities: [{issuer: i, subject: s}], trustedRoot: r.json}";
+    insta::assert_snapshot!(read(text, &[]).unwrap_err(), @r"
+    /etc/berth/berth.yaml:1:26: registries.identities: this build of berth has no keyless verification
+      hint: build with `--features keyless`
+    ");
 }
