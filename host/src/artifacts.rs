@@ -50,6 +50,7 @@ impl Shelf {
             reason: "ReferenceInvalid".to_owned(),
             message: chain(&error),
             retryable: false,
+            retry_after: None,
         })?;
         let known = match refresh {
             // A refusal by the cache is not the last word: the registry may have signatures by now that it had not then.
@@ -81,6 +82,7 @@ fn fault(error: &Error) -> ArtifactFault {
         reason: error.reason().to_owned(),
         message: chain(error),
         retryable: error.is_outage(),
+        retry_after: error.retry_after(),
     }
 }
 
@@ -217,6 +219,7 @@ pub fn registry(settings: &Registries, cache: PathBuf) -> Result<Registry> {
         policy: policy(settings)?,
         allow: allow?,
         max_size: settings.max_size as u64,
+        deadline: settings.timeout,
         ..Settings::new(cache)
     };
     Registry::new(settings_of_room, Arc::new(access(settings))).context("cannot use the folder for plugins")

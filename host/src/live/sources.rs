@@ -293,7 +293,9 @@ impl Entry {
         let pause = pause(self.failures).min(every.max(PAUSES.0));
         let pause = if fault.retryable { pause } else { every };
         self.failures = self.failures.saturating_add(1);
-        self.due = after(now, spread(pause, jitter));
+        // What the registry wishes is obeyed to the letter.
+        let wish = fault.retry_after.unwrap_or_default();
+        self.due = after(now, spread(pause, jitter).max(wish));
         let trouble = Trouble {
             message: format!("{} ({})", chain(&fault), fault.reason),
             passes: fault.retryable,

@@ -57,6 +57,7 @@ fn outage() -> ArtifactFault {
         reason: "RegistryUnreachable".to_owned(),
         message: "registry.example.com does not answer".to_owned(),
         retryable: true,
+        retry_after: None,
     }
 }
 

@@ -66,7 +66,7 @@ checks! {
     Remote { source: Fault::Unreachable { .. }, .. } => "the connection holds",
     Remote { source: Fault::TimedOut { .. }, .. } => "time",
     Remote { source: Fault::Tls { .. }, .. } => "TLS",
-    Remote { source: Fault::Failed { .. }, .. } => "the registry works",
+    Remote { source: Fault::Failed { .. } | Fault::Busy { .. }, .. } => "the registry works",
     Remote { source: Fault::Refused { .. }, .. } => "the registry does what it is asked for",
     Remote { source: Fault::TooLarge { what, .. }, .. } if what.contains("manifest") => "bytes of the manifest",
     Remote { source: Fault::TooLarge { .. }, .. } => "bytes of a blob",
