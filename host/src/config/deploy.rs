@@ -56,6 +56,29 @@ fn the_manifests_are_objects() {
     );
 }
 
+/// The container of the Deployment, and its volumes.
+fn pod() -> (serde_json::Value, serde_json::Value) {
+    let documents = yaml::parse(&std::fs::read_to_string(deploy("berth.yaml")).unwrap()).unwrap();
+    let deployment = documents
+        .iter()
+        .map(yaml::Node::to_json)
+        .find(|document| document["kind"] == "Deployment")
+        .unwrap();
+    let spec = &deployment["spec"]["template"]["spec"];
+    (spec["containers"][0].clone(), spec["volumes"].clone())
+}
+
+#[test]
+fn a_slow_start_is_told_from_a_host_that_hangs() {
+    let (container, _) = pod();
+    let probes = ["startupProbe", "livenessProbe", "readinessProbe"];
+    let paths = probes.map(|probe| container[probe]["httpGet"]["path"].as_str().unwrap().to_owned());
+    assert_eq!(paths, ["/healthz", "/healthz", "/readyz"]);
+    let startup = &container["startupProbe"];
+    let patience = startup["periodSeconds"].as_u64().unwrap() * startup["failureThreshold"].as_u64().unwrap();
+    assert!(patience >= 60, "{startup}");
+}
+
 #[test]
 fn alerts_ask_for_metrics_that_exist() {
     let text = std::fs::read_to_string(deploy("alerts.yaml")).unwrap();

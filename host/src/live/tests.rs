@@ -25,7 +25,7 @@ use crate::{
     },
     telemetry::admin::{Host as _, PluginState, Standing},
     web,
-    world::World,
+    world::{Artifact, ArtifactFault, Refresh, World},
 };
 
 mod fetches;
@@ -173,11 +173,7 @@ impl Site {
     async fn start(&self) -> Stage {
         let metrics = Arc::new(Metrics::new("test", "test"));
         let documents = self.folder.path().join("adapters");
-        // Whatever a busy machine needs.
-        let caps = Limits {
-            deadline: PATIENCE,
-            ..HostLimits::default_caps()
-        };
+        let caps = caps();
         let beginning = Beginning {
             loading: document::load_folder(&documents, &caps),
             artifacts: Some(Arc::new(self.shelf())),
@@ -257,8 +253,12 @@ impl Site {
     }
 
     fn sources(&self) -> Turning {
+        self.sources_of(Arc::new(self.shelf()))
+    }
+
+    fn sources_of(&self, artifacts: Arc<dyn Artifacts>) -> Turning {
         let source = Source::Oci(REFERENCE.to_owned());
-        let mut sources = Sources::new(Some(Arc::new(self.shelf())), self.refresh);
+        let mut sources = Sources::new(Some(artifacts), self.refresh);
         sources.want([("a", &source)].into_iter());
         Turning {
             sources,
@@ -271,11 +271,20 @@ impl Site {
 impl Turning {
     /// Looks at this time, and takes in what is fetched. Answers whether anything was.
     async fn turn(&mut self, now: Timestamp) -> bool {
-        self.sources.look(&self.loader, now, false).await;
+        self.look(now, false).await
+    }
+
+    /// The same, asked for by hand.
+    async fn ask(&mut self, now: Timestamp) -> bool {
+        self.look(now, true).await
+    }
+
+    async fn look(&mut self, now: Timestamp, all: bool) -> bool {
+        self.sources.look(&self.loader, now, all).await;
         let mut any = false;
         while let Some(landed) = self.sources.landed().await {
             any = true;
-            self.sources.take_in(landed, &self.loader, now, 0.5).await;
+            self.sources.take_in(landed, now, 0.5);
         }
         any
     }
@@ -288,6 +297,14 @@ impl Turning {
         };
         let trouble = self.sources.trouble("a", &self.source);
         (usable, trouble.map(|trouble| trouble.message.clone()))
+    }
+}
+
+/// As a host has them, but for a machine that may be busy.
+fn caps() -> Limits {
+    Limits {
+        deadline: PATIENCE,
+        ..HostLimits::default_caps()
     }
 }
 
