@@ -218,6 +218,7 @@ pub fn registry(settings: &Registries, cache: PathBuf) -> Result<Registry> {
     let settings_of_room = Settings {
         policy: policy(settings)?,
         allow: allow?,
+        cache_size: settings.cache_size as u64,
         max_size: settings.max_size as u64,
         deadline: settings.timeout,
         ..Settings::new(cache)

@@ -487,7 +487,7 @@ pub async fn run(settings: config::host::Settings, configuration: Configuration)
         env!("CARGO_PKG_VERSION"),
         berth_runtime::cache::WASMTIME_VERSION,
     ));
-    let runtime = runtime(settings.cache.as_deref())?;
+    let runtime = sandbox_of(&settings)?;
     let fleet = fleet::Client::new(&fleet::Settings {
         token_file: settings.fleet.token_file.clone(),
         ca_file: settings.fleet.ca_file.clone(),
@@ -595,18 +595,37 @@ pub async fn run(settings: config::host::Settings, configuration: Configuration)
     Ok(ExitCode::SUCCESS)
 }
 
-/// The sandbox, with its cache where one is wanted.
+/// The sandbox, with its cache of at most 1 GiB where one is wanted.
 ///
 /// # Errors
 /// When the cache or its key cannot be used.
 pub fn runtime(cache: Option<&std::path::Path>) -> Result<Arc<Runtime>> {
-    let settings = berth_runtime::Settings {
+    sandbox(berth_runtime::Settings {
         cache: cache.map(|folder| CacheSettings {
             folder: folder.to_owned(),
+            size: 1 << 30,
             key: None,
         }),
         ..berth_runtime::Settings::default()
-    };
+    })
+}
+
+/// The sandbox of a host with these settings.
+fn sandbox_of(settings: &config::host::Settings) -> Result<Arc<Runtime>> {
+    let usual = berth_runtime::Settings::default();
+    sandbox(berth_runtime::Settings {
+        cache: settings.cache.as_ref().map(|folder| CacheSettings {
+            folder: folder.clone(),
+            size: settings.cache_size as u64,
+            key: None,
+        }),
+        // Files may be as large as ever; what registries may give must not be refused here.
+        max_plugin_size: usual.max_plugin_size.max(settings.registries.max_size),
+        ..usual
+    })
+}
+
+fn sandbox(settings: berth_runtime::Settings) -> Result<Arc<Runtime>> {
     Ok(Arc::new(Runtime::new(&settings).context("cannot prepare the sandbox")?))
 }
 
