@@ -109,6 +109,7 @@ impl Shelf {
             reason: "ReferenceInvalid".to_owned(),
             message: chain(&error),
             retryable: false,
+            retry_after: None,
         })?;
         let policy = self.policy_for(recipient);
         if refresh == Refresh::Known {
@@ -168,6 +169,7 @@ fn fault(error: &Error) -> ArtifactFault {
         reason: error.reason().to_owned(),
         message: chain(error),
         retryable: error.is_outage(),
+        retry_after: error.retry_after(),
     }
 }
 
@@ -335,7 +337,9 @@ fn registry_by(settings: &Registries, cache: PathBuf, access: &Access) -> Result
     let settings_of_room = Settings {
         policy: policy(settings)?,
         allow: allow?,
+        cache_size: settings.cache_size as u64,
         max_size: settings.max_size as u64,
+        deadline: settings.timeout,
         ..Settings::new(cache)
     };
     Registry::new(settings_of_room, Arc::new(access.clone())).context("cannot use the folder for plugins")

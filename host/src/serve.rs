@@ -2,6 +2,7 @@
 
 use std::{
     net::SocketAddr,
+    pin::pin,
     process::ExitCode,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
@@ -61,6 +62,8 @@ const GOODBYE: Duration = Duration::from_secs(2);
 pub struct Host {
     dispatcher: Dispatcher,
     metrics: Arc<Metrics>,
+    /// Whether the host takes work.
+    open: AtomicBool,
     /// Whether the host takes no more work; running work may still end.
     ending: AtomicBool,
     /// Ends the servers.
@@ -123,6 +126,20 @@ impl Host {
 
     /// The same for a host that goes on by [`Host::follow`]. What is refused has been logged.
     pub async fn begin(parts: Parts, beginning: Beginning) -> (Arc<Self>, Vec<Problem>) {
+        let Beginning {
+            loading,
+            artifacts,
+            refresh,
+        } = beginning;
+        let host = Self::new(parts, artifacts, refresh);
+        let problems = host.open(loading).await;
+        host.opened();
+        (host, problems)
+    }
+
+    /// A host without any document yet. Its administration can be served; it is not ready.
+    #[must_use]
+    pub fn new(parts: Parts, artifacts: Option<Arc<dyn Artifacts>>, refresh: Option<Duration>) -> Arc<Self> {
         let loader = Loader {
             runtime: parts.runtime,
             world: parts.world.clone(),
@@ -159,16 +176,15 @@ impl Host {
             cluster: Arc::clone(&parts.world.cluster),
             metrics: Arc::clone(&parts.metrics),
             clock: parts.clock,
-            artifacts: beginning.artifacts,
-            refresh: beginning.refresh.unwrap_or(live::REFRESH),
+            artifacts,
+            refresh: refresh.unwrap_or(live::REFRESH),
         };
-        let mut keeper = Keeper::new(tools, Arc::clone(&board));
-        keeper.begin(beginning.loading).await;
-        let problems = keeper.problems();
+        let keeper = Keeper::new(tools, Arc::clone(&board));
         let (stopping, _) = watch::channel(false);
         let host = Self {
             dispatcher,
             metrics: parts.metrics,
+            open: AtomicBool::new(false),
             ending: AtomicBool::new(false),
             stopping,
             tasks: Mutex::new(tasks),
@@ -177,7 +193,24 @@ impl Host {
             refreshing: Mutex::default(),
             sources: OnceLock::new(),
         };
-        (Arc::new(host), problems)
+        Arc::new(host)
+    }
+
+    /// Makes documents live and begins to watch their kinds, once. What cannot be live is left out, and told. Waits for
+    /// plugins of registries a while only: what takes longer becomes live later.
+    pub(crate) async fn open(&self, loading: Loading) -> Vec<Problem> {
+        let Some(mut keeper) = lock(&self.keeper).take() else {
+            return Vec::new();
+        };
+        keeper.begin(loading).await;
+        let problems = keeper.problems();
+        *lock(&self.keeper) = Some(keeper);
+        problems
+    }
+
+    /// From now on it may be ready.
+    fn opened(&self) {
+        self.open.store(true, Ordering::Relaxed);
     }
 
     /// Follows changes of documents, plugins and the configuration until the host stops.
@@ -292,7 +325,11 @@ impl admin::Host for Host {
             .live()
             .is_empty()
             .then(|| format!("no adapter is live; {problems} problems were found in documents"));
-        let stopping = self.ending.load(Ordering::Relaxed).then(|| "the host stops".to_owned());
+        let running = match (self.open.load(Ordering::Relaxed), self.ending.load(Ordering::Relaxed)) {
+            (_, true) => Some("the host stops".to_owned()),
+            (false, false) => Some("the host starts".to_owned()),
+            (true, false) => None,
+        };
         vec![
             Check {
                 name: "adapters",
@@ -300,7 +337,7 @@ impl admin::Host for Host {
             },
             Check {
                 name: "running",
-                trouble: stopping,
+                trouble: running,
             },
             Check {
                 name: "sources",
@@ -441,7 +478,8 @@ const BAD_CONFIGURATION: u8 = 64;
 /// It starts without any document, and is not ready until there is one that is live: events
 /// wait at their sources. It ends with 64 only where there are documents and every one of them
 /// is wrong, so that a roll-out of a mistake stops where its author sees it. Where a registry
-/// gives no plugin for now, it starts and goes on asking.
+/// gives no plugin for now, or one takes long to be compiled, it starts and goes on with that.
+/// The administration endpoint is served before anything is loaded.
 ///
 /// # Errors
 /// When it cannot start: a socket, the cache or a connection cannot be made.
@@ -454,8 +492,7 @@ pub async fn run(settings: config::host::Settings, configuration: Configuration)
         env!("CARGO_PKG_VERSION"),
         berth_runtime::cache::WASMTIME_VERSION,
     ));
-    let compiler = Compiler::of_this_program(&[crate::cli::COMPILE]);
-    let runtime = runtime_with(settings.cache.as_deref(), Some(compiler))?;
+    let runtime = sandbox_of(&settings)?;
     let fleet = fleet::Client::new(&fleet::Settings {
         token_file: settings.fleet.token_file.clone(),
         ca_file: settings.fleet.ca_file.clone(),
@@ -506,12 +543,24 @@ pub async fn run(settings: config::host::Settings, configuration: Configuration)
     };
     let shelf = Shelf::new(&settings.registries, folder).context("cannot load plugins from registries")?;
     let shelf = shelf.with_pull_secrets_of(secrets);
-    let beginning = Beginning {
-        loading,
-        artifacts: Some(Arc::new(shelf)),
-        refresh: Some(settings.registries.refresh),
-    };
-    let (host, _) = Host::begin(parts, beginning).await;
+    let host = Host::new(parts, Some(Arc::new(shelf)), Some(settings.registries.refresh));
+    // Before anything is loaded, so that a plugin that takes its time is not taken for a host that hangs.
+    let (administered, admin) = host.listen(settings.admin, host.admin()).await?;
+    tracing::info!(admin = %administered, "berth starts");
+    let mut stop = pin!(stop_signal());
+    tokio::select! {
+        _ = host.open(loading) => {}
+        told = &mut stop => {
+            told.context("cannot wait for signals")?;
+            tracing::info!("berth stops before it was ready");
+            host.stop().await;
+            leases.cancel();
+            if let Some(sharing) = sharing {
+                sharing.end().await;
+            }
+            return Ok(ExitCode::SUCCESS);
+        }
+    }
     if !host.is_promising() {
         tracing::error!(folder = %settings.adapters.display(), "no adapter is live");
         return Ok(ExitCode::from(BAD_CONFIGURATION));
@@ -525,7 +574,7 @@ pub async fn run(settings: config::host::Settings, configuration: Configuration)
         ..source::http::Settings::default()
     };
     let (listening, source) = host.listen(settings.http.listen, host.events(events)).await?;
-    let (administered, admin) = host.listen(settings.admin, host.admin()).await?;
+    host.opened();
     tracing::info!(events = %listening, admin = %administered, adapters = host.board.live().len(), "berth is ready");
     host.follow(Following {
         folder: settings.adapters.clone(),
@@ -535,7 +584,7 @@ pub async fn run(settings: config::host::Settings, configuration: Configuration)
     });
     host.receive(&settings.sources, settings.limits.event_size);
     let gauge = tokio::spawn(gauge_watches(cluster, metrics));
-    stop_signal().await.context("cannot wait for signals")?;
+    stop.await.context("cannot wait for signals")?;
     tracing::info!("berth stops");
     gauge.abort();
     host.stop().await;
@@ -553,24 +602,38 @@ pub async fn run(settings: config::host::Settings, configuration: Configuration)
     Ok(ExitCode::SUCCESS)
 }
 
-/// The sandbox, with its cache where one is wanted.
+/// The sandbox, with its cache of at most 1 GiB where one is wanted.
 ///
 /// # Errors
 /// When the cache or its key cannot be used.
 pub fn runtime(cache: Option<&std::path::Path>) -> Result<Arc<Runtime>> {
-    runtime_with(cache, None)
-}
-
-/// The same, with a compiler in a process of its own.
-fn runtime_with(cache: Option<&std::path::Path>, compiler: Option<Compiler>) -> Result<Arc<Runtime>> {
-    let settings = berth_runtime::Settings {
+    sandbox(berth_runtime::Settings {
         cache: cache.map(|folder| CacheSettings {
             folder: folder.to_owned(),
+            size: 1 << 30,
             key: None,
         }),
-        compiler,
         ..berth_runtime::Settings::default()
-    };
+    })
+}
+
+/// The sandbox of a host with these settings.
+fn sandbox_of(settings: &config::host::Settings) -> Result<Arc<Runtime>> {
+    let usual = berth_runtime::Settings::default();
+    sandbox(berth_runtime::Settings {
+        cache: settings.cache.as_ref().map(|folder| CacheSettings {
+            folder: folder.clone(),
+            size: settings.cache_size as u64,
+            key: None,
+        }),
+        // Files may be as large as ever; what registries may give must not be refused here.
+        max_plugin_size: usual.max_plugin_size.max(settings.registries.max_size),
+        compiler: Some(Compiler::of_this_program(&[crate::cli::COMPILE])),
+        ..usual
+    })
+}
+
+fn sandbox(settings: berth_runtime::Settings) -> Result<Arc<Runtime>> {
     Ok(Arc::new(Runtime::new(&settings).context("cannot prepare the sandbox")?))
 }
 

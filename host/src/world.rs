@@ -3,7 +3,7 @@
 //! Rooms implement these traits and know nothing of each other: `fleet` and
 //! `cluster` on the real APIs, `simulate` in memory, the runtime's adapter for plugins.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use berth_engine::{
@@ -208,6 +208,8 @@ pub struct ArtifactFault {
     pub message: String,
     /// Whether another attempt may succeed without anybody doing anything.
     pub retryable: bool,
+    /// How long to wait for that at least, if the registry says so.
+    pub retry_after: Option<Duration>,
 }
 
 /// The plugins of one adapter.

@@ -4,7 +4,8 @@
 //! engine's settings, the version of wasmtime and the machine. Its tag covers the name and
 //! all bytes, under a key that only hosts have; an entry that was cut, changed or renamed is
 //! noticed, logged and replaced. Entries are written aside and linked into place, never
-//! overwritten, so that several processes may share a folder.
+//! overwritten, so that several processes may share a folder. What was used longest ago is removed when the folder
+//! grows too large.
 //!
 //! An entry is opened once; what was verified is what is loaded, whatever happens to its name meanwhile. Under a key of
 //! our own, which lies beside the folder, whoever could change an entry could also make one: entries of ours are mapped
@@ -12,6 +13,7 @@
 //! shared with others that do not have it: on Linux the code is then copied, while it is hashed, into a file in memory
 //! that is sealed, and mapped from there.
 
+mod bound;
 mod code;
 
 use std::{
@@ -81,6 +83,8 @@ const MAGIC: &[u8; 8] = b"berthc02";
 /// A folder of compiled plugins.
 pub(crate) struct Cache {
     folder: PathBuf,
+    /// How large the folder may grow, in bytes.
+    most: u64,
     key: [u8; 32],
     /// Whether others may write to the folder that do not have the key.
     shared: bool,
@@ -104,6 +108,7 @@ impl Cache {
         };
         Ok(Self {
             folder: folder.clone(),
+            most: settings.size,
             key: blake3::derive_key("berth 2026 compile cache entries", &key),
             shared: settings.key.is_some(),
         })
@@ -122,7 +127,9 @@ impl Cache {
             }
         };
         let component = code.and_then(|code| fitting(engine, &code));
-        if component.is_none() {
+        if component.is_some() {
+            bound::touch(&path);
+        } else {
             tracing::warn!(
                 path = %path.display(), %digest,
                 "a compiled plugin is damaged or was tampered with; it is removed and compiled again"
@@ -141,8 +148,13 @@ impl Cache {
             .map_err(|error| io::Error::other(format!("{error:#}")))
             .and_then(|code| {
                 let code = code.as_ref();
+                if (code.len() + TRAILER_SIZE) as u64 > self.most {
+                    let told = format!("it has {} bytes, and all may have {}", code.len(), self.most);
+                    return Err(io::Error::other(told));
+                }
                 write_new(&self.folder, &name, &[code, MAGIC, self.tag(&name, code).as_bytes()])
             });
+        bound::shrink(&self.folder, self.most, &name);
         if let Err(error) = written {
             tracing::warn!(folder = %self.folder.display(), %error, "a compiled plugin cannot be kept");
         }

@@ -36,6 +36,8 @@ impl Default for Settings {
 pub struct CacheSettings {
     /// The folder; made if missing. Several processes may share it.
     pub folder: PathBuf,
+    /// How large the folder may grow, in bytes. What was used longest ago goes first.
+    pub size: u64,
     /// The file with the key that authenticates entries: at least 32 bytes that only the
     /// host can read. None makes one beside the folder, named `<folder>.key`.
     pub key: Option<PathBuf>,

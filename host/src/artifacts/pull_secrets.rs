@@ -85,6 +85,7 @@ impl From<PullSecretError> for ArtifactFault {
             reason: reason.to_owned(),
             message: error.to_string(),
             retryable,
+            retry_after: None,
         }
     }
 }

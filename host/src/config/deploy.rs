@@ -56,6 +56,57 @@ fn the_manifests_are_objects() {
     );
 }
 
+/// The container of the Deployment, and its volumes.
+fn pod() -> (serde_json::Value, serde_json::Value) {
+    let documents = yaml::parse(&std::fs::read_to_string(deploy("berth.yaml")).unwrap()).unwrap();
+    let deployment = documents
+        .iter()
+        .map(yaml::Node::to_json)
+        .find(|document| document["kind"] == "Deployment")
+        .unwrap();
+    let spec = &deployment["spec"]["template"]["spec"];
+    (spec["containers"][0].clone(), spec["volumes"].clone())
+}
+
+#[test]
+fn both_caches_fit_their_volume() {
+    let file = deploy("berth-config/berth.yaml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let (settings, _) = host::load(&host::Written {
+        file: Some((&file, &text)),
+        variables: &[("HOSTNAME".to_owned(), "berth-0".to_owned())],
+        ..host::Written::default()
+    })
+    .unwrap();
+    let (container, volumes) = pod();
+    let named = |list: &serde_json::Value, key: &str, value: &str| {
+        let mut items = list.as_array().unwrap().iter();
+        items.find(|item| item[key] == value).unwrap().clone()
+    };
+    let mount = named(&container["volumeMounts"], "mountPath", "/var/cache/berth");
+    assert!(settings.cache.unwrap().starts_with("/var/cache/berth"));
+    // Verified plugins are in a folder below.
+    assert_eq!(settings.registries.cache, None);
+    let volume = named(&volumes, "name", mount["name"].as_str().unwrap());
+    let limit = volume["emptyDir"]["sizeLimit"].as_str().unwrap();
+    let limit = super::units::size(&format!("{limit}B")).unwrap();
+    // A plugin and its code are written aside before anything is removed for them.
+    let writing = 3 * settings.registries.max_size;
+    let needed = settings.cache_size + settings.registries.cache_size + writing;
+    assert!(needed <= limit, "{needed} bytes do not fit {limit}");
+}
+
+#[test]
+fn a_slow_start_is_told_from_a_host_that_hangs() {
+    let (container, _) = pod();
+    let probes = ["startupProbe", "livenessProbe", "readinessProbe"];
+    let paths = probes.map(|probe| container[probe]["httpGet"]["path"].as_str().unwrap().to_owned());
+    assert_eq!(paths, ["/healthz", "/healthz", "/readyz"]);
+    let startup = &container["startupProbe"];
+    let patience = startup["periodSeconds"].as_u64().unwrap() * startup["failureThreshold"].as_u64().unwrap();
+    assert!(patience >= 60, "{startup}");
+}
+
 #[test]
 fn alerts_ask_for_metrics_that_exist() {
     let text = std::fs::read_to_string(deploy("alerts.yaml")).unwrap();

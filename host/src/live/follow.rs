@@ -21,14 +21,14 @@ use crate::{
 };
 
 impl Keeper {
-    /// Makes documents live for the first time. Waits a while for what is fetched.
+    /// Makes documents live for the first time. Waits a while for what is fetched, and compiled where it is fetched.
     pub(crate) async fn begin(&mut self, loading: Loading) {
         self.read(loading);
         self.round(false).await;
         // What takes longer becomes live later.
         let end = tokio::time::Instant::now() + FETCHES;
         while let Ok(Some(landed)) = tokio::time::timeout_at(end, self.sources.landed()).await {
-            self.land(landed).await;
+            self.land(landed);
         }
         self.round(false).await;
         self.started = true;
@@ -62,7 +62,7 @@ impl Keeper {
                     self.round(true).await;
                 }
                 Some(landed) = self.sources.landed(), if fetching => {
-                    self.land(landed).await;
+                    self.land(landed);
                     self.round(false).await;
                 }
             }
@@ -145,10 +145,8 @@ impl Keeper {
         std::mem::replace(caps, settings.limits.plugins) != settings.limits.plugins
     }
 
-    async fn land(&mut self, landed: Landed) {
-        let now = (self.tools.clock)();
-        let jitter = rand::random::<f64>();
-        self.sources.take_in(landed, &self.tools.loader, now, jitter).await;
+    fn land(&mut self, landed: Landed) {
+        self.sources.take_in(landed, (self.tools.clock)(), rand::random());
     }
 }
 

@@ -1,7 +1,9 @@
 //! Where plugins come from: the newest usable component of each source, and why there is no newer one.
 
+mod fetch;
+
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     io::Read as _,
     path::{Path, PathBuf},
     sync::Arc,
@@ -11,14 +13,15 @@ use std::{
 use berth_engine::adapter::{Adapter, Plugin as Declared, Source};
 use berth_runtime::Plugin;
 use jiff::{SignedDuration, Timestamp};
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::{Id, JoinError, JoinSet};
 
+use self::fetch::{Arrived, Compiled, Doors, Wish};
 use super::folder::{self, Stamp};
 use crate::{
     driver,
     plugins::{DECLARATIVE, Loader},
     web::chain,
-    world::{Artifact, ArtifactFault, Artifacts, Recipient, Refresh},
+    world::{ArtifactFault, Artifacts, Recipient, Refresh},
 };
 
 /// The largest plugin file that is read, in bytes.
@@ -27,6 +30,9 @@ const MAX_FILE: u64 = 256 << 20;
 const SETTLES: Duration = Duration::from_millis(150);
 /// The first and the longest pause between attempts at a registry that gives nothing.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
+
+/// How long a digest that cannot be compiled is not compiled again.
+const REMEMBERED: Duration = Duration::from_secs(3600);
 
 /// A component that can be used.
 #[derive(Debug, Clone)]
@@ -47,6 +53,15 @@ pub(super) struct Trouble {
     pub(super) passes: bool,
 }
 
+/// A digest that cannot be compiled.
+#[derive(Debug)]
+struct Broken {
+    digest: String,
+    message: String,
+    /// When it is tried again, should it have been the machine's fault.
+    until: Timestamp,
+}
+
 #[derive(Debug)]
 struct Entry {
     source: Source,
@@ -54,6 +69,8 @@ struct Entry {
     recipient: Option<Recipient>,
     usable: Option<Usable>,
     trouble: Option<Trouble>,
+    /// What came last and cannot be compiled.
+    broken: Option<Broken>,
     stamp: Option<Stamp>,
     /// When a registry is asked next.
     due: Timestamp,
@@ -72,17 +89,14 @@ pub(super) enum State<'a> {
     Unusable(&'a Trouble),
 }
 
-/// What a fetch gave.
-enum Got {
-    Bytes(Artifact),
-    /// It was in both caches.
-    Loaded(Usable),
-}
-
-type Fetched = (String, Result<Got, ArtifactFault>);
+type Fetched = Result<Arrived, ArtifactFault>;
 
 /// A fetch that ended.
-pub(super) struct Landed(Result<Fetched, JoinError>);
+pub(super) struct Landed {
+    /// Which source's.
+    name: String,
+    fetched: Result<Fetched, JoinError>,
+}
 
 /// All sources that documents name.
 pub(super) struct Sources {
@@ -91,6 +105,9 @@ pub(super) struct Sources {
     /// How often tags are resolved again.
     every: Duration,
     fetching: JoinSet<Fetched>,
+    /// Which fetch is which source's.
+    names: HashMap<Id, String>,
+    doors: Doors,
 }
 
 impl Sources {
@@ -100,6 +117,8 @@ impl Sources {
             artifacts,
             every,
             fetching: JoinSet::new(),
+            names: HashMap::new(),
+            doors: Doors::new(),
         }
     }
 
@@ -114,6 +133,7 @@ impl Sources {
                 recipient,
                 usable: None,
                 trouble: None,
+                broken: None,
                 stamp: None,
                 due: Timestamp::MIN,
                 failures: 0,
@@ -190,33 +210,24 @@ impl Sources {
                         });
                         continue;
                     };
-                    let refresh = if entry.usable.is_none() && !all {
-                        Refresh::Known
-                    } else {
-                        Refresh::Resolve
+                    let broken = entry.broken.as_ref().filter(|broken| broken.until > now && !all);
+                    let wish = Wish {
+                        reference: reference.clone(),
+                        recipient: entry.recipient.clone(),
+                        refresh: if entry.usable.is_none() && !all {
+                            Refresh::Known
+                        } else {
+                            Refresh::Resolve
+                        },
+                        usable: entry.usable.as_ref().map(|usable| usable.digest.clone()),
+                        broken: broken.map(|broken| (broken.digest.clone(), broken.message.clone())),
                     };
                     entry.fetching = true;
-                    let (name, reference) = (name.clone(), reference.clone());
-                    let (recipient, loader) = (entry.recipient.clone(), loader.clone());
-                    self.fetching.spawn(async move {
-                        if refresh == Refresh::Known
-                            && let Some(known) = artifacts.known(recipient.as_ref(), &reference).await
-                            && let Some(plugin) = loader.known(known.component).await
-                        {
-                            let (digest, signed_by) = (known.digest, known.signed_by);
-                            let usable = Usable {
-                                plugin,
-                                digest,
-                                signed_by,
-                            };
-                            return (name, Ok(Got::Loaded(usable)));
-                        }
-                        let fetched = match recipient {
-                            Some(recipient) => artifacts.fetch_for(&recipient, &reference, refresh).await,
-                            None => artifacts.fetch(&reference, refresh).await,
-                        };
-                        (name, fetched.map(Got::Bytes))
-                    });
+                    let (loader, doors) = (loader.clone(), self.doors.clone());
+                    let begun = self
+                        .fetching
+                        .spawn(async move { fetch::fetch(artifacts.as_ref(), &loader, &doors, wish).await });
+                    self.names.insert(begun.id(), name.clone());
                 }
             }
         }
@@ -224,71 +235,95 @@ impl Sources {
 
     /// Waits for the next fetch to end. None: none is under way. May be dropped at any time.
     pub(super) async fn landed(&mut self) -> Option<Landed> {
-        self.fetching.join_next().await.map(Landed)
+        let landed = self.fetching.join_next_with_id().await?;
+        let id = match &landed {
+            Ok((id, _)) => *id,
+            Err(error) => error.id(),
+        };
+        let name = self.names.remove(&id).unwrap_or_default();
+        Some(Landed {
+            name,
+            fetched: landed.map(|(_, fetched)| fetched),
+        })
     }
 
     /// Takes in what was fetched.
-    pub(super) async fn take_in(&mut self, landed: Landed, loader: &Loader, now: Timestamp, jitter: f64) {
-        let (name, fetched) = match landed.0 {
-            Ok(fetched) => fetched,
-            Err(error) => {
-                tracing::error!(%error, "a fetch panicked; this is a defect of berth");
-                for entry in self.entries.values_mut() {
-                    entry.fetching = false;
-                }
-                return;
-            }
-        };
+    pub(super) fn take_in(&mut self, landed: Landed, now: Timestamp, jitter: f64) {
+        let Landed { name, fetched } = landed;
         // Nobody may want it any more.
         let Some(entry) = self.entries.get_mut(&name) else {
             return;
         };
         entry.fetching = false;
-        match fetched {
-            Ok(got) => {
-                let (artifact, outage) = match got {
-                    Got::Bytes(mut artifact) => {
-                        let outage = artifact.outage.take();
-                        (Ok(artifact), outage)
-                    }
-                    Got::Loaded(usable) => (Err(usable), None),
-                };
-                let told = entry.trouble.take();
-                match artifact {
-                    Err(usable) => entry.usable = Some(usable),
-                    Ok(artifact) if entry.usable.as_ref().is_some_and(|one| one.digest == artifact.digest) => {}
-                    Ok(artifact) => {
-                        let compiled = loader.compile(artifact.bytes).await;
-                        entry.take(compiled.map(|plugin| (artifact.digest, plugin)), artifact.signed_by);
-                    }
-                }
-                match outage {
-                    // What is known from before serves, and it is told why it is not newer.
-                    Some(fault) => {
-                        let trouble = entry.trouble.take().or(told);
-                        entry.fails(&name, fault, trouble, self.every, now, jitter);
-                    }
-                    None => {
-                        entry.failures = 0;
-                        entry.due = after(now, spread(self.every, jitter));
-                    }
-                }
+        let fetched = fetched.unwrap_or_else(|error| {
+            tracing::error!(source = name, %error, "a fetch panicked; this is a defect of berth");
+            Err(ArtifactFault {
+                reason: "Aborted".to_owned(),
+                message: "the fetch ended abnormally".to_owned(),
+                retryable: true,
+                retry_after: None,
+            })
+        });
+        let told = entry.trouble.take();
+        let outage = match fetched {
+            Ok(mut arrived) => {
+                let outage = arrived.outage.take();
+                entry.arrives(arrived, now);
+                outage
             }
-            Err(fault) => {
-                let told = entry.trouble.take();
-                entry.fails(&name, fault, told, self.every, now, jitter);
+            Err(fault) => Some(fault),
+        };
+        match outage {
+            Some(fault) => {
+                // What is known from before serves, and it is told why it is not newer.
+                let told = entry.trouble.take().or(told);
+                entry.fails(&name, fault, told.as_ref(), self.every, now, jitter);
+            }
+            None => {
+                entry.failures = 0;
+                entry.due = after(now, spread(self.every, jitter));
             }
         }
     }
 }
 
 impl Entry {
+    /// A component came.
+    fn arrives(&mut self, arrived: Arrived, now: Timestamp) {
+        let Arrived {
+            digest,
+            signed_by,
+            compiled,
+            outage: _,
+        } = arrived;
+        match compiled {
+            Compiled::Same => {
+                if let Some(usable) = &mut self.usable {
+                    usable.signed_by = signed_by;
+                }
+            }
+            Compiled::New(plugin) => {
+                self.broken = None;
+                self.take(Ok((digest, plugin)), signed_by);
+            }
+            Compiled::Failed(message) => {
+                self.broken = Some(Broken {
+                    digest,
+                    message: message.clone(),
+                    until: after(now, REMEMBERED),
+                });
+                self.take(Err(message), signed_by);
+            }
+            Compiled::StillBroken(message) => self.take(Err(message), signed_by),
+        }
+    }
+
     /// The registry gave nothing. `told` is the trouble that was told before.
     fn fails(
         &mut self,
         name: &str,
         fault: ArtifactFault,
-        told: Option<Trouble>,
+        told: Option<&Trouble>,
         every: Duration,
         now: Timestamp,
         jitter: f64,
@@ -296,12 +331,14 @@ impl Entry {
         let pause = pause(self.failures).min(every.max(PAUSES.0));
         let pause = if fault.retryable { pause } else { every };
         self.failures = self.failures.saturating_add(1);
-        self.due = after(now, spread(pause, jitter));
+        // What the registry wishes is obeyed to the letter.
+        let wish = fault.retry_after.unwrap_or_default();
+        self.due = after(now, spread(pause, jitter).max(wish));
         let trouble = Trouble {
             message: format!("{} ({})", chain(&fault), fault.reason),
             passes: fault.retryable,
         };
-        if told.as_ref() != Some(&trouble) {
+        if told != Some(&trouble) {
             let (reason, message) = (&fault.reason, &fault.message);
             tracing::warn!(source = name, reason, message, "a plugin cannot be fetched");
         }

@@ -28,7 +28,7 @@ use crate::{
     },
     telemetry::admin::{Host as _, PluginState, Standing},
     web,
-    world::World,
+    world::{Artifact, ArtifactFault, Refresh, World},
 };
 
 mod fetches;
@@ -92,13 +92,25 @@ struct Stage {
     problems: Vec<Problem>,
 }
 
+/// The adapter `a` with the plugin `guest` from there.
+fn adapter(source: &str) -> Adapter {
+    let text = DOCUMENT.replace("NAME", "a").replace("SOURCE", source);
+    let caps = Limits {
+        deadline: Duration::from_secs(60),
+        ..Limits::default()
+    };
+    let read = document::parse(std::path::Path::new("a.yaml"), &text, &caps);
+    read.strict().unwrap().remove(0).adapter
+}
+
 fn trust(keys: &[&PrivateKey], needed: Needed) -> Policy {
     let keys = keys.iter().enumerate().map(|(index, key)| TrustedKey {
         name: format!("key-{index}"),
         key: key.public().clone(),
     });
-    Policy::Keys {
+    Policy::Signers {
         keys: keys.collect(),
+        identities: None,
         needed,
     }
 }
@@ -177,11 +189,7 @@ impl Site {
     async fn start(&self) -> Stage {
         let metrics = Arc::new(Metrics::new("test", "test"));
         let documents = self.folder.path().join("adapters");
-        // Whatever a busy machine needs.
-        let caps = Limits {
-            deadline: PATIENCE,
-            ..HostLimits::default_caps()
-        };
+        let caps = caps();
         let beginning = Beginning {
             loading: document::load_folder(&documents, &caps),
             artifacts: Some(Arc::new(self.shelf())),
@@ -261,14 +269,12 @@ impl Site {
     }
 
     fn sources(&self) -> Turning {
-        let text = DOCUMENT.replace("NAME", "a").replace("SOURCE", REFERENCE);
-        let caps = Limits {
-            deadline: Duration::from_secs(60),
-            ..Limits::default()
-        };
-        let read = document::parse(std::path::Path::new("a.yaml"), &text, &caps);
-        let adapter = read.strict().unwrap().remove(0).adapter;
-        let mut sources = Sources::new(Some(Arc::new(self.shelf())), self.refresh);
+        self.sources_of(Arc::new(self.shelf()))
+    }
+
+    fn sources_of(&self, artifacts: Arc<dyn Artifacts>) -> Turning {
+        let adapter = adapter(REFERENCE);
+        let mut sources = Sources::new(Some(artifacts), self.refresh);
         sources.want([(&adapter, &adapter.plugins["guest"])].into_iter());
         Turning {
             sources,
@@ -281,11 +287,20 @@ impl Site {
 impl Turning {
     /// Looks at this time, and takes in what is fetched. Answers whether anything was.
     async fn turn(&mut self, now: Timestamp) -> bool {
-        self.sources.look(&self.loader, now, false).await;
+        self.look(now, false).await
+    }
+
+    /// The same, asked for by hand.
+    async fn ask(&mut self, now: Timestamp) -> bool {
+        self.look(now, true).await
+    }
+
+    async fn look(&mut self, now: Timestamp, all: bool) -> bool {
+        self.sources.look(&self.loader, now, all).await;
         let mut any = false;
         while let Some(landed) = self.sources.landed().await {
             any = true;
-            self.sources.take_in(landed, &self.loader, now, 0.5).await;
+            self.sources.take_in(landed, now, 0.5);
         }
         any
     }
@@ -299,6 +314,14 @@ impl Turning {
         };
         let trouble = self.sources.trouble(&self.adapter, plugin);
         (usable, trouble.map(|trouble| trouble.message.clone()))
+    }
+}
+
+/// As a host has them, but for a machine that may be busy.
+fn caps() -> Limits {
+    Limits {
+        deadline: PATIENCE,
+        ..HostLimits::default_caps()
     }
 }
 

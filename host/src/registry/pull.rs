@@ -87,6 +87,20 @@ impl Error {
         }
     }
 
+    /// When the registry wants to be asked again, if it says so.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<std::time::Duration> {
+        match self {
+            Self::Registry { source, .. } => source.retry_after(),
+            Self::NotAllowed(_)
+            | Self::MovedTag { .. }
+            | Self::Signature { .. }
+            | Self::Layout { .. }
+            | Self::Deadline { .. }
+            | Self::Aborted { .. } => None,
+        }
+    }
+
     /// Whether the registry could not be asked, so that what is known from before may serve. That it answered, and
     /// said no, is something else.
     #[must_use]

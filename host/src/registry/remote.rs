@@ -1,6 +1,6 @@
 //! One registry as the rest of this room sees it.
 
-use std::{collections::BTreeMap, error::Error, fmt, time::Duration};
+use std::{collections::BTreeMap, error::Error, fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -27,6 +27,10 @@ pub trait Remote: Send + Sync {
     async fn referrers(&self, repository: &Repository, digest: &Digest) -> Result<Vec<Descriptor>, Fault>;
     /// Uploads a blob, unless it is there already; answers with its digest.
     async fn push_blob(&self, repository: &Repository, bytes: &[u8]) -> Result<Digest, Fault>;
+    /// The same, telling meanwhile how many bytes are on their way. An upload that is begun again begins to tell anew.
+    async fn push_blob_told(&self, repository: &Repository, bytes: &[u8], _told: Sent) -> Result<Digest, Fault> {
+        self.push_blob(repository, bytes).await
+    }
     /// Uploads a manifest under a tag or its digest; answers with its digest.
     async fn push_manifest(
         &self,
@@ -36,6 +40,9 @@ pub trait Remote: Send + Sync {
         bytes: &[u8],
     ) -> Result<Digest, Fault>;
 }
+
+/// Is told how many bytes are on their way.
+pub type Sent = Arc<dyn Fn(u64) + Send + Sync>;
 
 /// A manifest as the registry sent it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -145,6 +152,16 @@ pub enum Fault {
         /// The HTTP status.
         status: u16,
     },
+    /// The registry failed by itself, and says when it will not any more (503).
+    #[error("the registry `{registry}` failed with status {status}{}", after(Some(*retry_after)))]
+    Busy {
+        /// The registry.
+        registry: String,
+        /// The HTTP status.
+        status: u16,
+        /// When it wants to be asked again.
+        retry_after: Duration,
+    },
     /// The registry refused what was pushed or asked (another 4xx).
     #[error("the registry `{registry}` refused with status {status}: {message}")]
     Refused {
@@ -228,7 +245,7 @@ impl Fault {
             Self::Unreachable { .. } => "Unreachable",
             Self::TimedOut { .. } => "TimedOut",
             Self::Tls { .. } => "Tls",
-            Self::Failed { .. } => "RegistryFailed",
+            Self::Failed { .. } | Self::Busy { .. } => "RegistryFailed",
             Self::Refused { .. } => "RegistryRefused",
             Self::TooLarge { .. } => "TooLarge",
             Self::Truncated { .. } => "Truncated",
@@ -240,6 +257,30 @@ impl Fault {
         }
     }
 
+    /// When the registry wants to be asked again, if it says so.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::RateLimited { retry_after, .. } => *retry_after,
+            Self::Busy { retry_after, .. } => Some(*retry_after),
+            Self::NotFound { .. }
+            | Self::Unauthorized { .. }
+            | Self::Forbidden { .. }
+            | Self::Unreachable { .. }
+            | Self::TimedOut { .. }
+            | Self::Tls { .. }
+            | Self::Failed { .. }
+            | Self::Refused { .. }
+            | Self::TooLarge { .. }
+            | Self::Truncated { .. }
+            | Self::DigestMismatch { .. }
+            | Self::RedirectLoop { .. }
+            | Self::BadRedirect { .. }
+            | Self::Malformed { .. }
+            | Self::Misconfigured { .. } => None,
+        }
+    }
+
     /// Whether the same question may succeed later without anybody changing anything.
     #[must_use]
     pub fn is_transient(&self) -> bool {
@@ -248,6 +289,7 @@ impl Fault {
             | Self::Unreachable { .. }
             | Self::TimedOut { .. }
             | Self::Failed { .. }
+            | Self::Busy { .. }
             | Self::Truncated { .. } => true,
             Self::NotFound { .. }
             | Self::Unauthorized { .. }

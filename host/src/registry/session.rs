@@ -12,17 +12,21 @@
 //! - Bytes that are handed out have the digest that was asked for.
 //! - Credentials go to the registry's own address, and to a token server at home with it. Once a
 //!   redirect has left the registry, they are not sent again, not even back to it.
-//! - No credential is in an error, a log or debug output, even if the registry repeats it.
+//! - No credential is in an error, a log or debug output, even if the registry or its token server repeats it.
+//! - What the registry redirects to is not on this machine or its link, unless the registry is, and is not quoted.
+//! - When the registry wants to be asked again is obeyed by every question of the session.
 
 mod exchange;
 mod login;
 mod place;
 mod push;
 mod retry;
+mod upload;
 
 use std::{collections::HashSet, fmt, future::Future, sync::Arc};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use reqwest::{
     Method,
     header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, LINK, LOCATION},
@@ -31,14 +35,16 @@ use serde::Deserialize;
 use url::Url;
 
 use super::{
-    access::{Authenticate, Clients, Credentials, Limits, Secret},
+    access::{Authenticate, Clients, Credentials, Limits, Secret, Secrets},
     check::Check,
-    remote::{At, Descriptor, Digest, Fault, INDEX, MAX_REFERRERS, Manifest, Reference, Remote, Repository},
+    remote::{At, Descriptor, Digest, Fault, INDEX, MAX_REFERRERS, Manifest, Reference, Remote, Repository, Sent},
 };
-use exchange::Answer;
-use login::{Passes, Scope};
+use exchange::{Answer, Whose};
+use login::{Pass, Passes, Scope};
 pub(crate) use place::{Place, authority};
 pub use retry::Retries;
+use retry::Wish;
+use upload::Outgoing;
 
 /// Manifests that are asked for. Lists of docker's older kind are told apart from them by their type.
 const ACCEPTED: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, \
@@ -60,6 +66,7 @@ pub(crate) struct Session {
     passes: Passes,
     limits: Limits,
     retries: Retries,
+    wish: Wish,
 }
 
 impl fmt::Debug for Session {
@@ -71,14 +78,16 @@ impl fmt::Debug for Session {
 }
 
 /// One question to the registry.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 struct Question<'a> {
     repository: &'a Repository,
     method: Method,
     url: Url,
     accept: Option<&'static str>,
     content_type: Option<&'a str>,
-    body: Option<Vec<u8>>,
+    body: Option<Bytes>,
+    /// Is told how much of the body is on its way.
+    sent: Option<Sent>,
     /// The most bytes of the answer.
     max: u64,
     /// What is asked for, for errors.
@@ -94,6 +103,7 @@ impl<'a> Question<'a> {
             accept: None,
             content_type: None,
             body: None,
+            sent: None,
             max,
             what,
         }
@@ -123,6 +133,7 @@ impl Session {
             passes: Passes::default(),
             limits,
             retries,
+            wish: Wish::default(),
         }
     }
 
@@ -147,7 +158,12 @@ impl Session {
 
     /// Ends whatever takes longer than a question may.
     async fn bounded<T>(&self, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
-        let limit = self.limits.total;
+        self.bounded_for(0, work).await
+    }
+
+    /// The same where so many bytes are uploaded.
+    async fn bounded_for<T>(&self, bytes: usize, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+        let limit = self.limits.total + Limits::uploading(bytes);
         match tokio::time::timeout(limit, work).await {
             Ok(done) => done,
             Err(_) => Err(Fault::TimedOut {
@@ -160,24 +176,38 @@ impl Session {
     /// Asks until there is a welcome answer, or no hope for one.
     async fn ask(&self, question: &Question<'_>) -> Result<Answer, Fault> {
         let registry = self.place.registry.as_str();
-        retry::again(&self.retries, registry, &question.what, || self.attempt(question)).await
+        retry::again(&self.retries, registry, &question.what, || async {
+            self.wish.obeyed(registry, self.retries.patience).await?;
+            self.attempt(question).await.inspect_err(|fault| self.wish.note(fault))
+        })
+        .await
     }
 
     /// Asks once: with redirects, and a log-in if one is asked for.
     async fn attempt(&self, question: &Question<'_>) -> Result<Answer, Fault> {
         let scope = question.scope();
         let mut pass = self.passes.get(&scope).await;
+        let mut secrets = Secrets::default();
+        let uploaded = question.body.as_ref().map_or(0, Bytes::len);
+        let limit = self.limits.answer + Limits::uploading(uploaded);
         let mut logged_in = false;
         let mut url = question.url.clone();
         let mut been = HashSet::new();
         let mut at_home = self.place.is_own(&url);
         loop {
-            let shown_pass = pass.as_ref().filter(|_| at_home);
+            if let Some(pass) = &pass {
+                secrets.extend(&pass.secrets);
+            }
+            let shown_pass = pass.as_ref().filter(|_| at_home).map(|pass| &pass.header);
             let request = self.request(question, url.clone(), at_home, shown_pass);
             let what = question.what.as_str();
-            let answer = exchange::read(request, &self.place, question.max, what, self.limits.answer).await?;
+            let mut answer =
+                exchange::read(request, &self.place, question.max, what, limit, self.limits.answer).await?;
             match answer.status.as_u16() {
-                200..=299 => return Ok(answer),
+                200..=299 => {
+                    answer.forget_type_that_repeats(&secrets);
+                    return Ok(answer);
+                }
                 401 if at_home && !logged_in => {
                     logged_in = true;
                     self.passes.forget(&scope).await;
@@ -190,7 +220,7 @@ impl Session {
                             message: "a redirect leads nowhere".to_owned(),
                         });
                     }
-                    let to = self.place.redirect(&url, location.unwrap_or_default())?;
+                    let to = self.place.redirect(&url, location.unwrap_or_default(), &secrets)?;
                     let looped = !been.insert(std::mem::replace(&mut url, to)) || been.contains(&url);
                     if Check::RedirectsEnd.finds(looped || been.len() > MAX_REDIRECTS) {
                         return Err(Fault::RedirectLoop {
@@ -200,8 +230,8 @@ impl Session {
                     at_home &= self.place.is_own(&url);
                 }
                 _ => {
-                    let secrets: Vec<&Secret> = pass.iter().collect();
-                    return Err(exchange::fault(&answer, &self.place, what, &secrets));
+                    let whose = if at_home { Whose::Own } else { Whose::Others };
+                    return Err(exchange::fault(&answer, &self.place, what, &secrets, whose));
                 }
             }
         }
@@ -230,7 +260,10 @@ impl Session {
             request = request.header(CONTENT_TYPE, content_type);
         }
         if let Some(body) = &question.body {
-            request = request.body(body.clone());
+            request = match &question.sent {
+                Some(sent) => request.body(reqwest::Body::wrap(Outgoing::new(body.clone(), Arc::clone(sent)))),
+                None => request.body(body.clone()),
+            };
         }
         match pass {
             Some(pass) => login::with(request, pass),
@@ -238,7 +271,7 @@ impl Session {
         }
     }
 
-    async fn log_in(&self, repository: &Repository, answer: &Answer, scope: &Scope) -> Result<Secret, Fault> {
+    async fn log_in(&self, repository: &Repository, answer: &Answer, scope: &Scope) -> Result<Pass, Fault> {
         let challenge = login::challenge(&answer.headers).ok_or_else(|| Fault::Unauthorized {
             registry: self.place.registry.clone(),
         })?;
@@ -252,7 +285,8 @@ impl Session {
                 })?;
         let limit = self.limits.answer;
         let pass = login::answer(&self.place, &self.clients, challenge, &credentials, scope, limit).await?;
-        Ok(self.passes.put(scope.clone(), pass).await)
+        self.passes.put(scope.clone(), pass.clone()).await;
+        Ok(pass)
     }
 
     async fn read_manifest(&self, repository: &Repository, at: &At, max: u64) -> Result<Manifest, Fault> {
@@ -415,7 +449,13 @@ impl Remote for Session {
     }
 
     async fn push_blob(&self, repository: &Repository, bytes: &[u8]) -> Result<Digest, Fault> {
-        self.bounded(self.upload(repository, bytes)).await
+        self.bounded_for(bytes.len(), self.upload(repository, bytes, None))
+            .await
+    }
+
+    async fn push_blob_told(&self, repository: &Repository, bytes: &[u8], told: Sent) -> Result<Digest, Fault> {
+        self.bounded_for(bytes.len(), self.upload(repository, bytes, Some(told)))
+            .await
     }
 
     async fn push_manifest(

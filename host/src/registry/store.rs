@@ -155,7 +155,7 @@ impl Store {
     /// The entry of a manifest; none if there is none, or a damaged one, which is removed.
     #[must_use]
     pub fn entry(&self, digest: &Digest) -> Option<Entry> {
-        let file = self.folder.join("entries").join(digest.hex());
+        let file = self.entry_file(digest);
         let entry = read(&file)?;
         let decoded = unsum(&entry)
             .and_then(|json| serde_json::from_slice(json).ok())
@@ -222,7 +222,7 @@ impl Store {
     pub fn put_entry(&self, entry: &Entry) -> Result<(), StoreError> {
         let digest = Digest::of(&entry.manifest);
         let text = serde_json::to_vec(&encode(entry)).unwrap_or_default();
-        self.write(&self.folder.join("entries").join(digest.hex()), &sum(&text))
+        self.write(&self.entry_file(&digest), &sum(&text))
     }
 
     /// Keeps bytes under their digest, which the caller has computed.
@@ -285,6 +285,13 @@ impl Store {
                 total = total.saturating_sub(file.size);
             }
         }
+        // What stands for nothing is of no use.
+        for file in listed(&self.folder.join("tags")) {
+            let seen = read(&file.path).and_then(|text| serde_json::from_slice::<Seen>(unsum(&text)?).ok());
+            if seen.is_none_or(|seen| !self.entry_file(&seen.digest).is_file()) {
+                let _ = fs::remove_file(&file.path);
+            }
+        }
         let now = SystemTime::now();
         for file in listed(&self.folder.join("new")) {
             let age = now.duration_since(file.used).unwrap_or_default();
@@ -292,6 +299,10 @@ impl Store {
                 let _ = fs::remove_file(&file.path);
             }
         }
+    }
+
+    fn entry_file(&self, digest: &Digest) -> PathBuf {
+        self.folder.join("entries").join(digest.hex())
     }
 
     fn blob_file(&self, digest: &Digest) -> PathBuf {
@@ -573,6 +584,35 @@ mod tests {
             [kept("one", 300), kept("two", 300), kept("four", 500)],
             [true, false, true]
         );
+    }
+
+    #[test]
+    fn a_tag_of_what_was_removed_is_removed_too() {
+        let (_folder, store) = open(3000);
+        let tags = || listed(&store.folder.join("tags")).len();
+        for (age, tag) in ["old", "new"].iter().enumerate() {
+            let reference: Reference = format!("registry.example.com/lz:{tag}").parse().unwrap();
+            store.put(&entry(tag), tag.repeat(300).as_bytes()).unwrap();
+            store.remember(&reference, &Digest::of(tag.as_bytes())).unwrap();
+            let used = SystemTime::now() - Duration::from_secs(1000 - 100 * age as u64);
+            for file in [
+                store.entry_file(&Digest::of(tag.as_bytes())),
+                store.blob_file(&Digest::of(tag.repeat(300).as_bytes())),
+            ] {
+                File::options()
+                    .append(true)
+                    .open(file)
+                    .unwrap()
+                    .set_modified(used)
+                    .unwrap();
+            }
+        }
+        assert_eq!(tags(), 2);
+        store.put(&entry("newest"), "newest".repeat(200).as_bytes()).unwrap();
+        assert!(!store.has_blob(&Digest::of("old".repeat(300).as_bytes())));
+        assert_eq!(tags(), 1);
+        let kept: Reference = "registry.example.com/lz:new".parse().unwrap();
+        assert_eq!(store.last(&kept), Some(Digest::of(b"new")));
     }
 
     #[test]

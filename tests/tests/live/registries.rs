@@ -60,6 +60,7 @@ fn outage() -> ArtifactFault {
         reason: "RegistryUnreachable".to_owned(),
         message: "registry.example.com does not answer".to_owned(),
         retryable: true,
+        retry_after: None,
     }
 }
 
@@ -175,6 +176,7 @@ impl Artifacts for Private {
             reason: "Unauthorized".to_owned(),
             message: "who asks?".to_owned(),
             retryable: true,
+            retry_after: None,
         })
     }
 

@@ -8,6 +8,7 @@ use crate::{Pool, Runtime, Settings};
 struct Place {
     folder: tempfile::TempDir,
     key: Option<PathBuf>,
+    size: u64,
 }
 
 impl Place {
@@ -16,6 +17,7 @@ impl Place {
         Self {
             folder: tempfile::tempdir().unwrap(),
             key: None,
+            size: 1 << 30,
         }
     }
 
@@ -33,6 +35,7 @@ impl Place {
     fn settings(&self) -> CacheSettings {
         CacheSettings {
             folder: self.folder.path().join("cache"),
+            size: self.size,
             key: self.key.clone(),
         }
     }
@@ -238,6 +241,105 @@ fn a_plugin_whose_code_is_sound_is_known_without_its_bytes() {
     fs::remove_file(&entry).unwrap();
     fs::write(&entry, code).unwrap();
     assert!(place.runtime().known(&digest).is_none());
+}
+
+/// The names of an engine's entries for guests.
+fn names(engine: &Engine, guests: &[&str]) -> Vec<PathBuf> {
+    let name = |guest: &&str| entry_name(engine, &Digest::of(&berth_test_guests::component(guest)));
+    guests.iter().map(name).map(PathBuf::from).collect()
+}
+
+/// What a place holds, by the names of the guests.
+fn kept(place: &Place, engine: &Engine, guests: &[&'static str]) -> Vec<&'static str> {
+    let there: Vec<_> = place
+        .entries()
+        .iter()
+        .map(|path| PathBuf::from(path.file_name().unwrap()))
+        .collect();
+    let names = names(engine, guests);
+    let found = guests.iter().zip(names).filter(|(_, name)| there.contains(name));
+    found.map(|(guest, _)| *guest).collect()
+}
+
+/// Lets an entry have been used so many seconds ago.
+fn aged(place: &Place, engine: &Engine, guest: &str, seconds: u64) {
+    let path = place.settings().folder.join(&names(engine, &[guest])[0]);
+    let used = std::time::SystemTime::now() - std::time::Duration::from_secs(seconds);
+    File::open(path).unwrap().set_modified(used).unwrap();
+}
+
+#[test]
+fn what_was_used_longest_ago_goes_first_when_the_folder_is_full() {
+    const GUESTS: [&str; 4] = ["obedient", "traps", "loops", "fails"];
+    let engine = engine();
+    let mut place = Place::new();
+    for (age, guest) in GUESTS[..3].iter().enumerate() {
+        filled(&place, &engine, guest);
+        aged(&place, &engine, guest, 300 - 100 * age as u64);
+    }
+    // A folder beside, and what a process that was killed has left long ago.
+    let folder = place.settings().folder;
+    fs::create_dir(folder.join("plugins")).unwrap();
+    fs::write(folder.join(".left"), "half").unwrap();
+    let old = std::time::SystemTime::now() - std::time::Duration::from_secs(4000);
+    File::open(folder.join(".left")).unwrap().set_modified(old).unwrap();
+
+    // Used again, so the second is the one that goes.
+    let digest = |guest| Digest::of(&berth_test_guests::component(guest));
+    let running = place.cache().get(&engine, &digest("obedient")).unwrap();
+    let sizes = GUESTS[..3].iter().map(|guest| {
+        let name = &names(&engine, &[guest])[0];
+        fs::metadata(folder.join(name)).unwrap().len()
+    });
+    // Room for three and a half.
+    place.size = sizes.sum::<u64>() * 7 / 6;
+    filled(&place, &engine, "fails");
+    assert_eq!(kept(&place, &engine, &GUESTS), ["obedient", "loops", "fails"]);
+    assert!(folder.join("plugins").is_dir());
+    assert!(!folder.join(".left").exists());
+
+    // Nothing stays that is larger than all may be, and code that is in use does not mind.
+    place.size = 1000;
+    filled(&place, &engine, "traps");
+    assert_eq!(kept(&place, &engine, &GUESTS), [""; 0]);
+    assert!(running.serialize().is_ok());
+}
+
+#[test]
+fn several_processes_may_shrink_one_folder() {
+    const GUESTS: [&str; 6] = ["obedient", "traps", "loops", "fails", "exits", "echo"];
+    let engine = engine();
+    let mut place = Place::new();
+    let digest = filled(&place, &engine, "obedient");
+    let size = fs::metadata(&place.entries()[0]).unwrap().len();
+    place.size = 3 * size;
+    let barrier = Barrier::new(GUESTS.len());
+    std::thread::scope(|scope| {
+        for guest in GUESTS {
+            let (place, engine, barrier, digest) = (&place, &engine, &barrier, &digest);
+            scope.spawn(move || {
+                let bytes = berth_test_guests::component(guest);
+                let component = Component::from_binary(engine, &bytes).unwrap();
+                let cache = place.cache();
+                barrier.wait();
+                cache.put(engine, &Digest::of(&bytes), &component);
+                // Whatever is there is whole.
+                drop(cache.get(engine, digest));
+            });
+        }
+    });
+    place.cache().put(
+        &engine,
+        &digest,
+        &Component::from_binary(&engine, &berth_test_guests::component("obedient")).unwrap(),
+    );
+    let total: u64 = place
+        .entries()
+        .iter()
+        .map(|path| fs::metadata(path).unwrap().len())
+        .sum();
+    assert!(total <= place.size, "{total}");
+    assert!(place.cache().get(&engine, &digest).is_some());
 }
 
 #[test]

@@ -14,7 +14,7 @@ use serde_json::json;
 use super::{AccessArgs, Failure, TrustArgs, block, fetcher, progress, refused};
 use crate::{
     artifacts,
-    registry::{Reference, Settings, archive, store::Store},
+    registry::{Reference, archive, store::Store},
 };
 
 #[derive(Debug, Args)]
@@ -101,8 +101,7 @@ pub(in crate::cli) fn load(args: &LoadArgs) -> Result<ExitCode, Failure> {
             .with_hint("name it with --cache, or in `registries.cache`")
     })?;
     let policy = artifacts::policy(&settings)?;
-    let bounds = Settings::new(cache);
-    let store = Store::open(&bounds.cache_dir, bounds.cache_size)?;
+    let store = Store::open(&cache, settings.cache_size as u64)?;
     let file = File::open(&args.file).with_context(|| format!("cannot read `{}`", args.file.display()))?;
     let loaded = archive::load(&store, BufReader::new(file), &policy, settings.max_size as u64)?;
     let json = loaded.iter().map(|loaded| {

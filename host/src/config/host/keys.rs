@@ -237,6 +237,11 @@ pub const KEYS: &[Key] = &[
         "folder for compiled plugins; by default they are kept in memory",
     ),
     key(
+        "cacheSize",
+        Some("1GiB"),
+        "how large that folder may grow; what was used longest ago goes first",
+    ),
+    key(
         "registries.allow",
         None,
         "list of where plugins are loaded from, `HOST/PATH`, `HOST/PATH/*`, `HOST/*` or `*`; by default nowhere",
@@ -311,6 +316,11 @@ pub const KEYS: &[Key] = &[
         "registries.cache",
         None,
         "folder for verified plugins, which survive an outage of their registry there",
+    ),
+    key(
+        "registries.cacheSize",
+        Some("1GiB"),
+        "how large that folder may grow; what was used longest ago goes first",
     ),
     key("registries.maxSize", Some("64MiB"), "size of the largest plugin"),
     key("registries.refresh", Some("5m"), "how often tags are resolved again"),

@@ -390,6 +390,7 @@ impl Values {
         let host_time = self.read("limits.plugins.hostTime", positive_duration);
         let output = self.read("limits.plugins.output", positive_size);
         let log_lines = self.read("limits.plugins.logLines", small_count);
+        let cache_size = self.read("cacheSize", positive_size);
         let registries = self.registries();
         let format = self.read("log.format", |text| match text {
             "text" => Ok(LogFormat::Text),
@@ -446,6 +447,7 @@ impl Values {
                 event_size: event_size?,
             },
             cache: self.path("cache"),
+            cache_size: cache_size?,
             registries: registries?,
             log: Log {
                 format: format?,

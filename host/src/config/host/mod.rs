@@ -43,6 +43,8 @@ pub struct Settings {
     pub limits: HostLimits,
     /// Where compiled plugins are kept; none to keep them in memory only.
     pub cache: Option<PathBuf>,
+    /// How large that folder may grow, in bytes.
+    pub cache_size: usize,
     /// Where plugins are loaded from.
     pub registries: Registries,
     /// How logs look.

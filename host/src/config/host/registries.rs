@@ -48,6 +48,8 @@ pub struct Registries {
     pub per_registry: BTreeMap<String, Registry>,
     /// Where verified plugins are kept; none for nowhere.
     pub cache: Option<PathBuf>,
+    /// How large that folder may grow, in bytes.
+    pub cache_size: usize,
     /// The size of the largest plugin, in bytes.
     pub max_size: usize,
     /// How often tags are resolved again.
@@ -205,6 +207,7 @@ impl Values {
         let mirrors = self.mirrors();
         let per_registry = self.per_registry();
         let per_adapter = self.per_adapter(&trust);
+        let cache_size = self.read("registries.cacheSize", positive_size);
         let max_size = self.read("registries.maxSize", positive_size);
         let refresh = self.read("registries.refresh", positive_duration);
         let timeout = self.read("registries.timeout", positive_duration);
@@ -223,6 +226,7 @@ impl Values {
             mirrors: mirrors?,
             per_registry: per_registry?,
             cache: self.path("registries.cache"),
+            cache_size: cache_size?,
             max_size: max_size?,
             refresh: refresh?,
             timeout: timeout?,

@@ -81,6 +81,7 @@ fn a_flag_counts_before_a_variable_before_the_file_before_the_default() {
     limits.plugins.output = 8MiB (default)
     limits.plugins.logLines = 1000 (default)
     cache = - (default)
+    cacheSize = 1GiB (default)
     registries.allow = - (default)
     registries.verify = - (default)
     registries.keys = - (default)
@@ -97,6 +98,7 @@ fn a_flag_counts_before_a_variable_before_the_file_before_the_default() {
     registries.perRegistry = - (default)
     registries.perAdapter = - (default)
     registries.cache = - (default)
+    registries.cacheSize = 1GiB (default)
     registries.maxSize = 64MiB (default)
     registries.refresh = 5m (default)
     registries.timeout = 2m (default)
@@ -147,7 +149,7 @@ fn unknown_keys_and_variables_are_told() {
     /etc/berth/berth.yaml:11:7: log.levl: unknown key
       hint: did you mean `level`?
     /etc/berth/berth.yaml:12:1: other: unknown key
-      hint: known here: `fleet`, `kubernetes`, `adapters`, `sources`, `admin`, `leases`, `limits`, `cache`, `registries`, `log`
+      hint: known here: `fleet`, `kubernetes`, `adapters`, `sources`, `admin`, `leases`, `limits`, `cache`, `cacheSize`, `registries`, `log`
     environment: BERTH_FLEET_TOKENFILE: unknown variable
       hint: did you mean `BERTH_FLEET_TOKEN_FILE`?
     environment: BERTH_SOMETHING: unknown variable

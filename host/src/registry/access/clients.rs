@@ -134,7 +134,6 @@ impl Material {
                 .no_proxy()
                 .http1_only()
                 .connect_timeout(limits.connect)
-                .read_timeout(limits.answer)
                 .pool_idle_timeout(Duration::from_secs(30));
             match &self.proxy {
                 Some(proxy) => builder.proxy(proxy.clone()),

@@ -342,7 +342,7 @@ fn advice(fault: &Fault) -> &'static str {
         Fault::Tls { .. } => {
             "name the authority's certificate in `registries.caFile` or `registries.perRegistry`; one that asks for a client certificate needs `clientCertificate` and `clientKey`; one without TLS must be listed in `registries.insecure`"
         }
-        Fault::Failed { .. } => "look at the registry's own log",
+        Fault::Failed { .. } | Fault::Busy { .. } => "look at the registry's own log",
         Fault::Refused { .. } => "the registry does not do what is asked for: look at what it says, and at its version",
         Fault::TooLarge { .. } => "raise `registries.maxSize` if the plugin is meant to be so large",
         Fault::Truncated { .. } => "a proxy or the registry cuts answers short: look at their time limits",

@@ -41,8 +41,8 @@ struct Answer {
     secret: Secret,
 }
 
-/// The credentials that a helper has for a server; anonymous if it knows none.
-pub(super) async fn ask(name: &str, server: &str) -> Result<Credentials, HelperError> {
+/// The credentials that a helper has for a server; none if it knows none.
+pub(super) async fn ask(name: &str, server: &str) -> Result<Option<Credentials>, HelperError> {
     match tokio::time::timeout(LIMIT, run(name, server)).await {
         Ok(Ok((succeeded, output))) => read(name, succeeded, &output),
         Ok(Err(error)) => Err(HelperError::Start(name.to_owned(), error)),
@@ -69,23 +69,23 @@ async fn run(name: &str, server: &str) -> std::io::Result<(bool, Vec<u8>)> {
     Ok((child.wait().await?.success(), output))
 }
 
-fn read(name: &str, succeeded: bool, output: &[u8]) -> Result<Credentials, HelperError> {
+fn read(name: &str, succeeded: bool, output: &[u8]) -> Result<Option<Credentials>, HelperError> {
     if !succeeded {
         return if String::from_utf8_lossy(output).contains(UNKNOWN) {
-            Ok(Credentials::Anonymous)
+            Ok(None)
         } else {
             Err(HelperError::Failed(name.to_owned()))
         };
     }
     let answer: Answer = serde_json::from_slice(output).map_err(|_| HelperError::Malformed(name.to_owned()))?;
-    Ok(if answer.username == "<token>" {
+    Ok(Some(if answer.username == "<token>" {
         Credentials::Identity(answer.secret)
     } else {
         Credentials::Basic {
             user: Secret::new(answer.username),
             password: answer.secret,
         }
-    })
+    }))
 }
 
 #[cfg(test)]
@@ -97,19 +97,16 @@ mod tests {
         let told = |succeeded, output: &str| read("x", succeeded, output.as_bytes());
         assert_eq!(
             told(true, r#"{"ServerURL": "a.io", "Username": "u", "Secret": "p"}"#).unwrap(),
-            Credentials::Basic {
+            Some(Credentials::Basic {
                 user: Secret::new("u"),
                 password: Secret::new("p")
-            }
+            })
         );
         assert_eq!(
             told(true, r#"{"Username": "<token>", "Secret": "t"}"#).unwrap(),
-            Credentials::Identity(Secret::new("t"))
+            Some(Credentials::Identity(Secret::new("t")))
         );
-        assert_eq!(
-            told(false, "credentials not found in native keychain").unwrap(),
-            Credentials::Anonymous
-        );
+        assert_eq!(told(false, "credentials not found in native keychain").unwrap(), None);
     }
 
     #[test]

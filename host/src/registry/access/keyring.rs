@@ -120,7 +120,8 @@ impl Keyring {
         let named = self
             .cred_helpers
             .iter()
-            .find(|(key, _)| reach(key, repository).is_some());
+            .filter_map(|(key, name)| Some((reach(key, repository)?, name)))
+            .max_by_key(|(reach, _)| *reach);
         if let Some((_, name)) = named {
             return helper(name, server);
         }
@@ -274,6 +275,19 @@ mod tests {
         assert_eq!(found(file, "b.io/x").unwrap(), Some(basic("u", "p")));
         assert_eq!(found(file, "c.io/x").unwrap(), helper("pass", "c.io"));
         assert_eq!(found(file, "docker.io/x").unwrap(), helper("pass", DOCKER));
+    }
+
+    #[test]
+    fn the_helper_that_names_most_of_the_registry_is_asked() {
+        let file =
+            r#"{"credHelpers": {"*.example.com": "any", "registry.example.com": "own", "a.example.com": "other"}}"#;
+        let name = |repository: &str| match found(file, repository).unwrap() {
+            Some(Found::Helper { name, .. }) => name,
+            Some(Found::Here(_)) | None => String::new(),
+        };
+        assert_eq!(name("registry.example.com/lz"), "own");
+        assert_eq!(name("b.example.com/lz"), "any");
+        assert_eq!(name("a.example.com/lz"), "other");
     }
 
     #[test]

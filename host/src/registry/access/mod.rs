@@ -35,6 +35,7 @@ pub(crate) use clients::Clients;
 pub use helper::HelperError;
 pub use keyring::KeyringError;
 pub use mirrors::Mirrors;
+pub(in crate::registry) use secret::Secrets;
 pub use secret::{Credentials, Secret};
 
 use super::{
@@ -80,7 +81,7 @@ pub struct PerRegistry {
     /// A file with credentials that counts before all others.
     pub docker_config: Option<PathBuf>,
     /// Hosts, with ports if they have one, that may be sent the credentials for a token, beside the
-    /// registry itself and hosts of the same domain.
+    /// registry's own and those of a few registries that are known.
     pub token_servers: Vec<String>,
 }
 
@@ -100,10 +101,21 @@ pub struct Proxy {
 pub struct Limits {
     /// Making a connection.
     pub connect: Duration,
-    /// Waiting for the begin of an answer, and for each of its pieces.
+    /// Waiting for the begin of an answer, and for each of its pieces. What is uploaded has the time besides that it
+    /// takes on a line of 64 KiB a second.
     pub answer: Duration,
-    /// One question with all redirects, log-ins and retries.
+    /// One question with all redirects, log-ins and retries; with the same time besides for what is uploaded.
     pub total: Duration,
+}
+
+/// The slowest line on which an upload succeeds, in bytes a second.
+const SLOWEST: u64 = 64 << 10;
+
+impl Limits {
+    /// The time that so many bytes may take on their way out.
+    pub(in crate::registry) fn uploading(bytes: usize) -> Duration {
+        Duration::from_secs(bytes as u64 / SLOWEST)
+    }
 }
 
 impl Default for Limits {
@@ -205,7 +217,10 @@ impl Authenticate for Purse {
                 (Err(source), _) => return Err(CredentialsError::Unusable { from, source }),
                 (Ok(Some(Found::Here(credentials))), _) => return Ok(credentials),
                 (Ok(Some(Found::Helper { name, server })), CredentialSource::File(_)) => {
-                    return Ok(helper::ask(&name, &server).await?);
+                    // One that knows nothing leaves it to the sources that follow.
+                    if let Some(credentials) = helper::ask(&name, &server).await? {
+                        return Ok(credentials);
+                    }
                 }
                 (Ok(Some(Found::Helper { .. })), CredentialSource::Document { .. }) => {
                     return Err(CredentialsError::ForeignHelper { from });

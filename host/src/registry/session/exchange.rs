@@ -4,13 +4,13 @@ use std::{error::Error as _, time::Duration};
 
 use reqwest::{
     RequestBuilder, StatusCode,
-    header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, RETRY_AFTER},
+    header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, RETRY_AFTER},
 };
 use serde::Deserialize;
 
 use super::{Place, retry};
 use crate::registry::{
-    access::{Secret, shown},
+    access::{Secrets, shown},
     check::Check,
     remote::{Cause, Fault},
 };
@@ -30,15 +30,28 @@ impl Answer {
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
+
+    /// What a manifest is called is told where it is not known.
+    pub(super) fn forget_type_that_repeats(&mut self, secrets: &Secrets) {
+        if self
+            .header(CONTENT_TYPE.as_str())
+            .is_some_and(|kind| secrets.are_in(kind))
+        {
+            self.headers.remove(CONTENT_TYPE);
+        }
+    }
 }
 
-/// Sends a request and reads the answer: at most `max` bytes of a welcome one, and the first bytes of another.
+/// Sends a request and reads the answer: at most `max` bytes of a welcome one, and the first bytes of another. The answer
+/// must begin within `limit`, which has the time in it that the request takes on its way, and no piece of it may take
+/// longer than `idle`.
 pub(super) async fn read(
     request: RequestBuilder,
     place: &Place,
     max: u64,
     what: &str,
     limit: Duration,
+    idle: Duration,
 ) -> Result<Answer, Fault> {
     let mut response = match tokio::time::timeout(limit, request.send()).await {
         Ok(response) => response.map_err(|error| broken(error, place, limit))?,
@@ -76,7 +89,17 @@ pub(super) async fn read(
     }
     let mut body = Vec::new();
     loop {
-        let chunk = match response.chunk().await {
+        let chunk = tokio::time::timeout(idle, response.chunk()).await;
+        let Ok(chunk) = chunk else {
+            if !welcome {
+                break;
+            }
+            return Err(Fault::TimedOut {
+                registry: place.registry.clone(),
+                limit: idle,
+            });
+        };
+        let chunk = match chunk {
             Ok(Some(chunk)) => chunk,
             Ok(None) => break,
             // What an unwelcome answer says is a courtesy.
@@ -149,10 +172,26 @@ struct Problem {
     message: String,
 }
 
+/// Whose answer it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// The registry's, or its token server's.
+    Own,
+    /// Somebody's whom it redirected to. What that one says is nobody's business here.
+    Others,
+}
+
 /// What an unwelcome answer means. A registry may repeat what it was sent, so `secrets` are looked for in it.
-pub(super) fn fault(answer: &Answer, place: &Place, what: &str, secrets: &[&Secret]) -> Fault {
+pub(super) fn fault(answer: &Answer, place: &Place, what: &str, secrets: &Secrets, whose: Whose) -> Fault {
     let registry = place.registry.clone();
-    let message = || message(&answer.body, secrets);
+    let message = || match whose {
+        Whose::Own => message(&answer.body, secrets),
+        Whose::Others => "it comes from where the registry redirects to, and is left out".to_owned(),
+    };
+    let wish = || {
+        let text = answer.header(RETRY_AFTER.as_str())?;
+        retry::retry_after(text, jiff::Timestamp::now())
+    };
     match answer.status.as_u16() {
         401 => Fault::Unauthorized { registry },
         403 => Fault::Forbidden {
@@ -162,11 +201,16 @@ pub(super) fn fault(answer: &Answer, place: &Place, what: &str, secrets: &[&Secr
         404 => Fault::NotFound { what: what.to_owned() },
         429 => Fault::RateLimited {
             registry,
-            retry_after: answer
-                .header(RETRY_AFTER.as_str())
-                .and_then(|text| retry::retry_after(text, jiff::Timestamp::now())),
+            retry_after: wish(),
         },
-        status @ (408 | 500..) => Fault::Failed { registry, status },
+        status @ (408 | 500..) => match wish().filter(|_| status == 503) {
+            Some(retry_after) => Fault::Busy {
+                registry,
+                status,
+                retry_after,
+            },
+            None => Fault::Failed { registry, status },
+        },
         status => Fault::Refused {
             registry,
             status,
@@ -175,7 +219,7 @@ pub(super) fn fault(answer: &Answer, place: &Place, what: &str, secrets: &[&Secr
     }
 }
 
-fn message(body: &[u8], secrets: &[&Secret]) -> String {
+fn message(body: &[u8], secrets: &Secrets) -> String {
     let text = match serde_json::from_slice::<Problems>(body) {
         Ok(Problems { errors }) => match errors.into_iter().next() {
             Some(Problem { code, message }) if message.is_empty() => code,
@@ -184,13 +228,8 @@ fn message(body: &[u8], secrets: &[&Secret]) -> String {
         },
         Err(_) => String::from_utf8_lossy(body).into_owned(),
     };
-    // A header repeats the credentials as they are sent, behind the name of their kind.
-    let repeated = secrets.iter().any(|secret| {
-        let text = |part: &str| !part.is_empty() && text.contains(part);
-        text(secret.reveal()) || secret.reveal().split_once(' ').is_some_and(|(_, sent)| text(sent))
-    });
     match text.trim() {
-        _ if repeated => "its message repeats a credential and is left out".to_owned(),
+        text if secrets.are_in(text) => "its message repeats a credential and is left out".to_owned(),
         "" => "it says nothing more".to_owned(),
         text => shown(text),
     }
@@ -202,15 +241,20 @@ mod tests {
 
     use super::*;
 
-    fn told(status: u16, body: &str) -> String {
+    fn told_by(whose: Whose, status: u16, body: &str) -> String {
         let place = Place::new("a.io", &BTreeSet::new(), Vec::new()).unwrap();
         let answer = Answer {
             status: StatusCode::from_u16(status).unwrap(),
             headers: HeaderMap::from_iter([(RETRY_AFTER, "9".parse().unwrap())]),
             body: body.into(),
         };
-        let secrets = [Secret::new("Basic aHVudGVyMg=="), Secret::new("hunter2")];
-        fault(&answer, &place, "manifest `1`", &secrets.each_ref()).to_string()
+        let mut secrets = Secrets::default();
+        secrets.add("hunter2");
+        fault(&answer, &place, "manifest `1`", &secrets, whose).to_string()
+    }
+
+    fn told(status: u16, body: &str) -> String {
+        told_by(Whose::Own, status, body)
     }
 
     #[test]
@@ -222,7 +266,15 @@ mod tests {
             "the registry `a.io` refused with status 405: UNSUPPORTED"
         );
         assert_eq!(told(404, denied), "the registry has no manifest `1`");
-        assert_eq!(told(503, ""), "the registry `a.io` failed with status 503");
+        assert_eq!(
+            told_by(Whose::Others, 403, denied),
+            "the registry `a.io` forbids it: it comes from where the registry redirects to, and is left out"
+        );
+        assert_eq!(told(502, ""), "the registry `a.io` failed with status 502");
+        assert_eq!(
+            told(503, ""),
+            "the registry `a.io` failed with status 503; it may be asked again in 9 s"
+        );
         assert_eq!(
             told(429, ""),
             "the registry `a.io` limits our rate; it may be asked again in 9 s"

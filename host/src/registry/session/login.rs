@@ -10,9 +10,12 @@ use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use serde::Deserialize;
 use url::Url;
 
-use super::{Place, exchange};
+use super::{
+    Place,
+    exchange::{self, Whose},
+};
 use crate::registry::{
-    access::{Clients, Credentials, Secret, shown},
+    access::{Clients, Credentials, Secret, Secrets, shown},
     remote::Fault,
 };
 
@@ -40,7 +43,9 @@ pub(super) enum Challenge {
 /// A header, and how long it is good for.
 #[derive(Debug, Clone)]
 pub(super) struct Pass {
-    header: Secret,
+    pub(super) header: Secret,
+    /// What must not be shown: the header, and what it was got with.
+    pub(super) secrets: Secrets,
     until: Instant,
 }
 
@@ -49,18 +54,15 @@ pub(super) struct Pass {
 pub(super) struct Passes(tokio::sync::Mutex<HashMap<Scope, Pass>>);
 
 impl Passes {
-    pub(super) async fn get(&self, scope: &Scope) -> Option<Secret> {
+    pub(super) async fn get(&self, scope: &Scope) -> Option<Pass> {
         let passes = self.0.lock().await;
-        let pass = passes.get(scope).filter(|pass| pass.until > Instant::now())?;
-        Some(pass.header.clone())
+        passes.get(scope).filter(|pass| pass.until > Instant::now()).cloned()
     }
 
-    pub(super) async fn put(&self, scope: Scope, pass: Pass) -> Secret {
-        let header = pass.header.clone();
+    pub(super) async fn put(&self, scope: Scope, pass: Pass) {
         let mut passes = self.0.lock().await;
         passes.retain(|_, pass| pass.until > Instant::now());
         passes.insert(scope, pass);
-        header
     }
 
     pub(super) async fn forget(&self, scope: &Scope) {
@@ -111,8 +113,10 @@ pub(super) async fn answer(
     let unauthorized = || Fault::Unauthorized {
         registry: place.registry.clone(),
     };
+    let secrets = credentials.secrets();
     let lasting = |header: String| Pass {
         header: Secret::new(header),
+        secrets: secrets.clone(),
         until: Instant::now() + Duration::from_secs(LONGEST_LIFE),
     };
     match (challenge, credentials) {
@@ -120,26 +124,37 @@ pub(super) async fn answer(
         (Challenge::Basic, Credentials::Basic { user, password }) => Ok(lasting(basic(user, password))),
         (Challenge::Basic, Credentials::Anonymous | Credentials::Identity(_)) => Err(unauthorized()),
         (Challenge::Bearer { realm, service }, credentials) => {
-            if !place.token_server(&realm) {
+            let allowed = match credentials {
+                // Nothing is given away where there is nothing.
+                Credentials::Anonymous => place.may_go(&realm),
+                Credentials::Basic { .. } | Credentials::Identity(_) | Credentials::Bearer(_) => {
+                    place.token_server(&realm)
+                }
+            };
+            if !allowed {
+                let host = match shown(&super::authority(&realm)) {
+                    host if secrets.are_in(&host) => "an address that repeats a credential".to_owned(),
+                    host => host,
+                };
                 return Err(Fault::Misconfigured {
                     registry: place.registry.clone(),
                     source: format!(
-                        "it wants the credentials for it to be sent to `{}`; if that is right, list it in `tokenServers` of the registry",
-                        shown(&super::authority(&realm))
+                        "it wants the credentials for it to be sent to `{host}`; if that is right, list it in `tokenServers` of the registry, in `registries.perRegistry`"
                     )
                     .into(),
                 });
             }
             let request = token_request(place, clients, realm, service.as_deref(), credentials, scope);
-            let answer = exchange::read(request, place, LARGEST, "the token server's answer", limit).await?;
+            let answer = exchange::read(request, place, LARGEST, "the token server's answer", limit, limit).await?;
             match answer.status.as_u16() {
-                200 => token(&answer.body),
+                200 => token(&answer.body, secrets),
                 400 | 401 | 403 => Err(unauthorized()),
                 _ => Err(exchange::fault(
                     &answer,
                     place,
                     "the token server's address",
-                    &credentials.secrets(),
+                    &secrets,
+                    Whose::Own,
                 )),
             }
         }
@@ -212,16 +227,18 @@ struct Answer {
     expires_in: Option<u64>,
 }
 
-fn token(body: &[u8]) -> Result<Pass, Fault> {
+fn token(body: &[u8], mut secrets: Secrets) -> Result<Pass, Fault> {
     // The parser's own words may repeat a value.
     let malformed = || Fault::Malformed {
         message: "the token server's answer holds no token".to_owned(),
     };
     let answer: Answer = serde_json::from_slice(body).map_err(|_| malformed())?;
     let token = answer.token.or(answer.access_token).ok_or_else(malformed)?;
+    secrets.add(token.reveal());
     let life = answer.expires_in.unwrap_or(DEFAULT_LIFE).min(LONGEST_LIFE);
     Ok(Pass {
         header: Secret::new(format!("Bearer {}", token.reveal())),
+        secrets,
         // It must not end on its way.
         until: Instant::now() + Duration::from_secs(life) * 9 / 10,
     })
@@ -256,9 +273,11 @@ mod tests {
     #[test]
     fn a_token_servers_answer_is_never_repeated() {
         for body in [r#"{"token": ["hunter2"]}"#, "hunter2", r#"{"expires_in": 60}"#] {
-            assert!(!format!("{:?}", token(body.as_bytes()).unwrap_err()).contains("hunter2"));
+            let fault = token(body.as_bytes(), Secrets::default()).unwrap_err();
+            assert!(!format!("{fault:?}").contains("hunter2"));
         }
-        let pass = token(br#"{"access_token": "hunter2", "expires_in": 300}"#).unwrap();
+        let answer = br#"{"access_token": "hunter2", "expires_in": 300}"#;
+        let pass = token(answer, Secrets::default()).unwrap();
         assert_eq!(pass.header.reveal(), "Bearer hunter2");
         assert!(!format!("{pass:?}").contains("hunter2"));
     }

@@ -1,10 +1,14 @@
 //! Which addresses a session may go to, and which of them may see credentials.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, net::Ipv4Addr};
 
-use url::Url;
+use url::{Host, Url};
 
-use crate::registry::{access::shown, check::Check, remote::Fault};
+use crate::registry::{
+    access::{Secrets, shown},
+    check::Check,
+    remote::Fault,
+};
 
 /// Where a registry is.
 #[derive(Debug, Clone)]
@@ -51,16 +55,27 @@ impl Place {
             }
     }
 
+    /// Whether we go there when the registry says so. What is on this machine, or on its own link only, is nobody's
+    /// business who is not there as well.
+    pub(super) fn may_go(&self, to: &Url) -> bool {
+        let near = near(to);
+        self.speakable(to) && (near.is_none() || near == self::near(&self.base))
+    }
+
     /// Where a redirect leads to, if we may go there.
-    pub(super) fn redirect(&self, from: &Url, location: &str) -> Result<Url, Fault> {
+    pub(super) fn redirect(&self, from: &Url, location: &str, secrets: &Secrets) -> Result<Url, Fault> {
         let refused = |to: String| Fault::BadRedirect {
             registry: self.registry.clone(),
-            to,
+            to: if secrets.are_in(&to) {
+                "an address that repeats a credential".to_owned()
+            } else {
+                to
+            },
         };
         let to = from
             .join(location)
             .map_err(|_| refused("an address that is none".to_owned()))?;
-        if Check::RedirectTarget.finds(!self.speakable(&to)) {
+        if Check::RedirectTarget.finds(!self.may_go(&to)) {
             return Err(refused(shown(&format!("{}://{}", to.scheme(), authority(&to)))));
         }
         Ok(to)
@@ -68,21 +83,58 @@ impl Place {
 
     /// Whether credentials for this registry may be sent there, in exchange for a token.
     ///
-    /// A registry names its token server by itself, so that server must be at home with it: the same
-    /// address, or over HTTPS a host with the same two last labels, or one that is listed.
+    /// A registry names its token server by itself, so that server must be at home with it: the same address, the same
+    /// host by HTTPS, one that is known to be its, or one that is listed. A domain in common is not enough: customers
+    /// of one provider have that.
     pub(super) fn token_server(&self, realm: &Url) -> bool {
-        let domain = |url: &Url| {
-            let name = url.domain()?.to_ascii_lowercase();
-            let labels: Vec<&str> = name.rsplit('.').take(2).collect();
-            (labels.len() == 2).then(|| labels.join("."))
+        let https = realm.scheme() == "https" && realm.port_or_known_default() == Some(443);
+        let is_known = |(registry, server): &(&str, &str)| {
+            Some(*registry) == self.base.host_str() && Some(*server) == realm.host_str()
         };
-        let known = self.is_own(realm)
+        let at_home = self.is_own(realm)
             || self.token_servers.contains(&authority(realm))
-            || (realm.scheme() == "https"
-                && realm.port_or_known_default() == Some(443)
-                && domain(realm).is_some()
-                && domain(realm) == domain(&self.base));
-        known && self.speakable(realm)
+            || (https && realm.host() == self.base.host())
+            || (https && self.base.port().is_none() && TOKEN_SERVERS.iter().any(is_known));
+        at_home && self.speakable(realm)
+    }
+}
+
+/// Registries whose token server has another name, and that name.
+const TOKEN_SERVERS: [(&str, &str); 3] = [
+    ("registry-1.docker.io", "auth.docker.io"),
+    ("registry.gitlab.com", "gitlab.com"),
+    ("registry.digitalocean.com", "api.digitalocean.com"),
+];
+
+/// What an address means to whoever is there only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Near {
+    /// This machine.
+    Machine,
+    /// Whoever is on the same link, such as a cloud's metadata.
+    Link,
+}
+
+/// Whether an address is of this machine, or of its link, by what is written: names are not looked up.
+fn near(url: &Url) -> Option<Near> {
+    let v4 = |address: Ipv4Addr| {
+        if address.is_loopback() || address.is_unspecified() {
+            Some(Near::Machine)
+        } else {
+            address.is_link_local().then_some(Near::Link)
+        }
+    };
+    match url.host()? {
+        Host::Domain(name) => {
+            let name = name.trim_end_matches('.').to_ascii_lowercase();
+            (name == "localhost" || name.ends_with(".localhost")).then_some(Near::Machine)
+        }
+        Host::Ipv4(address) => v4(address),
+        Host::Ipv6(address) => match address.to_ipv4_mapped() {
+            Some(mapped) => v4(mapped),
+            None if address.is_loopback() || address.is_unspecified() => Some(Near::Machine),
+            None => address.is_unicast_link_local().then_some(Near::Link),
+        },
     }
 }
 
@@ -121,7 +173,10 @@ mod tests {
     #[test]
     fn a_redirect_leads_to_https_or_a_listed_registry() {
         let place = place("registry.example.com");
-        let told = |location: &str| place.redirect(&place.base, location).map(String::from);
+        let told = |location: &str| {
+            let to = place.redirect(&place.base, location, &Secrets::default());
+            to.map(String::from)
+        };
         assert_eq!(told("/x").unwrap(), "https://registry.example.com/x");
         assert_eq!(
             told("https://cdn.example.net/x?sig=1").unwrap(),
@@ -149,11 +204,62 @@ mod tests {
     }
 
     #[test]
+    fn a_redirect_does_not_lead_to_this_machine_or_its_link() {
+        let leads = |registry: &str, location: &str| {
+            let place = place(registry);
+            place.redirect(&place.base, location, &Secrets::default()).is_ok()
+        };
+        for location in [
+            "https://127.0.0.1/x",
+            "https://127.1.2.3:8443/x",
+            "https://0.0.0.0/x",
+            "https://2130706433/x",
+            "https://localhost/x",
+            "https://localhost./x",
+            "https://a.localhost/x",
+            "https://[::1]/x",
+            "https://[::]/x",
+            "https://[::ffff:127.0.0.1]/x",
+            "https://169.254.169.254/latest/meta-data",
+            "https://[::ffff:169.254.169.254]/x",
+            "https://[fe80::1]/x",
+        ] {
+            assert!(!leads("registry.example.com", location), "{location}");
+            assert!(!leads("10.0.0.1", location), "{location}");
+        }
+        assert!(leads("registry.example.com", "https://10.0.0.2/x"));
+        assert!(leads("localhost:5001", "https://127.0.0.1/x"));
+        assert!(leads("127.0.0.1:5001", "https://[::1]:5002/x"));
+        assert!(!leads("localhost:5001", "https://169.254.169.254/x"));
+        assert!(leads("169.254.0.1", "https://169.254.0.2/x"));
+        assert!(!leads("169.254.0.1", "https://localhost/x"));
+    }
+
+    #[test]
+    fn token_servers_of_well_known_registries_are_known() {
+        for (registry, realm, expected) in [
+            ("docker.io", "https://auth.docker.io/token", true),
+            ("docker.io", "https://auth.docker.io:8443/token", false),
+            ("docker.io", "http://auth.docker.io/token", false),
+            ("docker.io", "https://auth.docker.io.evil.org/token", false),
+            ("registry.gitlab.com", "https://gitlab.com/jwt/auth", true),
+            ("registry.gitlab.com:5050", "https://gitlab.com/jwt/auth", false),
+            ("registry.gitlab.com", "https://auth.docker.io/token", false),
+        ] {
+            let known = place(registry).token_server(&realm.parse().unwrap());
+            assert_eq!(known, expected, "{registry} {realm}");
+        }
+    }
+
+    #[test]
     fn a_token_server_is_at_home_with_its_registry() {
+        let elsewhere = place("registry.example.com:5000");
+        assert!(elsewhere.token_server(&"https://registry.example.com:5000/token".parse().unwrap()));
+        assert!(elsewhere.token_server(&"https://registry.example.com/token".parse().unwrap()));
         let place = place("registry.example.com");
         for (realm, expected) in [
             ("https://registry.example.com/token", true),
-            ("https://auth.example.com/token", true),
+            ("https://auth.example.com/token", false),
             ("https://login.example.org:8443/token", true),
             ("https://login.example.org/token", false),
             ("http://auth.example.com/token", false),

@@ -1,11 +1,15 @@
 //! Uploads.
 
+use bytes::Bytes;
 use reqwest::{Method, header::LOCATION};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{DIGEST_HEADER, INDEX, MAX_INDEX, Question, Session};
-use crate::registry::remote::{At, Descriptor, Digest, Fault, MANIFEST, Repository};
+use crate::registry::{
+    access::Secrets,
+    remote::{At, Descriptor, Digest, Fault, MANIFEST, Repository, Sent},
+};
 
 /// What a manifest says of itself, as far as a list of referrers repeats it.
 #[derive(Debug, Default, Deserialize)]
@@ -31,7 +35,12 @@ struct Subject {
 
 impl Session {
     /// Uploads a blob in one piece, unless it is there.
-    pub(super) async fn upload(&self, repository: &Repository, bytes: &[u8]) -> Result<Digest, Fault> {
+    pub(super) async fn upload(
+        &self,
+        repository: &Repository,
+        bytes: &[u8],
+        sent: Option<Sent>,
+    ) -> Result<Digest, Fault> {
         let digest = Digest::of(bytes);
         let url = self.url(&format!("v2/{}/blobs/{digest}", repository.path))?;
         let what = format!("blob `{digest}` in `{repository}`");
@@ -48,19 +57,20 @@ impl Session {
         begin.max = MAX_INDEX;
         begin.url = self.url(&format!("v2/{}/blobs/uploads/", repository.path))?;
         begin.what = format!("repository `{repository}`");
-        begin.body = Some(Vec::new());
+        begin.body = Some(Bytes::new());
         let begun = self.ask(&begin).await?;
         let location = begun.header(LOCATION.as_str()).ok_or_else(|| Fault::Malformed {
             message: "it begins an upload and does not say where".to_owned(),
         })?;
-        let mut place = self.place.redirect(&begin.url, location)?;
+        let mut place = self.place.redirect(&begin.url, location, &Secrets::default())?;
         place.query_pairs_mut().append_pair("digest", digest.as_str());
         let mut put = question;
         put.method = Method::PUT;
         put.max = MAX_INDEX;
         put.url = place;
         put.content_type = Some("application/octet-stream");
-        put.body = Some(bytes.to_vec());
+        put.body = Some(Bytes::copy_from_slice(bytes));
+        put.sent = sent;
         self.ask(&put).await?;
         Ok(digest)
     }
@@ -111,7 +121,7 @@ impl Session {
         let mut put = Question::get(repository, url, MAX_INDEX, what);
         put.method = Method::PUT;
         put.content_type = Some(media_type);
-        put.body = Some(bytes.to_vec());
+        put.body = Some(Bytes::copy_from_slice(bytes));
         let answer = self.ask(&put).await?;
         let got = Digest::of(bytes);
         match answer

@@ -1,6 +1,11 @@
 //! Whether a question is asked again, and when.
 
-use std::time::Duration;
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant;
 
 use crate::registry::remote::Fault;
 
@@ -38,12 +43,9 @@ pub(super) fn pause(retries: &Retries, attempt: u32, fault: &Fault, jitter: f64)
     }
     let doubled = retries.base.saturating_mul(1 << attempt.saturating_sub(1).min(16));
     let own = doubled.min(retries.longest).mul_f64(0.5 + 0.5 * jitter.clamp(0.0, 1.0));
-    match fault {
-        Fault::RateLimited {
-            retry_after: Some(wish),
-            ..
-        } => (*wish <= retries.patience).then(|| (*wish).max(own)),
-        _ => Some(own),
+    match fault.retry_after() {
+        Some(wish) => (wish <= retries.patience).then(|| wish.max(own)),
+        None => Some(own),
     }
 }
 
@@ -73,13 +75,71 @@ where
     }
 }
 
+/// No wish of a registry is obeyed for longer.
+const LONGEST_WISH: Duration = Duration::from_secs(3600);
+
 /// Reads `Retry-After`: seconds, or a time.
 pub(super) fn retry_after(text: &str, now: jiff::Timestamp) -> Option<Duration> {
     if let Ok(seconds) = text.trim().parse::<u64>() {
-        return Some(Duration::from_secs(seconds));
+        return Some(Duration::from_secs(seconds).min(LONGEST_WISH));
     }
     let at = jiff::fmt::rfc2822::parse(text.trim()).ok()?.timestamp();
-    Some(Duration::try_from(at.duration_since(now)).unwrap_or_default())
+    let wish = Duration::try_from(at.duration_since(now)).unwrap_or_default();
+    Some(wish.min(LONGEST_WISH))
+}
+
+/// When a registry wants to be asked again: whoever asks next waits, whatever the question.
+#[derive(Debug, Default)]
+pub(super) struct Wish(Mutex<Option<Told>>);
+
+/// What a registry wished, and with which status.
+#[derive(Debug, Clone, Copy)]
+struct Told {
+    not_before: Instant,
+    status: u16,
+}
+
+impl Wish {
+    /// Notes what an answer wishes, if it does.
+    pub(super) fn note(&self, fault: &Fault) {
+        let status = match fault {
+            Fault::Busy { status, .. } => *status,
+            _ => 429,
+        };
+        if let Some(wish) = fault.retry_after() {
+            let not_before = Instant::now() + wish;
+            let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            // A shorter wish of another answer does not take this one back.
+            if told.is_none_or(|told| told.not_before < not_before) {
+                *told = Some(Told { not_before, status });
+            }
+        }
+    }
+
+    /// Waits until the registry may be asked; where that is longer than `patience`, says so at once.
+    pub(super) async fn obeyed(&self, registry: &str, patience: Duration) -> Result<(), Fault> {
+        let told = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let Some(Told { not_before, status }) = told.filter(|told| told.not_before > now) else {
+            return Ok(());
+        };
+        let (registry, wait) = (registry.to_owned(), not_before - now);
+        if wait <= patience {
+            tokio::time::sleep_until(not_before).await;
+            return Ok(());
+        }
+        Err(match status {
+            429 => Fault::RateLimited {
+                registry,
+                retry_after: Some(wait),
+            },
+            status => Fault::Busy {
+                registry,
+                status,
+                retry_after: wait,
+            },
+        })
+    }
 }
 
 #[cfg(test)]
@@ -92,6 +152,14 @@ mod tests {
         longest: Duration::from_millis(300),
         patience: Duration::from_secs(30),
     };
+
+    fn busy(seconds: u64) -> Fault {
+        Fault::Busy {
+            registry: "a.io".to_owned(),
+            status: 503,
+            retry_after: Duration::from_secs(seconds),
+        }
+    }
 
     fn failed() -> Fault {
         Fault::Failed {
@@ -152,6 +220,35 @@ mod tests {
     }
 
     #[test]
+    fn one_that_failed_and_says_until_when_is_obeyed_as_well() {
+        assert_eq!(pause(&RETRIES, 1, &busy(7), 0.0), Some(Duration::from_secs(7)));
+        assert_eq!(pause(&RETRIES, 1, &busy(31), 0.0), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_one_answer_wished_is_obeyed_by_every_question_after_it() {
+        let (wish, patience) = (Wish::default(), Duration::from_secs(30));
+        wish.note(&failed());
+        wish.obeyed("a.io", patience).await.unwrap();
+        wish.note(&limited(Some(100)));
+        wish.note(&limited(Some(5)));
+        let begun = Instant::now();
+        let fault = wish.obeyed("a.io", patience).await.unwrap_err();
+        assert_eq!(fault.retry_after(), Some(Duration::from_secs(100)));
+        tokio::time::advance(Duration::from_secs(80)).await;
+        wish.obeyed("a.io", patience).await.unwrap();
+        assert_eq!(begun.elapsed(), Duration::from_secs(100));
+        wish.obeyed("a.io", patience).await.unwrap();
+        assert_eq!(begun.elapsed(), Duration::from_secs(100));
+        wish.note(&busy(60));
+        let fault = wish.obeyed("a.io", patience).await.unwrap_err();
+        assert_eq!(
+            (fault.reason(), fault.retry_after()),
+            ("RegistryFailed", Some(Duration::from_secs(60)))
+        );
+    }
+
+    #[test]
     fn a_wish_is_seconds_or_a_time() {
         let now = "2026-11-23T10:00:00Z".parse().unwrap();
         assert_eq!(retry_after("17", now), Some(Duration::from_secs(17)));
@@ -161,5 +258,7 @@ mod tests {
         );
         assert_eq!(retry_after("Mon, 23 Nov 2026 09:00:00 GMT", now), Some(Duration::ZERO));
         assert_eq!(retry_after("soon", now), None);
+        assert_eq!(retry_after("1000000000", now), Some(LONGEST_WISH));
+        assert_eq!(retry_after("Mon, 23 Nov 2037 10:00:05 GMT", now), Some(LONGEST_WISH));
     }
 }

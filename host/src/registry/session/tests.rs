@@ -603,3 +603,176 @@ async fn a_proxy_is_asked_for_what_it_is_not_spared_from() {
     assert_eq!(blob(&access, &direct, b"x").await.unwrap(), b"x");
     assert_eq!((proxy.asked(), direct.asked()), (1, 1));
 }
+
+/// Takes an upload; the request is answered after `pause`.
+async fn taking(pause: Duration) -> Server {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let seen = Seen::default();
+    let answering: Answering = Arc::new(|question, _, _| match question {
+        head if head.starts_with("HEAD") => reply(404, &[], ""),
+        post if post.starts_with("POST") => reply(202, &[("location", "/v2/lz/blobs/uploads/1")], ""),
+        put if put.starts_with("PUT /v2/lz/blobs/uploads/1?digest=sha256") => reply(201, &[], ""),
+        _ => reply(400, &[], "?"),
+    });
+    let state = (Arc::clone(&seen), answering);
+    let slow = move |request: Request| {
+        let state = state.clone();
+        async move {
+            if request.method() == "PUT" {
+                tokio::time::sleep(pause).await;
+            }
+            handle(State(state), request).await
+        }
+    };
+    let router = Router::new().fallback(slow);
+    let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    Server { address, seen, task }
+}
+
+#[tokio::test]
+async fn an_upload_tells_how_far_it_is() {
+    let server = taking(Duration::ZERO).await;
+    let remote = access(quick(), &[&server]).open(&server.address).unwrap();
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let tell: crate::registry::remote::Sent = {
+        let told = Arc::clone(&told);
+        Arc::new(move |sent| told.lock().unwrap().push(sent))
+    };
+    let bytes = vec![b'x'; 1_000_000];
+    let digest = remote.push_blob_told(&repository(&server), &bytes, tell).await.unwrap();
+    assert_eq!(digest, Digest::of(&bytes));
+    assert_eq!(*told.lock().unwrap(), [262_144, 524_288, 786_432, 1_000_000]);
+    let (put, _) = server.seen().pop().unwrap();
+    assert!(
+        put.ends_with(std::str::from_utf8(&bytes).unwrap()),
+        "it came as a whole"
+    );
+}
+
+#[test]
+fn an_upload_has_the_time_that_a_slow_line_needs() {
+    assert_eq!(Limits::uploading(0), Duration::ZERO);
+    let seconds = Limits::uploading(35 << 20).as_secs();
+    assert!(seconds >= 500, "{seconds}");
+}
+
+#[tokio::test]
+async fn a_registry_that_wants_to_be_left_alone_is_not_asked_by_other_questions_either() {
+    for status in [429, 503] {
+        let server = Server::start(move |_, _, _| reply(status, &[("retry-after", "3600")], "")).await;
+        let access = access(quick(), &[&server]);
+        for _ in 0..3 {
+            let fault = blob(&access, &server, b"x").await.unwrap_err();
+            let wish = fault.retry_after().unwrap().as_secs();
+            assert!((3000..=3600).contains(&wish), "{fault:?}");
+        }
+        assert_eq!(server.asked(), 1, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn a_credential_that_a_registry_or_its_token_server_repeats_is_in_no_text_whatever_its_form() {
+    let forms = [
+        "hunter2",
+        "robot:hunter2",
+        &STANDARD.encode("robot:hunter2"),
+        "t0p-s3cret",
+    ];
+    for form in forms {
+        // A registry that asks for a token, and repeats what the token was got with, or the token.
+        let said = form.to_owned();
+        let address = Arc::new(Mutex::new(String::new()));
+        let own = Arc::clone(&address);
+        let server = Server::start(move |question, credentials, _| match credentials {
+            Some(_) if question.starts_with("GET /token?") => {
+                reply(200, &[], r#"{"token": "t0p-s3cret", "expires_in": 300}"#)
+            }
+            Some(_) => reply(400, &[], format!("you sent {said}")),
+            None => {
+                let realm = REALM.replace("HOST", &own.lock().unwrap());
+                reply(401, &[("www-authenticate", &realm)], "")
+            }
+        })
+        .await;
+        address.lock().unwrap().clone_from(&server.address);
+        let keys = Keys::for_registry(&server.address);
+        let mut settings = quick();
+        settings.credentials = vec![keys.source()];
+        let access_of = access(settings.clone(), &[&server]);
+        let mut texts = Vec::new();
+        // By a fresh token, and by the one that is known.
+        for _ in 0..2 {
+            let fault = blob(&access_of, &server, b"x").await.unwrap_err();
+            assert!(fault.to_string().contains("repeats a credential"), "{form}: {fault}");
+            texts.push(format!("{fault} {fault:?} {access_of:?}"));
+        }
+
+        // A token server that repeats what it was sent.
+        let said = form.to_owned();
+        let address = Arc::new(Mutex::new(String::new()));
+        let own = Arc::clone(&address);
+        let server = Server::start(move |question, _, _| {
+            if question.starts_with("GET /token?") {
+                return reply(418, &[], format!("you sent {said}"));
+            }
+            let realm = REALM.replace("HOST", &own.lock().unwrap());
+            reply(401, &[("www-authenticate", &realm)], "")
+        })
+        .await;
+        address.lock().unwrap().clone_from(&server.address);
+        let keys = Keys::for_registry(&server.address);
+        settings.credentials = vec![keys.source()];
+        let access = access(settings, &[&server]);
+        let fault = blob(&access, &server, b"x").await.unwrap_err();
+        assert!(matches!(fault, Fault::Refused { status: 418, .. }), "{fault:?}");
+        texts.push(format!("{fault} {fault:?}"));
+        // It never had the token.
+        for text in texts {
+            assert!(form == "t0p-s3cret" || !text.contains(form), "{text}");
+            assert!(!text.contains("hunter2"), "{text}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_that_repeats_a_credential_does_not_tell_where_it_leads() {
+    let server = Server::start(guarded(|_| {
+        reply(302, &[("location", "http://hunter2.example.com/")], "")
+    }))
+    .await;
+    let keys = Keys::for_registry(&server.address);
+    let mut settings = quick();
+    settings.credentials = vec![keys.source()];
+    let fault = blob(&access(settings, &[&server]), &server, b"x").await.unwrap_err();
+    assert_eq!(fault.reason(), "BadRedirect");
+    assert!(!fault.to_string().contains("hunter2"), "{fault}");
+}
+
+#[tokio::test]
+async fn what_a_registry_redirects_to_is_not_quoted() {
+    let other = Server::start(|_, _, _| reply(400, &[], "the key of the cloud is hunter2")).await;
+    let to = format!("http://{}/", other.address);
+    let server = Server::start(move |_, _, _| reply(307, &[("location", &to)], "")).await;
+    let fault = blob(&access(quick(), &[&server, &other]), &server, b"x")
+        .await
+        .unwrap_err();
+    assert!(matches!(fault, Fault::Refused { status: 400, .. }), "{fault:?}");
+    assert!(!fault.to_string().contains("hunter2"), "{fault}");
+}
+
+#[tokio::test]
+async fn a_slow_upload_succeeds_where_an_answer_would_be_given_up() {
+    let server = taking(Duration::from_secs(3)).await;
+    let mut settings = quick();
+    settings.limits.answer = Duration::from_secs(2);
+    let remote = access(settings, &[&server]).open(&server.address).unwrap();
+    let bytes = vec![b'x'; 1_000_000];
+    remote.push_blob(&repository(&server), &bytes).await.unwrap();
+    let puts = server
+        .seen()
+        .iter()
+        .filter(|(question, _)| question.starts_with("PUT"))
+        .count();
+    assert_eq!(puts, 1, "the first try succeeds");
+}

@@ -83,6 +83,7 @@ fn of_registry(fault: &Fault) -> Option<Check> {
         | Fault::TimedOut { .. }
         | Fault::Tls { .. }
         | Fault::Failed { .. }
+        | Fault::Busy { .. }
         | Fault::Refused { .. }
         | Fault::Misconfigured { .. } => return None,
     })

@@ -44,6 +44,7 @@ fn everything_that_can_be_said_is_understood() {
     strict: {keys: [keys/c.pub], policy: all}
     stricter: {policy: all}
   cache: /var/cache/berth/plugins
+  cacheSize: 2MiB
   maxSize: 1MiB
   refresh: 30s
   timeout: 10s
@@ -104,6 +105,7 @@ fn everything_that_can_be_said_is_understood() {
             )]),
             per_registry: BTreeMap::from([("registry.example.com".to_owned(), registry)]),
             cache: Some(path("/var/cache/berth/plugins")),
+            cache_size: 2 << 20,
             max_size: 1 << 20,
             refresh: Duration::from_secs(30),
             timeout: Duration::from_secs(10),
