@@ -56,7 +56,7 @@ async fn a_tag_that_moves_twenty_times_under_steady_events_loses_nothing_and_mix
     let never = Duration::from_secs(3600);
     let stage = Stage::set_slow(&documents, &[], listener, Some(Arc::new(shelf)), never).await;
     let stage = Arc::new(stage);
-    let state = stage.state("swapped").unwrap();
+    let state = stage.comes_to("swapped", Standing::Live).await;
     assert_eq!(state.problems, Vec::<String>::new());
     let live = || {
         let state = stage.state("swapped").unwrap();

@@ -52,6 +52,11 @@ impl Deployed {
 
     /// Creates a cluster and has its event settled; all of these adapters must report.
     pub(super) async fn reports(&mut self, name: &str, adapters: &[&str]) -> String {
+        // What is not compiled in time becomes live after the start.
+        for adapter in adapters {
+            let live = |line: &Value| line["message"] == "an adapter is live" && line["adapter"] == *adapter;
+            self.logged(live).await;
+        }
         let cluster = self.cluster(name);
         let answer = self.post(&cluster, &format!("event-of-{name}")).await;
         assert!(answer.status().is_success(), "{answer:?}");
