@@ -1,13 +1,17 @@
 //! Turns a core WebAssembly module into a berth plugin component.
 //!
-//! Owns the last step of every guest build: the description of the world is embedded where
-//! the toolchain did not do so, WASI preview 1 imports are answered by an adapter, and the
-//! result is validated. It never reads anything but the WIT folder that it is given.
+//! Owns the last steps of every guest build: the description of the world is embedded where
+//! the toolchain did not do so, WASI preview 1 imports are answered by an adapter, the
+//! result is validated, and says what it is. It never reads anything but the WIT folder that it is given.
+
+mod metadata;
 
 use std::path::Path;
 
 use wit_component::{ComponentEncoder, StringEncoding};
 use wit_parser::Resolve;
+
+pub use metadata::{DescribeError, Metadata, describe};
 
 /// The module name under which WASI preview 1 is imported.
 const PREVIEW1: &str = "wasi_snapshot_preview1";

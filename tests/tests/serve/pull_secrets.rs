@@ -1,30 +1,47 @@
 //! The program with a private plugin: the real registry behind a password, which is in a Secret of a real control plane.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use berth::registry::{
+    Connect as _, Repository,
+    access::{self, Access, CredentialSource},
+    push,
+};
 use berth_tests::control_plane::ControlPlane;
 use serde_json::{Value, json};
 
-use super::registries::{trust, write};
+use super::registries::write;
 use crate::{
     Deployed,
     guest::{guest, with_guest},
-    running::{Guard, OPENS, WRONG},
-    world::World,
+    running::{Guard, OPENS, Running, WRONG},
 };
 
 const NEW: &str = "kubernetes.io/dockerconfigjson";
 const OLD: &str = "kubernetes.io/dockercfg";
 
+/// Pushes a guest that says this word under the tag `1`; answers with the manifest's digest.
+async fn pushed(running: &Running, word: &str) -> String {
+    let access = Access::new(access::Settings {
+        insecure: running.insecure(),
+        credentials: vec![CredentialSource::File(running.docker_config())],
+        ..access::Settings::default()
+    });
+    let repository: Repository = running.name("partners/lz").parse().unwrap();
+    let remote = access.remote(&repository.registry).unwrap();
+    let packed = push(remote.as_ref(), &repository, Some("1"), &guest(word), &|_, _| {}).await;
+    packed.unwrap().digest.to_string()
+}
+
 impl Deployed {
     /// Puts a Secret `registry` of this type, with this password, in the place of any other.
-    async fn secret(&self, world: &World, kind: &str, password: &str) {
+    async fn secret(&self, running: &Running, kind: &str, password: &str) {
         let plane = ControlPlane::shared().await;
         let collection = format!("/api/v1/namespaces/{}/secrets", self.namespace);
         let path = format!("{collection}/registry");
         if plane.get(&path).await.unwrap().is_some() {
             plane.delete(&path).await.unwrap();
         }
-        let auths = json!({(world.repository().registry): {"username": "robot", "password": password}});
+        let auths = json!({(running.address()): {"username": "robot", "password": password}});
         let (key, text) = match kind {
             OLD => (".dockercfg", auths),
             _ => (".dockerconfigjson", json!({ "auths": auths })),
@@ -60,16 +77,21 @@ fn told(plugins: &Value, adapter: &str) -> (String, String) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_private_plugin_is_loaded_with_the_pull_secret_of_its_adapter_and_by_no_other() {
-    let world = World::start_with(Guard::Password).await;
-    world.new_key("ours");
-    let digest = world.push(&guest("firsta")).await;
-    world.we_sign(&digest, "ours").await;
-    std::fs::write(world.file("none.json"), "{}").unwrap();
+    let running = Running::start(&Guard::Password).await;
+    let digest = pushed(&running, "firsta").await;
+    let none = running.folder().join("none.json");
+    std::fs::write(&none, "{}").unwrap();
 
-    let source = format!("oci://{}", world.tagged());
+    let source = format!("oci://{}", running.name("partners/lz:1"));
     let mut host = Deployed::start_with(|folder, namespace, settings| {
-        trust(settings, &world, &["ours"]);
-        settings["registries"]["dockerConfig"] = json!([world.file("none.json")]);
+        settings["registries"] = json!({
+            "allow": [format!("{}/*", running.address())],
+            "insecure": running.insecure(),
+            // The host itself has no credentials.
+            "dockerConfig": [none],
+            // What is looked for here happens on demand.
+            "refresh": "1h",
+        });
         let private = |name: &str| {
             with_guest(name, "v1", &source).replace("config: {v: 1}", "pullSecrets: [registry], config: {v: 1}")
         };
@@ -86,16 +108,15 @@ async fn a_private_plugin_is_loaded_with_the_pull_secret_of_its_adapter_and_by_n
     let (live, why) = host.refreshed("private").await;
     assert!(why.ends_with("(PullSecretMissing)"), "{why}");
     assert_eq!(live, "-");
-    host.secret(&world, "Opaque", OPENS).await;
+    host.secret(&running, "Opaque", OPENS).await;
     let (_, why) = host.refreshed("private").await;
     assert!(why.ends_with("(PullSecretType)"), "{why}");
-    host.secret(&world, NEW, WRONG).await;
+    host.secret(&running, NEW, WRONG).await;
     let (live, why) = host.refreshed("private").await;
     assert!(why.ends_with("(Unauthorized)"), "{why}");
     assert_eq!(live, "-");
 
-    host.secret(&world, NEW, OPENS).await;
-    let digest = digest.to_string();
+    host.secret(&running, NEW, OPENS).await;
     assert_eq!(host.refreshed("private").await, (digest.clone(), "-".to_owned()));
     let (live, why) = host.stands("open").await;
     assert!(live == "-" && why.ends_with("(Unauthorized)"), "{live} {why}");
@@ -107,22 +128,20 @@ async fn a_private_plugin_is_loaded_with_the_pull_secret_of_its_adapter_and_by_n
     host.reports("first", &["private", "validation"]).await;
 
     // It is read anew each time, and nothing that an earlier one opened is used again. What is live stays.
-    let newer = world.push(&guest("second")).await;
-    world.we_sign(&newer, "ours").await;
-    host.secret(&world, "Opaque", OPENS).await;
+    let newer = pushed(&running, "second").await;
+    host.secret(&running, "Opaque", OPENS).await;
     let (live, why) = host.refreshed("private").await;
     assert!(live == digest && why.ends_with("(PullSecretType)"), "{live} {why}");
-    host.secret(&world, NEW, WRONG).await;
+    host.secret(&running, NEW, WRONG).await;
     assert_eq!(host.refreshed("private").await.0, digest);
-    host.secret(&world, OLD, OPENS).await;
-    let digest = newer.to_string();
-    assert_eq!(host.refreshed("private").await, (digest.clone(), "-".to_owned()));
+    host.secret(&running, OLD, OPENS).await;
+    assert_eq!(host.refreshed("private").await, (newer.clone(), "-".to_owned()));
     let mut log = std::mem::take(&mut host.log);
 
     // The cache serves those whose secrets filled it, and nobody else.
-    drop(world.running);
+    drop(running);
     host.restart(|_| {}).await;
-    assert_eq!(host.stands("private").await, (digest, "-".to_owned()));
+    assert_eq!(host.stands("private").await, (newer, "-".to_owned()));
     for adapter in ["open", "blind"] {
         assert_eq!(host.refreshed(adapter).await.0, "-", "{adapter}");
     }
