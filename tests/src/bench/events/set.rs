@@ -104,7 +104,11 @@ impl Set {
             leases: None,
             further: json!({"sources": {
                 "http": {"listen": "127.0.0.1:0"},
-                "rabbitmq": {"url": host_url, "topic": topic, "subscription": "berth", "prefetch": PREFETCH},
+                "rabbitmq": {
+                    // `Host` writes it.
+                    "urlFile": folder.path().join("broker-0"), "topic": topic, "subscription": "berth",
+                    "prefetch": PREFETCH,
+                },
             }}),
         };
         // Both reach the APIs by gates: what they cost is theirs, and the same.
