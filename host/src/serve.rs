@@ -18,6 +18,7 @@ use berth_engine::{
     adapter::Adapter,
     effect::{Answer, Effect, FleetFault, Reported as Stored},
     queue::{Pair, Rhythms},
+    reason::{Case, Reason},
     reconcile::Outcome,
     report::Journey,
     subject::{SubjectKey, SubjectRef},
@@ -431,12 +432,11 @@ impl Listener for Told {
             }
             Outcome::Retry { reason, message, .. } => {
                 self.metrics.reconcile_finished(name, "retry", took);
-                let expected = *reason == berth_engine::reason::Reason::CleanupInProgress
-                    || *reason == berth_engine::reason::Reason::WaitingForEarlierGeneration;
+                let expected = matches!(reason, Reason::CleanupInProgress | Reason::WaitingForEarlierGeneration);
                 if expected {
                     tracing::info!(adapter = name, subject = %subject_key, %reason, message, ?duration, "is tried again");
                 } else {
-                    self.metrics.trouble(name, Trouble::A6, reason.name());
+                    self.metrics.trouble(name, trouble_of(*reason), reason.name());
                     tracing::warn!(adapter = name, subject = %subject_key, %reason, message, ?duration, "no report was accepted; it is tried again");
                 }
             }
@@ -455,9 +455,14 @@ impl Listener for Told {
     }
 }
 
+/// What the platform team is alerted of. A deletion that cannot go on is its own trouble, unless it is an API's.
 fn trouble(journey: &Journey) -> Trouble {
     match journey {
-        Journey::CreationFailed { .. } | Journey::DeletionFailed { .. } => Trouble::A4,
+        Journey::CreationFailed { .. } => Trouble::A4,
+        Journey::DeletionFailed { reason, .. } => match Reason::named(reason) {
+            Some(reason) if reason.cases().contains(&Case::A6) => Trouble::A6,
+            Some(_) | None => Trouble::Deletion,
+        },
         Journey::Unreachable { .. }
         | Journey::PluginFailed { .. }
         | Journey::InProgress { .. }
@@ -467,6 +472,18 @@ fn trouble(journey: &Journey) -> Trouble {
         | Journey::NotApplicable { .. }
         | Journey::Deleting { .. }
         | Journey::Finalized => Trouble::A6,
+    }
+}
+
+/// The same of a reconcile without a report.
+fn trouble_of(reason: Reason) -> Trouble {
+    let is = |case| reason.cases().contains(&case);
+    if is(Case::A4) {
+        Trouble::A4
+    } else if is(Case::Deleting) {
+        Trouble::Deletion
+    } else {
+        Trouble::A6
     }
 }
 
@@ -704,4 +721,31 @@ async fn stop_signal() -> std::io::Result<()> {
         _ = interrupt.recv() => {}
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deletion_that_cannot_go_on_is_no_creation_that_fails() {
+        let deletion = |reason: &str| {
+            trouble(&Journey::DeletionFailed {
+                reason: reason.to_owned(),
+                message: String::new(),
+            })
+        };
+        assert_eq!(deletion("Forbidden"), Trouble::Deletion);
+        assert_eq!(deletion("WorkloadFailed"), Trouble::Deletion);
+        assert_eq!(deletion("InventedByAnAdapter"), Trouble::Deletion);
+        assert_eq!(deletion("KubernetesApiUnreachable"), Trouble::A6);
+        assert_eq!(deletion("PluginTrapped"), Trouble::A6);
+    }
+
+    #[test]
+    fn a_reconcile_without_a_report_is_the_trouble_of_its_reason() {
+        assert_eq!(trouble_of(Reason::FleetApiUnreachable), Trouble::A6);
+        assert_eq!(trouble_of(Reason::CreationFailed), Trouble::A4);
+        assert_eq!(trouble_of(Reason::CleanupFailed), Trouble::Deletion);
+    }
 }

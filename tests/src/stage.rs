@@ -37,7 +37,7 @@ use berth::{
 use berth_engine::{
     adapter::Limits,
     queue::{Rhythm, Rhythms},
-    reason::Reason,
+    reason::{Case, Reason},
 };
 use berth_runtime::{Plugin, Runtime, Settings};
 use futures::future::join_all;
@@ -563,7 +563,14 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    fn at(generation: u64, case: &'static str, reason: &'static str, says: &str) -> Self {
+    fn at(generation: u64, journey: Case, case: &'static str, reason: &'static str, says: &str) -> Self {
+        if let Some(reason) = Reason::named(reason) {
+            assert!(
+                reason.cases().contains(&journey),
+                "{reason} does not say that it is told in {}",
+                journey.name()
+            );
+        }
         Self {
             generation,
             case,
@@ -612,19 +619,19 @@ fn advises(reason: &str, message: &str) -> bool {
 /// A1: objects exist, work goes on.
 #[must_use]
 pub fn a1(generation: u64) -> Wanted {
-    Wanted::at(generation, "True False True", "WorkloadInProgress", "")
+    Wanted::at(generation, Case::A1, "True False True", "WorkloadInProgress", "")
 }
 
 /// Still A1 after this generation had succeeded: what was available is not any more.
 #[must_use]
 pub fn degraded(generation: u64) -> Wanted {
-    Wanted::at(generation, "True False True", "WorkloadDegraded", "")
+    Wanted::at(generation, Case::A1, "True False True", "WorkloadDegraded", "")
 }
 
 /// A2: the work is done.
 #[must_use]
 pub fn a2(generation: u64) -> Wanted {
-    Wanted::at(generation, "True True True", "PostconditionsMet", "")
+    Wanted::at(generation, Case::A2, "True True True", "PostconditionsMet", "")
 }
 
 /// A3: something is awaited.
@@ -632,6 +639,7 @@ pub fn a2(generation: u64) -> Wanted {
 pub fn a3(generation: u64, reason: &'static str, says: &str) -> Wanted {
     Wanted::at(
         generation,
+        Case::A3,
         "False False True",
         reason,
         &format!("Waiting for dependencies to be met: {says}"),
@@ -641,37 +649,45 @@ pub fn a3(generation: u64, reason: &'static str, says: &str) -> Wanted {
 /// A4: the objects cannot be created.
 #[must_use]
 pub fn a4(generation: u64, reason: &'static str, says: &str) -> Wanted {
-    Wanted::at(generation, "False False False", reason, says)
+    Wanted::at(generation, Case::A4, "False False False", reason, says)
 }
 
 /// Being deleted, and something is in the way.
 #[must_use]
 pub fn deletion_failed(generation: u64, reason: &'static str) -> Wanted {
-    Wanted::at(generation, "True False False", reason, "")
+    // It has the reason that it has in life.
+    let journey = Reason::named(reason).map_or(Case::Deleting, |reason| reason.cases()[0]);
+    Wanted::at(generation, journey, "True False False", reason, "")
 }
 
 /// A5: the work failed.
 #[must_use]
 pub fn a5(generation: u64, reason: &'static str, says: &str) -> Wanted {
-    Wanted::at(generation, "True False True", reason, says)
+    Wanted::at(generation, Case::A5, "True False True", reason, says)
 }
 
 /// A6: an API cannot be reached.
 #[must_use]
 pub fn a6(generation: u64, reason: &'static str) -> Wanted {
-    Wanted::at(generation, "False False False", reason, "")
+    Wanted::at(generation, Case::A6, "False False False", reason, "")
 }
 
 /// A6 after the generation had succeeded.
 #[must_use]
 pub fn a6_after_success(generation: u64, reason: &'static str) -> Wanted {
-    Wanted::at(generation, "True True False", reason, "")
+    Wanted::at(generation, Case::A6, "True True False", reason, "")
 }
 
 /// Not this adapter's.
 #[must_use]
 pub fn not_applicable(generation: u64, says: &str) -> Wanted {
-    Wanted::at(generation, "False False True", "NotApplicable", says)
+    Wanted::at(
+        generation,
+        Case::NotApplicable,
+        "False False True",
+        "NotApplicable",
+        says,
+    )
 }
 
 /// A cluster whose landing zone's Job goes like this.

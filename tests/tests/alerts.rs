@@ -155,7 +155,13 @@ fn the_runbook_says_for_every_reason_what_is_seen_who_acts_and_how() {
                  the lines **Seen**, **Acts** and **Do**"
             )),
             Some(section) => {
-                for line in ["- **Seen**: ", acts, "- **Do**: "] {
+                let cases: Vec<&str> = reason.cases().iter().map(|case| case.name()).collect();
+                let seen = if cases.is_empty() {
+                    "- **Seen**: in the log alone".to_owned()
+                } else {
+                    format!("- **Seen**: {}: ", cases.join(", "))
+                };
+                for line in [seen.as_str(), acts, "- **Do**: "] {
                     if !section.lines().any(|found| found.starts_with(line)) {
                         missing.push(format!(
                             "the section `{reason}` of docs/operations.md has no line `{line}`"

@@ -6,8 +6,9 @@ use berth_engine::reason::{Actor, Reason};
 pub(super) fn document() -> String {
     let mut text =
         "# Reasons\n\nEvery `reason` that berth sets on a condition. They are stable: alerts and tools may rely on \
-        them. Plugins add reasons of their own.\n\nThis file is the output of `berth reasons`.\n\n\
-        | Reason | Meaning | Who acts | What to do |\n|---|---|---|---|\n"
+        them. Plugins add reasons of their own.\n\n*Seen in* names the journeys of the [README](../README.md#what-a-user-sees). \
+        While a subject is being deleted, what keeps the deletion from going on has the reason that it has in life.\n\nThis file is the output of `berth reasons`.\n\n\
+        | Reason | Meaning | Seen in | Who acts | What to do |\n|---|---|---|---|---|\n"
             .to_owned();
     for reason in Reason::ALL {
         let remediation = reason.remediation();
@@ -16,7 +17,15 @@ pub(super) fn document() -> String {
         } else {
             remediation
         };
-        let cells = [reason.meaning().trim(), actor(reason.actor()), remediation].map(|cell| cell.replace('|', "\\|"));
+        let cases: Vec<&str> = reason.cases().iter().map(|case| case.name()).collect();
+        let cases = if cases.is_empty() { "the log alone".to_owned() } else { cases.join(", ") };
+        let cells = [
+            reason.meaning().trim(),
+            &cases,
+            actor(reason.actor()),
+            remediation,
+        ]
+        .map(|cell| cell.replace('|', "\\|"));
         text.push_str(&format!("| `{}` | {} |\n", reason.name(), cells.join(" | ")));
     }
     text

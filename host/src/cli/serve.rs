@@ -8,7 +8,7 @@ use clap::Args;
 use super::{Failure, SettingsArgs};
 use crate::{
     config::{Problem, host::LogFormat},
-    live::Configuration,
+    live::{Configuration, Seen},
     telemetry::{self, Format},
 };
 
@@ -29,6 +29,8 @@ pub struct ServeArgs {
 
 /// Runs the host.
 pub(super) fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
+    let file = args.settings.file().map(Path::to_owned);
+    let seen = file.as_deref().map(Seen::of);
     let (settings, shown) = args.settings.load()?;
     let format = match settings.log.format {
         LogFormat::Text => Format::Text,
@@ -38,7 +40,8 @@ pub(super) fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     let runtime = tokio::runtime::Runtime::new().context("cannot start the asynchronous runtime")?;
     let again = args.settings.clone();
     let configuration = Configuration {
-        file: args.settings.file().map(Path::to_owned),
+        file,
+        seen,
         shown,
         read: Arc::new(move || again.load().map_err(problems)),
     };

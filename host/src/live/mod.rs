@@ -39,7 +39,7 @@ use tokio::sync::oneshot;
 pub use self::{
     board::Board,
     check::check,
-    settings::{Configuration, Read},
+    settings::{Configuration, Read, Seen},
 };
 use self::{
     plan::{Again, Version},

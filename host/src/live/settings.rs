@@ -1,6 +1,9 @@
 //! What of the host's own file changes while the host runs.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use super::folder::{self, Fingerprint};
 use crate::config::{
@@ -15,10 +18,24 @@ pub type Read = Arc<dyn Fn() -> Result<(Settings, Vec<Shown>), Vec<Problem>> + S
 pub struct Configuration {
     /// The file; none where all is told by variables and flags.
     pub file: Option<PathBuf>,
+    /// What was in it when it was read; taken before that, so that a change meanwhile is noticed.
+    pub seen: Option<Seen>,
     /// Every setting that the host runs with.
     pub shown: Vec<Shown>,
     /// Reads it again.
     pub read: Read,
+}
+
+/// What a file contains, to be compared with what it contains later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen(Fingerprint);
+
+impl Seen {
+    /// Looks at a file. One that cannot be read is something to compare with as well.
+    #[must_use]
+    pub fn of(file: &Path) -> Self {
+        Self(folder::file(file))
+    }
 }
 
 /// Keys that change without a restart.
@@ -74,12 +91,10 @@ pub(super) struct Watched {
 }
 
 impl Watched {
-    /// The file was read when the host started, and may have changed since.
+    /// Since it was read: starting takes a while, and it may have changed already.
     pub(super) fn new(configuration: Configuration) -> Self {
-        Self {
-            configuration,
-            seen: None,
-        }
+        let seen = configuration.seen.map(|Seen(fingerprint)| fingerprint);
+        Self { configuration, seen }
     }
 
     /// Reads the file if it changed.
@@ -118,8 +133,6 @@ impl Differences {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-    use std::path::Path;
 
     use super::*;
     use crate::config::host::{KEYS, Written, load};
@@ -160,13 +173,10 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn what_changed_between_the_start_and_the_first_look_is_taken_over() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("berth.yaml");
-        std::fs::write(&file, format!("{FILE}limits: {{concurrency: 3}}\n")).unwrap();
+    /// Reads a file as a host that starts does.
+    fn started(file: &Path) -> Configuration {
         let read: Read = {
-            let file = file.clone();
+            let file = file.to_owned();
             Arc::new(move || {
                 let text = std::fs::read_to_string(&file).unwrap();
                 load(&Written {
@@ -176,16 +186,28 @@ mod tests {
                 .map_err(|problems| problems.0)
             })
         };
-        let mut watched = Watched::new(Configuration {
-            file: Some(file),
-            shown: shown(""),
+        Configuration {
+            file: Some(file.to_owned()),
+            seen: Some(Seen::of(file)),
+            shown: read().unwrap().1,
             read,
-        });
-        let Some(News::Good(_, differences)) = watched.look().await else {
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_that_changes_while_the_host_starts_is_read_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("berth.yaml");
+        std::fs::write(&file, FILE).unwrap();
+        let configuration = started(&file);
+        std::fs::write(&file, format!("{FILE}limits: {{concurrency: 3}}\n")).unwrap();
+        let mut watched = Watched::new(configuration);
+        let Some(News::Good(settings, differences)) = watched.look().await else {
             unreachable!("it is good")
         };
+        assert_eq!(settings.limits.concurrency.get(), 3);
         assert_eq!(differences.live, ["limits.concurrency"]);
-        assert!(watched.look().await.is_none());
+        assert!(watched.look().await.is_none(), "it is told once");
     }
 
     #[tokio::test]
@@ -193,24 +215,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("berth.yaml");
         let write = |more: &str| std::fs::write(&file, format!("{FILE}{more}")).unwrap();
-        let read: Read = {
-            let file = file.clone();
-            Arc::new(move || {
-                let text = std::fs::read_to_string(&file).unwrap();
-                load(&Written {
-                    file: Some((&file, &text)),
-                    ..Written::default()
-                })
-                .map_err(|problems| problems.0)
-            })
-        };
         write("");
-        let mut watched = Watched::new(Configuration {
-            file: Some(file.clone()),
-            shown: read().unwrap().1,
-            read,
-        });
-        assert!(watched.look().await.is_none(), "the host runs with it");
+        let mut watched = Watched::new(started(&file));
+        assert!(watched.look().await.is_none());
         write("limits: {concurrency: none}\n");
         let Some(News::Refused(problems)) = watched.look().await else {
             unreachable!("it is refused")

@@ -43,6 +43,8 @@ pub enum ReportResult {
 pub enum Trouble {
     /// A workload cannot be created.
     A4,
+    /// Objects of a subject that is being deleted, or is gone, cannot be removed.
+    Deletion,
     /// An API cannot be reached, or a plugin fails.
     A6,
 }
@@ -59,7 +61,7 @@ macro_rules! label {
 }
 label!(EventResult { Done => "done", Retry => "retry", SetAside => "set_aside" });
 label!(ReportResult { Stored => "stored", Discarded => "discarded", Failed => "failed" });
-label!(Trouble { A4 => "A4", A6 => "A6" });
+label!(Trouble { A4 => "A4", Deletion => "deletion", A6 => "A6" });
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct BySource {

@@ -13,7 +13,7 @@ use berth_engine::adapter::Limits;
 use url::Url;
 
 use super::{
-    Fleet, HostLimits, Http, KEYS, Key, Kubernetes, Leases, Log, LogFormat, Settings, broker,
+    Fleet, HostLimits, Http, KEYS, Key, Kubernetes, Leases, Log, LogFormat, Settings, broker, log,
     registries::{self, Registries},
     sources,
 };
@@ -400,6 +400,7 @@ impl Values {
                 "write `text` or `json`",
             )),
         });
+        let level = self.read("log.level", log::level);
         let sources = self.sources();
         let leases = self.leases();
         let token_file = self.path("fleet.tokenFile");
@@ -451,7 +452,7 @@ impl Values {
             registries: registries?,
             log: Log {
                 format: format?,
-                level: self.text("log.level")?,
+                level: level?,
             },
         })
     }

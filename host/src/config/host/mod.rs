@@ -7,6 +7,7 @@
 
 mod broker;
 mod keys;
+mod log;
 mod merge;
 mod registries;
 mod sources;

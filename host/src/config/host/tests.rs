@@ -176,7 +176,7 @@ fn what_is_missing_or_wrong_is_told_where_it_was_written() {
     configuration: adapters: is missing
       hint: write it into berth.yaml, or set BERTH_ADAPTERS
     ");
-    let file = "fleet: {url: [], timeout: 0s, caFile: ''}\nadapters: 7\nadmin: 9090\nsources: {http: {listen: localhost}}\nlimits: {concurrency: 0, eventSize: 1, plugins: {logLines: 9G}}\nlog: {format: xml}\n";
+    let file = "fleet: {url: [], timeout: 0s, caFile: ''}\nadapters: 7\nadmin: 9090\nsources: {http: {listen: localhost}}\nlimits: {concurrency: 0, eventSize: 1, plugins: {logLines: 9G}}\nlog: {format: xml, level: 'info,berth=loud'}\n";
     let variables = [("BERTH_LIMITS_PLUGINS_FUEL", "much")];
     let flags = [("limits.plugins.deadline", "--deadline", "soon".to_owned())];
     insta::assert_snapshot!(told(Some(file), &variables, &flags), @r"
@@ -199,6 +199,8 @@ fn what_is_missing_or_wrong_is_told_where_it_was_written() {
       hint: it must be less than 4294967296
     /etc/berth/berth.yaml:6:15: log.format: `xml` is not a format
       hint: write `text` or `json`
+    /etc/berth/berth.yaml:6:27: log.level: `info,berth=loud` is not a log level
+      hint: write `error`, `warn`, `info`, `debug` or `trace`, or directives such as `info,berth=debug`
     ");
     insta::assert_snapshot!(told(Some("a: ["), &[], &[]), @"/etc/berth/berth.yaml:1:4: not YAML: unclosed bracket '['");
     insta::assert_snapshot!(told(Some("- list"), &[], &[]), @"/etc/berth/berth.yaml:1:1: expected a mapping, found a list");

@@ -283,7 +283,7 @@ fn a_missing_image_backs_off_until_it_is_there() {
     Failed x1: Error: ErrImagePull
     Failed x1: Error: ImagePullBackOff
     "#);
-    world.pass(9 * SECOND);
+    world.pass(Duration::from_millis(9350));
     assert_eq!(world.pods(), ["Pending ErrImagePull"], "it is tried again");
     world.pass(SECOND);
     assert_eq!(world.pods(), ["Pending ImagePullBackOff"]);
