@@ -50,10 +50,14 @@ use crate::{
 };
 
 /// When an event comes again whose adapter is not live yet.
-const NOT_YET: Duration = Duration::from_secs(5);
+const NOT_YET: Settled = Settled::Retry {
+    after: Duration::from_secs(5),
+    counts: false,
+};
 /// What becomes of an event that this host gives up: another may take it.
 const AGAIN_SOON: Settled = Settled::Retry {
     after: Duration::from_secs(1),
+    counts: false,
 };
 
 /// An adapter that is live: its document and its plugins, swapped as one.
@@ -193,9 +197,7 @@ impl Dispatcher {
     pub async fn accept_for(&self, event: Event, scope: Scope) -> Settled {
         let (answer, settled) = oneshot::channel();
         self.send(Command::Event(Box::new(event), scope, answer));
-        settled.await.unwrap_or(Settled::Retry {
-            after: Duration::from_secs(1),
-        })
+        settled.await.unwrap_or(AGAIN_SOON)
     }
 
     /// Takes in a change of an object.
@@ -393,7 +395,7 @@ impl State {
         let kind = &event.subject.key.kind;
         if concerned.is_empty() && (self.adapters.is_empty() || self.awaited.contains(kind)) {
             tracing::info!(event = event.id, subject = %event.subject.key, "the adapter of this kind is not live yet");
-            let _ = answer.send(Settled::Retry { after: NOT_YET });
+            let _ = answer.send(NOT_YET);
             return;
         }
         if concerned.is_empty() {
@@ -430,7 +432,7 @@ impl State {
             };
             if job.trigger == Trigger::Timer && !job.by_hand && !self.owns(&job.pair.subject) {
                 // Its host has timers of its own, since it sees the objects; what waits here is given back.
-                let (Ended::Done(tickets) | Ended::Retry(tickets, _) | Ended::Refused(tickets, ..)) =
+                let (Ended::Done(tickets) | Ended::Retry(tickets, ..) | Ended::Refused(tickets, ..)) =
                     self.queue.finish(now, &job.pair, &Outcome::Gone, 0.5);
                 self.settle(tickets, &AGAIN_SOON);
                 continue;
@@ -552,7 +554,12 @@ impl State {
     fn settle_ended(&mut self, ended: Ended<u64>) {
         match ended {
             Ended::Done(tickets) => self.settle(tickets, &Settled::Done),
-            Ended::Retry(tickets, after) => self.settle(tickets, &Settled::Retry { after }),
+            Ended::Retry(tickets, after, reason) => {
+                // A reconcile that panicked, or that waits for nothing. All other reasons are the
+                // world's, which may mend.
+                let counts = reason == Reason::PlanInvalid;
+                self.settle(tickets, &Settled::Retry { after, counts });
+            }
             Ended::Refused(tickets, reason, message) => {
                 let reason = reason.name();
                 self.settle(tickets, &Settled::Refused { reason, message });

@@ -369,18 +369,23 @@ async fn keep(source: Box<dyn Source>, name: String, intake: Arc<Intake>, stop: 
             Ok(()) => "it ended by itself".to_owned(),
             Err(error) => chain(error.as_ref()),
         };
-        if intake.state() == State::Connected {
-            failures = 0;
-        }
+        failures = failures_before(failures, intake.stood());
         let pause = pause(failures, rand::random::<f64>());
         tracing::error!(subscription = name, error = why, again_in = ?pause, "a subscription broke; it is tried again");
         intake.broken(why);
-        failures += 1;
+        failures = failures.saturating_add(1);
         tokio::select! {
             () = stop.cancelled() => {}
             () = tokio::time::sleep(pause) => {}
         }
     }
+}
+
+/// How many failures in a row there were, once a connection that stood for so long broke. One that
+/// breaks as soon as it is made is no success: it would be made again and again without a pause.
+fn failures_before(failures: u32, stood: Duration) -> u32 {
+    const STEADY: Duration = Duration::from_secs(60);
+    if stood >= STEADY { 0 } else { failures }
 }
 
 /// How long to wait after so many failures in a row: from half a second to half a minute, of

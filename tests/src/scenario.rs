@@ -342,7 +342,7 @@ impl Stage {
                     self.ledger.broke(format!("an event is set aside, {reason}: {message}"));
                     return;
                 }
-                Some(Settled::Retry { after }) => {
+                Some(Settled::Retry { after, .. }) => {
                     self.ledger.count("events given back");
                     self.time.sleep(after).await;
                 }

@@ -158,7 +158,7 @@ async fn what_is_not_reported_is_tried_again_and_then_given_back_until_its_attem
     let mut letters = project.receive("graveyard").await;
 
     let sink = Arc::new(Recorder::default());
-    sink.will_retry(10);
+    sink.will_fail(10);
     let settings = Settings {
         max_attempts: NonZeroU32::new(3).unwrap(),
         ..project.settings()

@@ -44,6 +44,8 @@ struct Adapters {
     may_settle: Semaphore,
     /// Events that are never settled.
     failing: HashSet<String>,
+    /// Whether that is their own fault.
+    counts: bool,
 }
 
 #[async_trait]
@@ -54,6 +56,7 @@ impl Sink for Adapters {
         if self.failing.contains(&id) {
             return Settled::Retry {
                 after: Duration::from_millis(1),
+                counts: self.counts,
             };
         }
         self.may_settle.acquire().await.unwrap().forget();
@@ -104,11 +107,17 @@ fn quorum(limit: u32) -> Option<Quorum> {
 
 /// Receives once: nobody reconnects.
 fn receive(settings: Settings, may_settle: usize, failing: &[&str], hold: Duration) -> Receiving {
+    receive_during(true, settings, may_settle, failing, hold)
+}
+
+/// As [`receive`]; `counts` says whether what fails fails by itself, or for an outage.
+fn receive_during(counts: bool, settings: Settings, may_settle: usize, failing: &[&str], hold: Duration) -> Receiving {
     let adapters = Arc::new(Adapters {
         seen: Mutex::default(),
         aside: Mutex::default(),
         may_settle: Semaphore::new(may_settle),
         failing: failing.iter().map(|id| (*id).to_owned()).collect(),
+        counts: counts && settings.quorum.is_some(),
     });
     let stop = CancellationToken::new();
     let policy = Policy {

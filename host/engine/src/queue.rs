@@ -51,8 +51,8 @@ pub struct Job {
 pub enum Settled<T> {
     /// The report was accepted, or the subject is gone.
     Done(Vec<T>),
-    /// Nothing was accepted; the pair runs again by itself after this long.
-    Retry(Vec<T>, Duration),
+    /// Nothing was accepted, for this reason; the pair runs again by itself after this long.
+    Retry(Vec<T>, Duration, Reason),
     /// Nothing was accepted, and nothing will be, for this reason and in these words.
     Refused(Vec<T>, Reason, String),
 }
@@ -314,7 +314,7 @@ impl<T> Queue<T> {
         }
         match outcome {
             Outcome::Reported(_) | Outcome::Gone => Settled::Done(tickets),
-            Outcome::Retry { .. } => Settled::Retry(tickets, wait.unwrap_or_default()),
+            Outcome::Retry { reason, .. } => Settled::Retry(tickets, wait.unwrap_or_default(), *reason),
             Outcome::Refused { reason, message } => Settled::Refused(tickets, *reason, message.clone()),
         }
     }
@@ -604,7 +604,7 @@ mod tests {
         let after = Duration::from_secs(42);
         assert_eq!(
             queue.finish(at(0), &job.pair, &retry(Some(after)), 0.0),
-            Settled::Retry(vec![7], after)
+            Settled::Retry(vec![7], after, Reason::FleetApiUnreachable)
         );
         assert_eq!(queue.next_due(), Some(at(42)));
     }

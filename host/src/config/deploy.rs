@@ -26,6 +26,11 @@ fn the_deployed_configuration_and_documents_are_good() {
         .unwrap();
     assert_eq!(loaded.len(), 1);
     let leases = settings.leases.unwrap();
+    let rabbitmq = settings.sources.rabbitmq.unwrap();
+    assert_eq!(
+        rabbitmq.url,
+        host::Place::File(PathBuf::from("/var/run/secrets/berth/rabbitmq"))
+    );
     assert_eq!((leases.namespace.as_str(), leases.host.as_str()), ("berth", "berth-0"));
 }
 

@@ -112,6 +112,95 @@ fn pauses_grow_to_half_a_minute_and_are_spread() {
 }
 
 #[test]
+fn only_a_connection_that_stood_for_a_while_ends_a_row_of_failures() {
+    assert_eq!(failures_before(5, Duration::ZERO), 5);
+    assert_eq!(failures_before(5, Duration::from_secs(59)), 5);
+    assert_eq!(failures_before(5, Duration::from_secs(60)), 0);
+}
+
+/// Connects, and breaks after so long.
+struct Flickers {
+    stands: Vec<u64>,
+    begun: Mutex<Vec<tokio::time::Instant>>,
+}
+
+#[async_trait]
+impl Source for Arc<Flickers> {
+    fn name(&self) -> &'static str {
+        "flickers"
+    }
+
+    async fn run(
+        &self,
+        intake: Arc<Intake>,
+        stop: CancellationToken,
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let run = {
+            let mut begun = self.begun.lock().unwrap();
+            begun.push(tokio::time::Instant::now());
+            begun.len() - 1
+        };
+        let Some(stands) = self.stands.get(run) else {
+            stop.cancel();
+            return Ok(());
+        };
+        intake.connected();
+        tokio::time::sleep(Duration::from_secs(*stands)).await;
+        Err("it broke".into())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_breaks_as_soon_as_it_is_made_is_made_again_ever_more_slowly() {
+    let flickers = Arc::new(Flickers {
+        stands: vec![0, 0, 0, 0, 0, 100, 0],
+        begun: Mutex::default(),
+    });
+    let stop = CancellationToken::new();
+    let intake = Intake::new(Arc::new(Nobody), policy(), stop.clone());
+    keep(
+        Box::new(Arc::clone(&flickers)),
+        "flickers".to_owned(),
+        Arc::new(intake),
+        stop,
+    )
+    .await;
+    let begun = flickers.begun.lock().unwrap();
+    let gaps: Vec<f64> = begun
+        .windows(2)
+        .zip(&flickers.stands)
+        .map(|(two, stood)| two[1].duration_since(two[0]).as_secs_f64() - *stood as f64)
+        .collect();
+    for (number, gap) in gaps[..5].iter().enumerate() {
+        let whole = 0.5 * f64::from(1 << number);
+        assert!((whole / 2.0 - 0.01..=whole + 0.01).contains(gap), "{gaps:?}");
+    }
+    assert!(gaps[5] <= 0.51, "after a while all is forgotten: {gaps:?}");
+}
+
+struct Nobody;
+
+#[async_trait]
+impl Sink for Nobody {
+    async fn accept(&self, _: Event) -> Settled {
+        Settled::Done
+    }
+
+    fn refused(&self, _: &'static str) {}
+
+    fn set_aside(&self, _: &'static str) {}
+}
+
+fn policy() -> Policy {
+    Policy {
+        max_bytes: 1_000,
+        max_attempts: None,
+        hold: Duration::ZERO,
+        keeps_last: false,
+    }
+}
+
+#[test]
 fn pubsub_and_nats_are_planned_as_rabbitmq_is() {
     let settings = settings(
         "{pubsub: {project: p, topic: clusters, subscription: berth, emulator: 'localhost:8085', createSubscription: true}, \

@@ -172,7 +172,7 @@ async fn settle(work: tokio::task::JoinHandle<Settled>, deadline: tokio::time::I
             reason,
             detail: message,
         },
-        Ok(Ok(Settled::Retry { after })) => Fate::Retry {
+        Ok(Ok(Settled::Retry { after, .. })) => Fate::Retry {
             after,
             detail: "the event could not be settled",
         },

@@ -43,6 +43,9 @@ pub enum Settled {
     Retry {
         /// Not before this time has passed.
         after: Duration,
+        /// Whether it is the event's own failure. An API that is away, or an adapter that is not
+        /// live yet, speaks against no event, however often it is sent in vain.
+        counts: bool,
     },
     /// It can never be reported on, however often it is sent.
     Refused {
@@ -58,7 +61,16 @@ impl Settled {
     /// what was refused is refused again then.
     pub fn join(&mut self, other: &Self) {
         match (&mut *self, other) {
-            (Self::Retry { after }, Self::Retry { after: other }) => *after = (*after).max(*other),
+            (
+                Self::Retry { after, counts },
+                Self::Retry {
+                    after: other,
+                    counts: others,
+                },
+            ) => {
+                *after = (*after).max(*other);
+                *counts |= others;
+            }
             (Self::Retry { .. }, Self::Done | Self::Refused { .. })
             | (Self::Refused { .. }, Self::Done | Self::Refused { .. })
             | (Self::Done, Self::Done) => {}
@@ -115,6 +127,7 @@ mod tests {
     fn an_event_is_sent_again_if_that_helps_anybody_and_set_aside_if_nobody() {
         let retry = |seconds| Settled::Retry {
             after: Duration::from_secs(seconds),
+            counts: seconds > 5,
         };
         let refused = || Settled::Refused {
             reason: "ReportRejected",

@@ -1,8 +1,9 @@
 //! Events from NATS JetStream, through a durable pull consumer.
 //!
 //! Owns the connection, and how a message is acknowledged: in-progress acknowledgements while it
-//! is worked on, a negative one with a delay when it must come again, `TERM` with the reason
-//! when it is set aside. The server delays by itself, so nothing waits here.
+//! is worked on or held, a negative one with a delay when it must come again, `TERM` with the
+//! reason when it is set aside. What must be retried is held here first, with its place among the
+//! messages in flight: an outage so uses up no deliveries and slows the intake.
 //!
 //! Only as many messages are asked for as there is room for. What arrives after the host was
 //! told to stop is given back at once.
@@ -32,6 +33,11 @@ use super::{Intake, Message, Policy, Settle, Source};
 /// How long the server keeps a request for messages open. A host that stops waits for it, so
 /// that no message is sent to somebody who no longer listens.
 const PULL: Duration = Duration::from_secs(2);
+/// How long a message that must be retried is held here, with signs of life, before the server
+/// has it again.
+const HOLD: Duration = Duration::from_secs(600);
+/// The last attempt where nobody says another.
+const ATTEMPTS: u32 = 20;
 /// The most messages of one request.
 const BATCH: usize = 256;
 /// How long one request to the server may take.
@@ -62,7 +68,8 @@ pub struct Settings {
     pub ca_file: Option<PathBuf>,
     /// The most messages that are worked on at once.
     pub max_in_flight: NonZeroUsize,
-    /// How often a message is delivered at most: then it is set aside. None for no bound.
+    /// How often a message is delivered at most by a consumer that is created, and the last
+    /// attempt before it is set aside. None for a consumer without bound and 20 attempts.
     pub max_deliver: Option<NonZeroU32>,
     /// How long a consumer that is created waits for a sign of life before it delivers a
     /// message again.
@@ -94,9 +101,9 @@ impl Settings {
     pub fn policy(&self, max_bytes: usize) -> Policy {
         Policy {
             max_bytes,
-            max_attempts: self.max_deliver,
-            // The server delays.
-            hold: Duration::ZERO,
+            max_attempts: self.max_deliver.or(NonZeroU32::new(ATTEMPTS)),
+            hold: HOLD,
+            keeps_last: true,
         }
     }
 }
@@ -179,7 +186,9 @@ impl Nats {
             .await
             .map_err(|_| Fault::Slow)??;
         let _advisories = advisory::listen(&connection.client, &self.settings, Arc::clone(intake)).await;
-        let period = consumer::sign_of_life(consumer.cached_info());
+        let info = consumer.cached_info();
+        intake.delivers_at_most(consumer::deliveries(info));
+        let period = consumer::sign_of_life(info);
         intake.connected();
         let mut work = JoinSet::new();
         let ended = self

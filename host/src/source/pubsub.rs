@@ -16,6 +16,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use google_cloud_gax::error::rpc::Code;
 use google_cloud_pubsub::{
     client::{Publisher, Subscriber},
     error::PublishError,
@@ -28,16 +29,22 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
-use self::{lanes::Lanes, service::Service};
+use self::{
+    lanes::Lanes,
+    service::{Prepared, Service},
+};
 use super::{Intake, Message, Policy, Settle, Source};
 
 /// How long one call of the service may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How long the last acknowledgements may take when the host stops.
 const GOODBYE: Duration = Duration::from_secs(5);
-/// The longest that a message is held before it is given back: the client stops extending its
-/// lease after an hour.
-const LONGEST_HOLD: Duration = Duration::from_secs(600);
+/// How long a message that must be retried is held before it is given back.
+const HOLD: Duration = Duration::from_secs(600);
+/// How long a message is held at most that could not be set aside.
+const BEFORE_BACK: Duration = Duration::from_secs(30);
+/// How long the client extends a message's lease at most: as long as any subscription keeps one.
+const LONGEST_LEASE: Duration = Duration::from_secs(31 * 24 * 3600);
 /// The most bytes of a text in an attribute. The service allows 1024.
 const LONGEST_TEXT: usize = 900;
 
@@ -104,7 +111,7 @@ impl Default for Create {
 
 impl Settings {
     /// Settings for an existing subscription of the real service: 64 messages and 64 MiB in
-    /// flight, leases of 60 s, 20 attempts.
+    /// flight, leases of 60 s, 5 attempts.
     #[must_use]
     pub fn new(project: String, topic: String, subscription: String) -> Self {
         Self {
@@ -116,7 +123,7 @@ impl Settings {
             max_in_flight: NonZeroUsize::new(64).unwrap_or(NonZeroUsize::MIN),
             max_bytes: 64 << 20,
             ack_deadline: Duration::from_secs(60),
-            max_attempts: NonZeroU32::new(20).unwrap_or(NonZeroU32::MIN),
+            max_attempts: NonZeroU32::new(5).unwrap_or(NonZeroU32::MIN),
             create: Create::default(),
         }
     }
@@ -127,7 +134,8 @@ impl Settings {
         Policy {
             max_bytes,
             max_attempts: Some(self.max_attempts),
-            hold: LONGEST_HOLD,
+            hold: HOLD,
+            keeps_last: true,
         }
     }
 
@@ -221,7 +229,11 @@ impl PubSub {
         // Another part of the process may have chosen it already.
         drop(rustls::crypto::ring::default_provider().install_default());
         let service = Service::connect(&self.settings).await?;
-        let dead_letters = service.prepare().await?;
+        let Prepared {
+            dead_letters,
+            deliveries,
+        } = service.prepare().await?;
+        intake.delivers_at_most(deliveries);
         let receiver = Arc::new(Receiver {
             intake: Arc::clone(&intake),
             stop: stop.clone(),
@@ -264,6 +276,7 @@ impl PubSub {
         } = self.settings;
         subscriber
             .subscribe(self.settings.subscription_name())
+            .set_max_lease(LONGEST_LEASE)
             .set_max_lease_extension(self.settings.ack_deadline)
             .set_max_outstanding_messages(i64::try_from(max_in_flight.get()).unwrap_or(i64::MAX))
             .set_max_outstanding_bytes(i64::try_from(max_bytes).unwrap_or(i64::MAX))
@@ -376,8 +389,19 @@ impl Receiver {
                 }
                 Err(error) => {
                     let id = &message.message_id;
+                    if is_missing(&error) {
+                        let lost = Message {
+                            id,
+                            body: &message.data,
+                            attempt: None,
+                        };
+                        self.intake
+                            .not_kept(&lost, reason, "the dead-letter topic does not exist");
+                        acknowledge(handler, id).await;
+                        return Handled::Over;
+                    }
                     tracing::error!(message_id = id, %error, "a message could not be published to the dead-letter topic; it is tried again");
-                    self.give_back_after(handler, LONGEST_HOLD).await;
+                    self.give_back_after(handler, BEFORE_BACK).await;
                     Handled::GivenBack
                 }
             },
@@ -387,7 +411,7 @@ impl Receiver {
     async fn give_back_after(&self, handler: Handler, after: Duration) {
         tokio::select! {
             () = self.stop.cancelled() => {}
-            () = tokio::time::sleep(after.min(LONGEST_HOLD)) => {}
+            () = tokio::time::sleep(after.min(HOLD)) => {}
         }
         if self.stop.is_cancelled() {
             self.closed.cancelled().await;
@@ -418,6 +442,14 @@ async fn acknowledge(handler: Handler, id: &str) {
             }
         }
         other => other.ack(),
+    }
+}
+
+/// Whether there is no such topic.
+fn is_missing(error: &PublishError) -> bool {
+    match error {
+        PublishError::Rpc(error) => error.status().is_some_and(|status| status.code == Code::NotFound),
+        _ => false,
     }
 }
 

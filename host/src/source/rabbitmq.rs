@@ -8,7 +8,13 @@ mod address;
 mod fault;
 mod topology;
 
-use std::{error::Error, num::NonZeroU16, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    error::Error,
+    num::{NonZeroU16, NonZeroU32},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use futures::StreamExt as _;
@@ -57,13 +63,18 @@ impl Settings {
     pub fn policy(&self, max_bytes: usize) -> Policy {
         Policy {
             max_bytes,
-            // Classic queues do not count.
-            max_attempts: self.quorum.map(|quorum| quorum.delivery_limit),
+            // Classic queues count no deliveries; what fails here is counted all the same.
+            max_attempts: self
+                .quorum
+                .map_or(NonZeroU32::new(ATTEMPTS), |quorum| Some(quorum.delivery_limit)),
             hold: HOLD,
+            keeps_last: false,
         }
     }
 }
 
+/// How often the work on a message of a classic queue may fail by itself, within one delivery.
+const ATTEMPTS: u32 = 10;
 /// How long a message is held here at most. RabbitMQ closes the channel of a consumer that
 /// holds one for 30 minutes.
 const HOLD: Duration = Duration::from_secs(10 * 60);
@@ -127,11 +138,20 @@ impl RabbitMq {
         let settings = &self.settings;
         topology::declare(connection, settings).await?;
         let channel = in_time(connection.create_channel()).await?.map_err(Fault::Lost)?;
-        let aside = match &settings.dead_letter_exchange {
-            Some(exchange) => Some(Aside::open(connection, exchange, settings).await?),
+        let again = match settings.quorum {
+            Some(quorum) => Some((quorum.delivery_limit, Publisher::open(connection, "", settings).await?)),
             None => None,
         };
-        let aside = Arc::new(aside);
+        let aside = match &settings.dead_letter_exchange {
+            Some(exchange) => Some(Publisher::open(connection, exchange, settings).await?),
+            None => None,
+        };
+        let receiver = Arc::new(Receiver {
+            intake: Arc::clone(intake),
+            stop: stop.clone(),
+            again,
+            aside,
+        });
         let prefetch = channel.basic_qos(settings.prefetch.get(), BasicQosOptions::default());
         in_time(prefetch).await?.map_err(Fault::Lost)?;
         let queue = &settings.names.queue;
@@ -147,7 +167,6 @@ impl RabbitMq {
         tracing::info!(queue, prefetch = settings.prefetch, "receives from RabbitMQ");
         intake.connected();
 
-        let counts = settings.quorum.is_some();
         let mut work = JoinSet::new();
         let ended = loop {
             tokio::select! {
@@ -160,8 +179,8 @@ impl RabbitMq {
                 },
                 delivered = consumer.next() => match delivered {
                     Some(Ok(delivery)) => {
-                        let (intake, aside, stop) = (Arc::clone(intake), Arc::clone(&aside), stop.clone());
-                        work.spawn(async move { handle(delivery, counts, &intake, aside.as_ref().as_ref(), &stop).await });
+                        let receiver = Arc::clone(&receiver);
+                        work.spawn(async move { receiver.handle(delivery).await });
                     }
                     Some(Err(error)) => break Err(Fault::Lost(error)),
                     None => break Err(Fault::Cancelled(queue.clone())),
@@ -193,56 +212,138 @@ impl Source for RabbitMq {
     }
 }
 
-/// The way of one message.
-async fn handle(
-    delivery: Delivery,
-    counts: bool,
-    intake: &Intake,
-    aside: Option<&Aside>,
-    stop: &CancellationToken,
-) -> Result<(), Fault> {
-    let id = topology::message_id(&delivery.properties);
-    let message = Message {
-        id: &id,
-        body: &delivery.data,
-        attempt: counts.then(|| topology::attempt(&delivery.properties)),
-    };
-    let used = match intake.deliver(message).await {
-        Settle::Ack => delivery.ack(BasicAckOptions::default()).await,
-        Settle::RetryAfter(after) => {
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = tokio::time::sleep(after.min(BEFORE_BACK)) => {}
+/// What all messages of one connection share.
+struct Receiver {
+    intake: Arc<Intake>,
+    stop: CancellationToken,
+    /// The limit of a queue that counts deliveries, and the way to its end.
+    again: Option<(NonZeroU32, Publisher)>,
+    /// Where messages go that are set aside.
+    aside: Option<Publisher>,
+}
+
+impl Receiver {
+    /// The way of one message.
+    async fn handle(&self, delivery: Delivery) -> Result<(), Fault> {
+        let id = topology::message_id(&delivery.properties);
+        let attempt = self.again.as_ref().map(|_| topology::attempt(&delivery.properties));
+        let message = Message {
+            id: &id,
+            body: &delivery.data,
+            attempt,
+        };
+        let used = match self.intake.deliver(message).await {
+            Settle::Ack => delivery.ack(BasicAckOptions::default()).await,
+            Settle::RetryAfter(after) => {
+                self.pause(after.min(BEFORE_BACK)).await;
+                if self.renewed(&delivery, attempt).await {
+                    delivery.ack(BasicAckOptions::default()).await
+                } else {
+                    give_back(&delivery).await
+                }
             }
-            let options = BasicNackOptions {
-                requeue: true,
-                ..BasicNackOptions::default()
-            };
-            delivery.nack(options).await
-        }
-        Settle::SetAside { reason, message } => {
-            if let Some(aside) = aside {
-                aside.put(&delivery, &id, reason, &message).await?;
+            Settle::SetAside { reason, message: text } => {
+                match &self.aside {
+                    Some(aside) => match self.set_aside(aside, &delivery, &id, reason, &text).await {
+                        Ok(()) => delivery.ack(BasicAckOptions::default()).await,
+                        // That concerns this message alone; it is tried again later.
+                        Err(error @ (Fault::NotStored(_) | Fault::Silent(_))) => {
+                            tracing::error!(message_id = id, %error, "a message could not be set aside; it is tried again");
+                            self.pause(BEFORE_BACK).await;
+                            give_back(&delivery).await
+                        }
+                        Err(fault) => return Err(fault),
+                    },
+                    None => delivery.ack(BasicAckOptions::default()).await,
+                }
             }
-            delivery.ack(BasicAckOptions::default()).await
+        };
+        match used {
+            Ok(true) => Ok(()),
+            // The channel has gone. The broker delivers the message again, on the next one.
+            Ok(false) => Ok(()),
+            Err(error) => Err(Fault::Lost(error)),
         }
-    };
-    match used {
-        Ok(true) => Ok(()),
-        // The channel has gone. The broker delivers the message again, on the next one.
-        Ok(false) => Ok(()),
-        Err(error) => Err(Fault::Lost(error)),
+    }
+
+    /// As long as this, or until the host stops.
+    async fn pause(&self, time: Duration) {
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            () = tokio::time::sleep(time) => {}
+        }
+    }
+
+    /// A message that comes back at its last delivery met only outages, or it would have been set
+    /// aside. It goes to the end of its queue as a new one, which was delivered never. Where the
+    /// user may not publish there, it goes back as it is.
+    async fn renewed(&self, delivery: &Delivery, attempt: Option<u32>) -> bool {
+        let Some((limit, queue)) = &self.again else {
+            return false;
+        };
+        if attempt.is_none_or(|attempt| attempt < limit.get()) {
+            return false;
+        }
+        let mut headers = delivery.properties.headers().clone().unwrap_or_default();
+        topology::forget_deliveries(&mut headers);
+        match queue.put(delivery, headers).await {
+            Ok(Confirmation::Ack(None)) => true,
+            Ok(Confirmation::Ack(Some(_)) | Confirmation::Nack(_) | Confirmation::NotRequested) => false,
+            Err(error) => {
+                tracing::warn!(%error, "a message could not be renewed; its deliveries go on counting");
+                false
+            }
+        }
+    }
+
+    /// Publishes the message as it came, with the reason as headers, and waits until the broker
+    /// has stored it.
+    async fn set_aside(
+        &self,
+        aside: &Publisher,
+        delivery: &Delivery,
+        id: &str,
+        reason: &'static str,
+        message: &str,
+    ) -> Result<(), Fault> {
+        let mut headers = delivery.properties.headers().clone().unwrap_or_default();
+        for (name, text) in [("x-berth-reason", reason), ("x-berth-message", message)] {
+            headers.insert(ShortString::from(name), AMQPValue::LongString(LongString::from(text)));
+        }
+        match aside.put(delivery, headers).await? {
+            Confirmation::Ack(None) => Ok(()),
+            Confirmation::Ack(Some(_)) => {
+                let lost = Message {
+                    id,
+                    body: &delivery.data,
+                    attempt: None,
+                };
+                let why = format!("no queue is bound to the exchange `{}`: {message}", aside.exchange);
+                self.intake.not_kept(&lost, reason, &why);
+                Ok(())
+            }
+            Confirmation::Nack(_) | Confirmation::NotRequested => Err(Fault::NotStored(aside.exchange.to_string())),
+        }
     }
 }
 
-/// Where messages go that are set aside.
-struct Aside {
+async fn give_back(delivery: &Delivery) -> lapin::Result<bool> {
+    let options = BasicNackOptions {
+        requeue: true,
+        ..BasicNackOptions::default()
+    };
+    delivery.nack(options).await
+}
+
+/// Publishes with confirms.
+struct Publisher {
     channel: Channel,
     exchange: ShortString,
     routing_key: ShortString,
 }
 
-impl Aside {
+impl Publisher {
+    /// To this exchange, with the queue's name as the routing key.
     async fn open(connection: &Connection, exchange: &str, settings: &Settings) -> Result<Self, Fault> {
         let channel = in_time(connection.create_channel()).await?.map_err(Fault::Lost)?;
         let confirms = channel.confirm_select(ConfirmSelectOptions::default());
@@ -254,13 +355,8 @@ impl Aside {
         })
     }
 
-    /// Publishes the message as it came, with the reason as headers, and waits until the broker
-    /// has stored it.
-    async fn put(&self, delivery: &Delivery, id: &str, reason: &'static str, message: &str) -> Result<(), Fault> {
-        let mut headers = delivery.properties.headers().clone().unwrap_or_default();
-        for (name, text) in [("x-berth-reason", reason), ("x-berth-message", message)] {
-            headers.insert(ShortString::from(name), AMQPValue::LongString(LongString::from(text)));
-        }
+    /// Publishes the message with these headers, and answers what the broker says of it.
+    async fn put(&self, delivery: &Delivery, headers: FieldTable) -> Result<Confirmation, Fault> {
         let properties: BasicProperties = delivery.properties.clone().with_headers(headers).with_delivery_mode(2);
         let options = BasicPublishOptions {
             mandatory: true,
@@ -273,19 +369,7 @@ impl Aside {
                 .basic_publish(exchange, key, options, &delivery.data, properties);
             sent.await?.await
         };
-        match in_time(published).await?.map_err(Fault::Lost)? {
-            Confirmation::Ack(None) => Ok(()),
-            Confirmation::Ack(Some(_)) => {
-                tracing::error!(
-                    message_id = id,
-                    exchange = %self.exchange,
-                    reason,
-                    "no queue is bound to the dead-letter exchange for this message; it is kept in this log only"
-                );
-                Ok(())
-            }
-            Confirmation::Nack(_) | Confirmation::NotRequested => Err(Fault::NotStored(self.exchange.to_string())),
-        }
+        in_time(published).await?.map_err(Fault::Lost)
     }
 }
 

@@ -42,7 +42,15 @@ impl Recorder {
     /// The next so many events must come again, soon.
     pub fn will_retry(&self, events: usize) {
         let after = Duration::from_millis(100);
-        self.will_answer(std::iter::repeat_n(Settled::Retry { after }, events));
+        let counts = false;
+        self.will_answer(std::iter::repeat_n(Settled::Retry { after, counts }, events));
+    }
+
+    /// The next so many events fail by themselves.
+    pub fn will_fail(&self, events: usize) {
+        let after = Duration::from_millis(100);
+        let counts = true;
+        self.will_answer(std::iter::repeat_n(Settled::Retry { after, counts }, events));
     }
 
     /// Answers nothing until it is opened.

@@ -154,6 +154,27 @@ async fn without_a_dead_letter_exchange_it_is_acknowledged_and_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_outage_exhausts_no_deliveries_of_a_quorum_queue() {
+    let (broker, topic) = (Broker::shared().await, topic());
+    let client = broker.client().await;
+    let dead = format!("{topic}-dead");
+    let settings = Settings {
+        quorum: quorum(3),
+        dead_letter_exchange: Some(dead.clone()),
+        ..settings(broker.url(), &topic)
+    };
+    let receiving = receive_during(false, settings, 1, &["kept"], Duration::ZERO);
+    receiving.connected().await;
+    client.publish(&topic, "kept", &event("kept")).await;
+    let again = async || receiving.ids().len() >= 12;
+    comes("more deliveries than are allowed", again).await.unwrap();
+    let adapters = receiving.stop().await;
+    assert!(adapters.aside.lock().unwrap().is_empty());
+    client.comes_to(&format!("{topic}-berth"), 1, 0).await;
+    client.comes_to(&dead, 0, 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_quorum_queue_sets_aside_what_fails_at_every_attempt() {
     let (broker, topic) = (Broker::shared().await, topic());
     let client = broker.client().await;

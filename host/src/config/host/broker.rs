@@ -3,10 +3,13 @@
 //! Each of its keys means one of ours. What only publishers need has no meaning here, and keys
 //! that we do not know are HyperFleet's business.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use super::{KEYS, merge::Origin};
-use crate::config::yaml::{self, Content, Malformed, Node, Position};
+use crate::config::{
+    units::write_duration,
+    yaml::{self, Content, Malformed, Node, Position},
+};
 
 /// What was found under one of its keys.
 type Value = (String, Origin);
@@ -25,20 +28,9 @@ const RABBITMQ: [(&str, &str); 4] = [
     ("broker.rabbitmq.exchange_type", "sources.rabbitmq.exchangeType"),
     ("broker.rabbitmq.queue", "sources.rabbitmq.queue"),
 ];
-const PUBSUB: [(&str, &str); 9] = [
+const PUBSUB: [(&str, &str); 4] = [
     ("broker.googlepubsub.project_id", "sources.pubsub.project"),
-    (
-        "broker.googlepubsub.message_retention_duration",
-        "sources.pubsub.retention",
-    ),
-    ("broker.googlepubsub.expiration_ttl", "sources.pubsub.expiration"),
     ("broker.googlepubsub.enable_message_ordering", "sources.pubsub.ordering"),
-    ("broker.googlepubsub.retry_min_backoff", "sources.pubsub.retryMin"),
-    ("broker.googlepubsub.retry_max_backoff", "sources.pubsub.retryMax"),
-    (
-        "broker.googlepubsub.dead_letter_max_attempts",
-        "sources.pubsub.maxAttempts",
-    ),
     (
         "broker.googlepubsub.create_topic_if_missing",
         "sources.pubsub.createTopic",
@@ -48,11 +40,33 @@ const PUBSUB: [(&str, &str); 9] = [
         "sources.pubsub.createSubscription",
     ),
 ];
+/// Those that are durations. None of them, and nothing said, is the service's default here and there.
+const DURATIONS: [(&str, &str); 4] = [
+    (
+        "broker.googlepubsub.message_retention_duration",
+        "sources.pubsub.retention",
+    ),
+    ("broker.googlepubsub.expiration_ttl", "sources.pubsub.expiration"),
+    ("broker.googlepubsub.retry_min_backoff", "sources.pubsub.retryMin"),
+    ("broker.googlepubsub.retry_max_backoff", "sources.pubsub.retryMax"),
+];
+/// Those that are counts, of which 0 means the library's default.
+const COUNTS: [(&str, &str); 2] = [
+    (
+        "broker.googlepubsub.dead_letter_max_attempts",
+        "sources.pubsub.maxAttempts",
+    ),
+    (
+        "broker.googlepubsub.max_outstanding_messages",
+        "sources.pubsub.maxInFlight",
+    ),
+];
 const TYPE: &str = "broker.type";
 const PREFETCH: &str = "broker.rabbitmq.prefetch_count";
 const PARALLELISM: &str = "subscriber.parallelism";
 const ACK_DEADLINE: &str = "broker.googlepubsub.ack_deadline_seconds";
-const OUTSTANDING: &str = "broker.googlepubsub.max_outstanding_messages";
+/// No lower product of theirs is taken: each of their consumers is serial, and ours is not.
+const LEAST_PREFETCH: u16 = 16;
 
 /// What HyperFleet's services name topic and subscription by.
 const TOPIC: [&str; 2] = ["HYPERFLEET_BROKER_TOPIC", "BROKER_TOPIC"];
@@ -123,16 +137,69 @@ pub(super) fn read(
         Kind::PubSub => {
             let seconds = theirs
                 .get(ACK_DEADLINE)
+                .filter(|(text, _)| !is_none(text))
                 .map(|(text, origin)| (format!("{text}s"), origin));
             put("sources.pubsub.ackDeadline", seconds);
-            // None and negative numbers mean the library's default there.
-            let outstanding = theirs
-                .get(OUTSTANDING)
-                .filter(|(text, _)| text.parse().is_ok_and(|count: u32| count > 0));
-            put("sources.pubsub.maxInFlight", outstanding);
+            for (key, own) in DURATIONS {
+                let duration = theirs.get(key).filter(|(text, _)| !text.trim().is_empty());
+                put(
+                    own,
+                    duration.and_then(|(text, origin)| match go_duration(&text) {
+                        Some(Duration::ZERO) => None,
+                        Some(duration) => Some((write_duration(duration), origin)),
+                        // It is told where it stands, as we cannot read it.
+                        None => Some((text, origin)),
+                    }),
+                );
+            }
+            for (key, own) in COUNTS {
+                put(own, theirs.get(key).filter(|(text, _)| !is_none(text)));
+            }
         }
     }
     Ok(ours)
+}
+
+/// A number that means the library's default there: none, or a negative one.
+fn is_none(text: &str) -> bool {
+    text.trim().is_empty() || text.trim().parse().is_ok_and(|count: i64| count <= 0)
+}
+
+/// A duration as HyperFleet's library reads it: as Go does (`1h30m`, `1.5h`, `100us`), `0`, or whole
+/// days (`7d`).
+fn go_duration(text: &str) -> Option<Duration> {
+    let text = text.trim();
+    if text == "0" {
+        return Some(Duration::ZERO);
+    }
+    if let Some(days) = text.strip_suffix('d').and_then(|days| days.parse::<u32>().ok()) {
+        return Some(Duration::from_secs(u64::from(days) * 86_400));
+    }
+    let mut rest = text.strip_prefix('+').unwrap_or(text);
+    let mut seconds = 0.0;
+    if rest.is_empty() {
+        return None;
+    }
+    while !rest.is_empty() {
+        let unit = rest.find(|letter: char| !letter.is_ascii_digit() && letter != '.')?;
+        let (number, tail) = rest.split_at(unit);
+        let end = tail
+            .find(|letter: char| letter.is_ascii_digit() || letter == '.')
+            .unwrap_or(tail.len());
+        let (unit, tail) = tail.split_at(end);
+        let of_a_second = match unit {
+            "ns" => 1e-9,
+            "us" | "\u{b5}s" | "\u{3bc}s" => 1e-6,
+            "ms" => 1e-3,
+            "s" => 1.0,
+            "m" => 60.0,
+            "h" => 3_600.0,
+            _ => return None,
+        };
+        seconds += number.parse::<f64>().ok()? * of_a_second;
+        rest = tail;
+    }
+    Duration::try_from_secs_f64(seconds).ok()
 }
 
 struct Theirs<'a> {
@@ -170,7 +237,7 @@ impl Theirs<'_> {
             let parsed = value.and_then(|(text, _)| text.parse::<u16>().ok());
             parsed.filter(|number| *number > 0).unwrap_or(1)
         };
-        let product = number(count).saturating_mul(number(parallelism));
+        let product = number(count).saturating_mul(number(parallelism)).max(LEAST_PREFETCH);
         Some((product.to_string(), origin))
     }
 
@@ -213,13 +280,13 @@ impl Theirs<'_> {
 /// All keys of ours that one of theirs means, for a test.
 #[cfg(test)]
 pub(super) fn meanings() -> impl Iterator<Item = &'static str> {
-    RABBITMQ.iter().chain(&PUBSUB).map(|(_, own)| *own).chain([
+    let plain = RABBITMQ.iter().chain(&PUBSUB).chain(&DURATIONS).chain(&COUNTS);
+    plain.map(|(_, own)| *own).chain([
         "sources.rabbitmq.prefetch",
         "sources.rabbitmq.topic",
         "sources.rabbitmq.subscription",
         "sources.pubsub.topic",
         "sources.pubsub.subscription",
         "sources.pubsub.ackDeadline",
-        "sources.pubsub.maxInFlight",
     ])
 }

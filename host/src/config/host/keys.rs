@@ -71,7 +71,7 @@ pub const KEYS: &[Key] = &[
     key(
         "sources.rabbitmq.deliveryLimit",
         Some("20"),
-        "deliveries from a quorum queue before a message is set aside",
+        "deliveries from a quorum queue before a message is set aside; of a classic queue, 10 attempts within one delivery",
     ),
     key(
         "sources.rabbitmq.deadLetterExchange",
@@ -135,8 +135,8 @@ pub const KEYS: &[Key] = &[
     ),
     key(
         "sources.pubsub.maxAttempts",
-        Some("20"),
-        "deliveries before a message is set aside",
+        Some("5"),
+        "deliveries before a message is set aside; a lower limit of the subscription counts",
     ),
     key(
         "sources.pubsub.deadLetterTopic",
@@ -180,7 +180,7 @@ pub const KEYS: &[Key] = &[
     key(
         "sources.nats.maxDeliver",
         None,
-        "deliveries of a created consumer at most; by default without bound",
+        "deliveries of a created consumer at most, and attempts before a message is set aside; by default without bound, and 20",
     ),
     key(
         "sources.nats.maxInFlight",

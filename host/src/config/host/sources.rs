@@ -195,6 +195,15 @@ impl Values {
         let topic = self.text("sources.rabbitmq.topic");
         let subscription = self.text("sources.rabbitmq.subscription");
         self.both("sources.rabbitmq.topic", topic.as_deref(), subscription.as_deref());
+        let dead_letter_exchange = self.text("sources.rabbitmq.deadLetterExchange");
+        if quorum == Some(true) && dead_letter_exchange.is_none() {
+            // The broker drops what it delivered too often where nobody says where to put it.
+            self.wrong(
+                "sources.rabbitmq.quorum",
+                "has a delivery limit, and no place for what reaches it".to_owned(),
+                Some("set `sources.rabbitmq.deadLetterExchange` too".to_owned()),
+            );
+        }
         Some(RabbitMq {
             url: url?,
             password_file: self.path("sources.rabbitmq.passwordFile"),
@@ -205,7 +214,7 @@ impl Values {
             queue: self.text("sources.rabbitmq.queue"),
             prefetch: prefetch?,
             quorum: if quorum? { Some(limit?) } else { None },
-            dead_letter_exchange: self.text("sources.rabbitmq.deadLetterExchange"),
+            dead_letter_exchange,
             tls: tls?,
         })
     }

@@ -28,6 +28,7 @@ impl Sink for Adapters {
         match event.subject.key.id.as_str() {
             "busy" => Settled::Retry {
                 after: Duration::from_millis(2_500),
+                counts: false,
             },
             "rejected" => Settled::Refused {
                 reason: "ReportRejected",

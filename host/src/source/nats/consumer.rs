@@ -1,6 +1,6 @@
 //! The stream and the durable consumer: found, or created where that is asked for.
 
-use std::time::Duration;
+use std::{num::NonZeroU32, time::Duration};
 
 use async_nats::jetstream::{
     Context, ErrorCode,
@@ -105,6 +105,11 @@ fn unusable(config: &Config) -> Option<&'static str> {
             Some("does not acknowledge one message at a time; its ack policy must be `explicit`")
         }
     }
+}
+
+/// How often the consumer delivers a message at most; none for no bound.
+pub(super) fn deliveries(info: &Info) -> Option<NonZeroU32> {
+    u32::try_from(info.config.max_deliver).ok().and_then(NonZeroU32::new)
 }
 
 /// How often the server is told that a message is worked on: well within the time after which

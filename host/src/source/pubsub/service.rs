@@ -1,6 +1,6 @@
 //! The service's clients, and what must be there before messages can be received.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{future::Future, num::NonZeroU32, sync::Arc, time::Duration};
 
 use google_cloud_auth::credentials::{Credentials, anonymous};
 use google_cloud_gax::error::rpc::Code;
@@ -15,6 +15,16 @@ use super::{Fault, Intake, PATIENCE, Settings};
 /// How often it is looked whether the service still answers. The client reconnects by itself
 /// and tells nobody.
 const LOOK: Duration = Duration::from_secs(30);
+
+/// What is known of a subscription that can be received from.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Prepared {
+    /// The topic for what is set aside.
+    pub(super) dead_letters: Option<String>,
+    /// How often a message is delivered at most, where that is known.
+    pub(super) deliveries: Option<NonZeroU32>,
+}
+
 /// The clients of one connection.
 pub(super) struct Service {
     settings: Settings,
@@ -52,25 +62,24 @@ impl Service {
         Ok(Some(base.publisher(topic).set_message_count_threshold(1).build()))
     }
 
-    /// Looks at the subscription; creates what is missing if that is asked for. Answers with
-    /// the topic for what is set aside.
-    pub(super) async fn prepare(&self) -> Result<Option<String>, Fault> {
+    /// Looks at the subscription; creates what is missing if that is asked for.
+    pub(super) async fn prepare(&self) -> Result<Prepared, Fault> {
         match self.look().await {
             Ok(found) => {
                 attached(&found, &self.settings)?;
-                Ok(dead_letters(&self.settings, Some(&found)))
+                Ok(prepared(&self.settings, Some(&found)))
             }
             Err(Fault::Service { cause, .. }) if is(&cause, Code::NotFound) => {
                 if !self.settings.create.subscription {
                     return Err(Fault::Missing(self.settings.subscription_name()));
                 }
                 self.create().await?;
-                Ok(Some(self.settings.dead_letter_name()))
+                Ok(prepared(&self.settings, Some(&new_subscription(&self.settings))))
             }
             // Receiving needs fewer rights than looking.
             Err(Fault::Service { cause, .. }) if is(&cause, Code::PermissionDenied) => {
                 tracing::info!("the subscription may be read but not looked at; what it is attached to is not checked");
-                Ok(dead_letters(&self.settings, None))
+                Ok(prepared(&self.settings, None))
             }
             Err(fault) => Err(fault),
         }
@@ -179,6 +188,18 @@ fn attached(found: &Subscription, settings: &Settings) -> Result<(), Fault> {
     })
 }
 
+fn prepared(settings: &Settings, found: Option<&Subscription>) -> Prepared {
+    let policy = found.and_then(|found| found.dead_letter_policy.as_ref());
+    Prepared {
+        dead_letters: dead_letters(settings, found),
+        deliveries: policy.and_then(|policy| match policy.max_delivery_attempts {
+            // The service's default.
+            0 => NonZeroU32::new(5),
+            attempts => u32::try_from(attempts).ok().and_then(NonZeroU32::new),
+        }),
+    }
+}
+
 /// Where messages that are set aside are published: where it is said, else where the service
 /// itself puts them.
 fn dead_letters(settings: &Settings, found: Option<&Subscription>) -> Option<String> {
@@ -249,7 +270,7 @@ mod tests {
         assert_eq!(new.topic, "projects/p/topics/dev-clusters");
         let policy = new.dead_letter_policy.unwrap();
         assert_eq!(policy.dead_letter_topic, "projects/p/topics/dns-adapter-dlq");
-        assert_eq!(policy.max_delivery_attempts, 20);
+        assert_eq!(policy.max_delivery_attempts, 5);
         assert_eq!(new.expiration_policy.unwrap().ttl, None, "it does not expire");
         assert_eq!(new.ack_deadline_seconds, 60);
     }
@@ -270,6 +291,20 @@ mod tests {
         settings.dead_letter_topic = Some("mine".to_owned());
         let said = dead_letters(&settings, Some(&graveyard));
         assert_eq!(said.as_deref(), Some("projects/p/topics/mine"));
+    }
+
+    #[test]
+    fn the_services_own_limit_of_deliveries_is_read() {
+        let deliveries = |found: Option<&Subscription>| prepared(&settings(), found).deliveries.map(NonZeroU32::get);
+        let of = |attempts| {
+            let policy = DeadLetterPolicy::new().set_max_delivery_attempts(attempts);
+            deliveries(Some(&Subscription::new().set_dead_letter_policy(policy)))
+        };
+        assert_eq!(of(17), Some(17));
+        assert_eq!(of(0), Some(5), "nobody said one");
+        assert_eq!(deliveries(Some(&Subscription::new())), None, "none is counted");
+        assert_eq!(deliveries(None), None, "it may not be looked at");
+        assert_eq!(deliveries(Some(&new_subscription(&settings()))), Some(5));
     }
 
     #[test]

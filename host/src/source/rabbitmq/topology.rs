@@ -42,6 +42,9 @@ pub struct Quorum {
     pub delivery_limit: NonZeroU32,
 }
 
+/// How far the broker's own limit is above ours.
+const ABOVE: i64 = 100;
+
 /// The queue's arguments. HyperFleet's classic queues have none; any argument would be refused
 /// for one that exists.
 pub(super) fn arguments(quorum: Option<Quorum>, dead_letter_exchange: Option<&str>) -> FieldTable {
@@ -54,9 +57,9 @@ pub(super) fn arguments(quorum: Option<Quorum>, dead_letter_exchange: Option<&st
     if let Some(exchange) = dead_letter_exchange {
         text("x-dead-letter-exchange", exchange);
     }
-    // The broker counts returns: after the last delivery that berth accepts it has one left, so berth
-    // sets the message aside, with a reason, before the broker does.
-    let limit = AMQPValue::LongLongInt(quorum.delivery_limit.get().into());
+    // berth sets the message aside, with a reason, long before the broker would, even if hosts that
+    // have it die.
+    let limit = AMQPValue::LongLongInt(i64::from(quorum.delivery_limit.get()) + ABOVE);
     arguments.insert(ShortString::from("x-delivery-limit"), limit);
     arguments
 }
@@ -171,6 +174,18 @@ pub(super) fn message_id(properties: &BasicProperties) -> String {
     }
 }
 
+/// Takes out what a quorum queue wrote of deliveries, so that a copy is a new message.
+pub(super) fn forget_deliveries(headers: &mut FieldTable) {
+    let kept = headers
+        .inner()
+        .iter()
+        .filter(|(name, _)| !matches!(name.as_str(), "x-delivery-count" | "x-acquired-count"));
+    *headers = FieldTable::from(
+        kept.map(|(name, value)| (name.clone(), value.clone()))
+            .collect::<std::collections::BTreeMap<_, _>>(),
+    );
+}
+
 /// Which delivery this is, from 1. Quorum queues count those that came back.
 pub(super) fn attempt(properties: &BasicProperties) -> u32 {
     let header = properties
@@ -227,7 +242,7 @@ mod tests {
         assert_eq!(arguments.inner().get("x-queue-type"), Some(&text("quorum")));
         assert_eq!(arguments.inner().get("x-dead-letter-exchange"), Some(&text("dead")));
         let limit = arguments.inner().get("x-delivery-limit");
-        assert_eq!(limit, Some(&AMQPValue::LongLongInt(5)));
+        assert_eq!(limit, Some(&AMQPValue::LongLongInt(105)));
     }
 
     #[test]
@@ -235,6 +250,19 @@ mod tests {
         assert_eq!(attempt(&BasicProperties::default()), 1);
         let count = |count| headers(&[("x-delivery-count", AMQPValue::LongLongInt(count))]);
         assert_eq!(attempt(&count(4)), 5);
+    }
+
+    #[test]
+    fn a_copy_was_never_delivered() {
+        let id = AMQPValue::LongString(LongString::from("0198"));
+        let properties = headers(&[
+            ("x-delivery-count", AMQPValue::LongLongInt(4)),
+            ("_watermill_message_uuid", id),
+        ]);
+        let mut table = properties.headers().clone().unwrap_or_default();
+        forget_deliveries(&mut table);
+        let copy = properties.with_headers(table);
+        assert_eq!((attempt(&copy), message_id(&copy).as_str()), (1, "0198"));
     }
 
     #[test]

@@ -80,6 +80,16 @@ fn what_does_not_fit_together_is_told() {
 }
 
 #[test]
+fn a_quorum_queue_needs_a_place_for_what_is_set_aside() {
+    let file = |further: &str| format!("sources:\n  rabbitmq: {{url: 'amqp://r', quorum: true{further}}}\n");
+    let told = read(&file(""), &[], None).err().unwrap();
+    assert!(told.contains("sources.rabbitmq.quorum: has a delivery limit"), "{told}");
+    assert!(told.contains("`sources.rabbitmq.deadLetterExchange`"), "{told}");
+    let quorum = rabbitmq(&file(", deadLetterExchange: graves"), &[], None).quorum;
+    assert_eq!(quorum.map(std::num::NonZeroU32::get), Some(20));
+}
+
+#[test]
 fn a_password_is_refused_in_the_file_and_shown_nowhere() {
     let file = "sources: {rabbitmq: {url: 'amqp://me:hunter2@rabbit', topic: t}}";
     let told = read(file, &[], None).err().unwrap();
@@ -190,6 +200,33 @@ broker:
     assert_eq!(pubsub.retry_min, Duration::from_secs(5));
     assert_eq!((pubsub.max_attempts.get(), pubsub.max_in_flight.get()), (7, 100));
     assert_eq!(pubsub.dead_letter_topic, None);
+}
+
+#[test]
+fn what_their_library_takes_for_a_default_or_a_duration_is_taken_so_here() {
+    let pubsub = |further: &str| {
+        let broker = format!("broker: {{type: googlepubsub, googlepubsub: {{project_id: fleet, {further}}}}}");
+        read("", &HYPERFLEET, Some(&broker)).unwrap().sources.pubsub.unwrap()
+    };
+    let zeros = "expiration_ttl: 0, retry_min_backoff: 0s, retry_max_backoff: '', ack_deadline_seconds: 0, \
+                 dead_letter_max_attempts: 0, max_outstanding_messages: -1";
+    assert_eq!(pubsub(zeros), pubsub(""));
+    assert_eq!(pubsub("").max_attempts.get(), 5);
+    assert_eq!(pubsub("").expiration, None, "never");
+    let hours = |text: &str| pubsub(&format!("message_retention_duration: '{text}'")).retention;
+    for text in ["1.5h", "1h30m", "90m", "5400s", "1h29m59s1000ms", " 1h30m "] {
+        assert_eq!(hours(text), Some(Duration::from_secs(5_400)), "{text}");
+    }
+    assert_eq!(hours("7d"), Some(Duration::from_secs(7 * 86_400)));
+    let broker = "broker: {type: googlepubsub, googlepubsub: {project_id: fleet, expiration_ttl: soon}}";
+    let told = read("", &HYPERFLEET, Some(broker)).err().unwrap();
+    assert!(told.contains("/etc/hyperfleet/broker.yaml:1:"), "{told}");
+}
+
+#[test]
+fn a_prefetch_of_one_does_not_make_the_host_serial() {
+    let broker = "broker: {type: rabbitmq, rabbitmq: {url: 'amqp://r', prefetch_count: 1}}";
+    assert_eq!(rabbitmq("", &[], Some(broker)).prefetch.get(), 16);
 }
 
 #[test]
