@@ -103,7 +103,7 @@ fn of_host(args: &PurgeArgs, known: Option<AdapterState>) -> Result<Leftovers, F
     let Some(AdapterState {
         name,
         namespace: Some(namespace),
-        service_account,
+        service_account: Some(service_account),
         kinds,
         ..
     }) = known
