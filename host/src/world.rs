@@ -41,8 +41,8 @@ pub trait Fleet: Send + Sync {
 pub struct Identity {
     /// The namespace of the service account.
     pub namespace: String,
-    /// The service account; none for the host itself.
-    pub service_account: Option<String>,
+    /// The service account. What the host reads for itself is read as nobody, so no adapter can have its rights.
+    pub service_account: String,
 }
 
 /// An object of ours changed, appeared or vanished, or a namespace that a manifest needs appeared.

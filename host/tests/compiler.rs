@@ -25,6 +25,7 @@ fn a_host_runs_what_its_compiler_made_with_a_cache_and_without() {
     let cached = Settings {
         cache: Some(CacheSettings {
             folder: cache.clone(),
+            size: 1 << 30,
             key: None,
         }),
         ..berth(Duration::from_secs(120))

@@ -77,7 +77,7 @@ macro_rules! cluster_contract_cases {
             a_missing_namespace_is_named
             a_terminating_namespace_takes_nothing_new
             an_identity_without_rights_is_refused
-            the_host_itself_writes_nothing
+            a_document_without_a_service_account_has_none_of_the_hosts_rights
             a_full_quota_refuses_the_object
             a_quota_that_refuses_pods_is_told_in_the_diagnosis
             a_foreign_field_is_a_conflict_that_names_its_manager

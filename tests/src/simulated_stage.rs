@@ -89,7 +89,7 @@ impl SimulatedStage {
             })
             .collect();
         for document in &documents {
-            let account = document.adapter.service_account.as_deref().unwrap();
+            let account = &document.adapter.service_account;
             let rules = vec![
                 Rule::all_of("batch", &["jobs"], NAMESPACE),
                 Rule::all_of("", &["configmaps"], NAMESPACE),

@@ -184,7 +184,7 @@ impl Stage {
         let simulation = Simulation::new(state, Arc::new(SystemClock::new()));
         let server = Server::spawn(Arc::clone(&simulation)).await.unwrap();
         for document in &documents {
-            let account = document.adapter.service_account.as_deref().unwrap();
+            let account = &document.adapter.service_account;
             plane
                 .service_account(&namespace, account, rights.clone())
                 .await

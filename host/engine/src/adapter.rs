@@ -26,9 +26,8 @@ pub struct Adapter {
     pub depends_on: Vec<Dependency>,
     /// The namespace of its objects and of its service account.
     pub namespace: String,
-    /// The service account that writes are made as; none for the host's own rights, which
-    /// by default allow no write.
-    pub service_account: Option<String>,
+    /// The service account that writes and granted reads are made as. Never the host's own rights.
+    pub service_account: String,
     /// What it may create. Never empty: the document's default is filled in.
     pub permits: Vec<Permit>,
     /// Its plugins by name, [`DECLARATIVE`] among them where the document has expressions.

@@ -95,7 +95,7 @@ pub(super) fn holder(recipient: &Recipient) -> String {
     let mut secrets = recipient.pull_secrets.clone();
     secrets.sort_unstable();
     secrets.dedup();
-    let account = recipient.identity.service_account.as_deref().unwrap_or_default();
+    let account = &recipient.identity.service_account;
     format!("{}/{account} with {}", recipient.identity.namespace, secrets.join(","))
 }
 
@@ -125,10 +125,6 @@ async fn one(
         let message = "this host is connected to no cluster".to_owned();
         return Err(PullSecretError::Unavailable { name, message });
     };
-    if identity.service_account.is_none() {
-        let message = "it has no service account".to_owned();
-        return Err(PullSecretError::Forbidden { name, message });
-    }
     let query = Query {
         name: secret.to_owned(),
         api_version: "v1".to_owned(),

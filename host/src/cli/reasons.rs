@@ -18,14 +18,13 @@ pub(super) fn document() -> String {
             remediation
         };
         let cases: Vec<&str> = reason.cases().iter().map(|case| case.name()).collect();
-        let cases = if cases.is_empty() { "the log alone".to_owned() } else { cases.join(", ") };
-        let cells = [
-            reason.meaning().trim(),
-            &cases,
-            actor(reason.actor()),
-            remediation,
-        ]
-        .map(|cell| cell.replace('|', "\\|"));
+        let cases = if cases.is_empty() {
+            "the log alone".to_owned()
+        } else {
+            cases.join(", ")
+        };
+        let cells =
+            [reason.meaning().trim(), &cases, actor(reason.actor()), remediation].map(|cell| cell.replace('|', "\\|"));
         text.push_str(&format!("| `{}` | {} |\n", reason.name(), cells.join(" | ")));
     }
     text

@@ -768,7 +768,7 @@ fn event(adapter: &Adapter, subject: &SubjectKey, reason: &str, message: &str, n
             "apiVersion": "v1",
             "kind": "ServiceAccount",
             "namespace": adapter.namespace,
-            "name": adapter.service_account.as_deref().unwrap_or("default"),
+            "name": adapter.service_account,
         },
     })
 }

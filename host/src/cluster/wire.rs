@@ -164,10 +164,10 @@ impl Wire {
 
     /// The client that makes calls as `identity`.
     fn client(&self, identity: Option<&Identity>) -> Result<kube::Client, Refusal> {
-        let Some((identity, user)) = identity.and_then(|identity| Some((identity, user(identity)?))) else {
+        let Some(identity) = identity else {
             return Ok(self.client.clone());
         };
-        let user = HeaderValue::from_str(&user).map_err(|_| invalid("the service account's name"))?;
+        let user = HeaderValue::from_str(&user(identity)).map_err(|_| invalid("the service account's name"))?;
         let mut clients = lock(&self.impersonating);
         let client = clients
             .entry(identity.clone())
@@ -327,12 +327,27 @@ impl Wire {
     }
 }
 
-/// The user name of a service account; none for the host itself. It is impersonated by this name alone: the API
-/// server adds the groups of service accounts itself, so that the host needs the right to impersonate service
-/// accounts and no other.
-fn user(identity: &Identity) -> Option<String> {
-    let name = identity.service_account.as_ref()?;
-    Some(format!("system:serviceaccount:{}:{name}", identity.namespace))
+/// Reads a body up to `limit` bytes, and says whether that was all of it.
+async fn read(mut body: Body, limit: usize) -> Result<(Vec<u8>, bool), kube::Error> {
+    let mut read = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame?.into_data() else { continue };
+        let room = limit - read.len();
+        read.extend_from_slice(&data[..data.len().min(room)]);
+        if data.len() > room {
+            return Ok((read, false));
+        }
+    }
+    Ok((read, true))
+}
+
+/// The user name of a service account. It is impersonated by this name alone: the API server adds the groups of service
+/// accounts itself, so that the host needs the right to impersonate service accounts and no other.
+fn user(identity: &Identity) -> String {
+    format!(
+        "system:serviceaccount:{}:{}",
+        identity.namespace, identity.service_account
+    )
 }
 
 /// A client over `base` all of whose requests are made as `user`.
@@ -467,16 +482,11 @@ mod tests {
         let wire = Wire::new(kube::Client::new(service, "default"));
         let adapter = Identity {
             namespace: "work".to_owned(),
-            service_account: Some("lz".to_owned()),
+            service_account: "lz".to_owned(),
         };
-        let host = Identity {
-            service_account: None,
-            ..adapter.clone()
-        };
-        for identity in [&adapter, &host, &adapter] {
-            wire.call(Call::get("/version".to_owned()).by(identity))
-                .await
-                .expect("it is answered");
+        let call = Call::get("/version".to_owned());
+        for call in [call.clone().by(&adapter), call.clone(), call.by(&adapter)] {
+            wire.call(call).await.expect("it is answered");
         }
         let lz = HeaderValue::from_static("system:serviceaccount:work:lz");
         assert_eq!(*lock(&seen), [Some(lz.clone()), None, Some(lz)]);

@@ -129,7 +129,7 @@ fn state(keeper: &Keeper, name: &str, fetching: &BTreeSet<String>) -> AdapterSta
         problems,
         subjects: adapter.map(|adapter| adapter.subjects.clone()).unwrap_or_default(),
         namespace: adapter.map(|adapter| adapter.namespace.clone()),
-        service_account: adapter.and_then(|adapter| adapter.service_account.clone()),
+        service_account: adapter.map(|adapter| adapter.service_account.clone()),
         kinds: match (running, adapter) {
             (Some(running), _) => kinds(running.kinds.iter().cloned()),
             (None, Some(adapter)) => kinds(manifest::kinds(adapter)),
@@ -183,7 +183,7 @@ pub(super) fn removed(name: &str, running: &Running, now: Timestamp) -> AdapterS
         problems: Vec::new(),
         subjects: adapter.subjects.clone(),
         namespace: Some(adapter.namespace.clone()),
-        service_account: adapter.service_account.clone(),
+        service_account: Some(adapter.service_account.clone()),
         kinds: kinds(running.kinds.iter().cloned()),
         plugins: Vec::new(),
     }

@@ -23,8 +23,8 @@ pub struct Leftovers {
     pub adapter: String,
     /// The namespace of its service account.
     pub namespace: String,
-    /// As whom its objects are deleted; none for whoever asks.
-    pub service_account: Option<String>,
+    /// As whom its objects are deleted.
+    pub service_account: String,
     /// Kinds that it may have created.
     pub kinds: Vec<KindScope>,
 }
@@ -162,7 +162,7 @@ mod tests {
         Leftovers {
             adapter: "dns".to_owned(),
             namespace: "work".to_owned(),
-            service_account: Some(account.to_owned()),
+            service_account: account.to_owned(),
             kinds: vec![KindScope {
                 api_version: "v1".to_owned(),
                 kind: "ConfigMap".to_owned(),
@@ -225,7 +225,7 @@ mod tests {
         };
         let dns = Identity {
             namespace: "work".to_owned(),
-            service_account: Some("dns".to_owned()),
+            service_account: "dns".to_owned(),
         };
         kubernetes.apply(&dns, &again).await.unwrap();
         let refused = delete(&kubernetes, &leftovers("dns"), b).await;

@@ -418,7 +418,7 @@ fn key(recipient: Option<&Recipient>, source: &Source) -> String {
         None => name,
         Some(one) if one.pull_secrets.is_empty() => format!("{name} for {}", one.adapter),
         Some(one) => {
-            let account = one.identity.service_account.as_deref().unwrap_or_default();
+            let account = &one.identity.service_account;
             let (namespace, secrets) = (&one.identity.namespace, one.pull_secrets.join(","));
             format!("{name} for {} as {namespace}/{account} with {secrets}", one.adapter)
         }

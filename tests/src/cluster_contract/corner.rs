@@ -72,7 +72,7 @@ impl<'a> Corner<'a> {
     pub(super) fn identity(&self) -> Identity {
         Identity {
             namespace: self.namespace.clone(),
-            service_account: Some(ACCOUNT.to_owned()),
+            service_account: ACCOUNT.to_owned(),
         }
     }
 

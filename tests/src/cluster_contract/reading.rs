@@ -74,7 +74,7 @@ pub async fn finding_needs_rights(fixture: &dyn Fixture) {
     let corner = Corner::new(fixture).await;
     let stranger = Identity {
         namespace: corner.namespace.clone(),
-        service_account: Some("stranger".to_owned()),
+        service_account: "stranger".to_owned(),
     };
     for selector in [
         Selector::Name("one".to_owned()),

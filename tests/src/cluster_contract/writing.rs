@@ -1,8 +1,15 @@
 //! Cases about creating, changing and deleting.
 
-use berth::{simulate::cluster::Rule, world::Identity};
+use std::path::Path;
+
+use berth::{
+    config::{document, host::HostLimits},
+    driver,
+    simulate::cluster::Rule,
+    world::Identity,
+};
 use berth_engine::{
-    contract::{Nature, Propagation},
+    contract::{Nature, Propagation, Selector},
     effect::{ClusterCause, Delete, Deleted, Expect},
 };
 use serde_json::json;
@@ -117,7 +124,7 @@ pub async fn an_identity_without_rights_is_refused(fixture: &dyn Fixture) {
     let corner = Corner::new(fixture).await;
     let stranger = Identity {
         namespace: corner.namespace.clone(),
-        service_account: Some("stranger".to_owned()),
+        service_account: "stranger".to_owned(),
     };
     let document = corner.config_map("one", &json!({}));
     let fault = corner
@@ -137,14 +144,27 @@ pub async fn an_identity_without_rights_is_refused(fixture: &dyn Fixture) {
     assert_eq!(cause(deleted), ClusterCause::Forbidden);
 }
 
-pub async fn the_host_itself_writes_nothing(fixture: &dyn Fixture) {
+pub async fn a_document_without_a_service_account_has_none_of_the_hosts_rights(fixture: &dyn Fixture) {
     let corner = Corner::new(fixture).await;
-    let host = Identity {
-        namespace: corner.namespace.clone(),
-        service_account: None,
-    };
+    let document = format!(
+        "apiVersion: berth.hyperfleet.io/v1alpha1\nkind: Adapter\nmetadata: {{name: bare}}\n\
+         spec: {{subjects: [Cluster], namespace: {}}}\n",
+        corner.namespace
+    );
+    let loaded = document::parse(Path::new("bare.yaml"), &document, &HostLimits::default_caps());
+    let bare = driver::identity(&loaded.strict().unwrap()[0].adapter);
+    corner.create(corner.config_map("one", &json!({}))).await;
+
+    // The host reads it, to observe it; the adapter does not.
+    assert_eq!(corner.observe("v1", "ConfigMap").await.len(), 1);
+    for selector in [Selector::Name("one".to_owned()), Selector::Labels(Vec::new())] {
+        let fault = corner.cluster.find(&bare, &corner.query(selector)).await.unwrap_err();
+        assert_eq!(fault.cause, ClusterCause::Forbidden);
+        let user = format!("system:serviceaccount:{}:default", corner.namespace);
+        assert!(fault.message.contains(&user), "{fault}");
+    }
     let created = corner
-        .apply_as(&host, corner.config_map("one", &json!({})), Expect::Absent, false)
+        .apply_as(&bare, corner.config_map("two", &json!({})), Expect::Absent, false)
         .await;
     assert_eq!(cause(created), ClusterCause::Forbidden);
 }

@@ -150,7 +150,7 @@ fn native(name: &str, dependencies: &[&str], kinds: &[(&str, &str)]) -> Live {
         events: BTreeMap::new(),
         depends_on: depends_on.collect(),
         namespace: NAMESPACE.to_owned(),
-        service_account: Some(name.to_owned()),
+        service_account: name.to_owned(),
         permits: kinds.iter().map(permit).collect(),
         plugins: IndexMap::from([(name.to_owned(), plugin)]),
         phases: BTreeMap::from([(Phase::Preconditions, step.clone()), (Phase::Resources, step)]),

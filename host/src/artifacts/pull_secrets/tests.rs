@@ -11,12 +11,12 @@ use crate::{
 /// Stands in every Secret, and in no error.
 const HIDDEN: &str = "hunter2";
 
-fn recipient(account: Option<&str>, secrets: &[&str]) -> Recipient {
+fn recipient(account: &str, secrets: &[&str]) -> Recipient {
     Recipient {
         adapter: "lz".to_owned(),
         identity: Identity {
             namespace: "work".to_owned(),
-            service_account: account.map(str::to_owned),
+            service_account: account.to_owned(),
         },
         pull_secrets: secrets.iter().map(|name| (*name).to_owned()).collect(),
     }
@@ -42,6 +42,7 @@ fn cluster() -> Kubernetes {
     let rule = Rule::all_of("", &["secrets"], "work").only(&["get"]);
     kubernetes.grant("work", "adapter", vec![rule]);
     kubernetes.grant("work", "other", Vec::new());
+    kubernetes.grant("work", "default", Vec::new());
     secret("work", "new", TYPES[0].0, TYPES[0].1);
     secret("work", "old", TYPES[1].0, TYPES[1].1);
     secret("work", "opaque", "Opaque", TYPES[0].1);
@@ -58,7 +59,7 @@ async fn refused(cluster: Option<&dyn Cluster>, recipient: &Recipient) -> Artifa
 
 #[tokio::test]
 async fn secrets_of_both_types_are_read_in_their_order() {
-    let read = read(Some(&cluster()), &recipient(Some("adapter"), &["old", "new"])).await;
+    let read = read(Some(&cluster()), &recipient("adapter", &["old", "new"])).await;
     let source = |name: &str| CredentialSource::Document {
         name: format!("Secret work/{name}"),
         text: Secret::new(text()),
@@ -83,27 +84,27 @@ async fn every_secret_that_cannot_be_used_has_a_reason_of_its_own() {
             "system:serviceaccount:work:other",
         ),
     ] {
-        let fault = refused(Some(&kubernetes), &recipient(Some(account), &["new", secret])).await;
+        let fault = refused(Some(&kubernetes), &recipient(account, &["new", secret])).await;
         assert_eq!(fault.reason, reason);
         assert!(fault.message.contains(told), "{fault:?}");
     }
-    let host = refused(Some(&kubernetes), &recipient(None, &["new"])).await;
+    let host = refused(Some(&kubernetes), &recipient("default", &["new"])).await;
     assert_eq!(host.reason, "PullSecretForbidden", "never with the host's own rights");
     kubernetes.go_away();
-    let away = refused(Some(&kubernetes), &recipient(Some("adapter"), &["new"])).await;
+    let away = refused(Some(&kubernetes), &recipient("adapter", &["new"])).await;
     assert_eq!((away.reason.as_str(), away.retryable), ("PullSecretUnavailable", true));
-    let nowhere = refused(None, &recipient(Some("adapter"), &["new"])).await;
+    let nowhere = refused(None, &recipient("adapter", &["new"])).await;
     assert_eq!(nowhere.reason, "PullSecretUnavailable");
 }
 
 #[test]
 fn holders_are_the_same_by_account_and_secrets() {
-    let same = holder(&recipient(Some("a"), &["x", "y"]));
-    assert_eq!(same, holder(&recipient(Some("a"), &["y", "x", "y"])));
+    let same = holder(&recipient("a", &["x", "y"]));
+    assert_eq!(same, holder(&recipient("a", &["y", "x", "y"])));
     for other in [
-        recipient(Some("b"), &["x", "y"]),
-        recipient(Some("a"), &["x"]),
-        recipient(None, &["x", "y"]),
+        recipient("b", &["x", "y"]),
+        recipient("a", &["x"]),
+        recipient("default", &["x", "y"]),
     ] {
         assert_ne!(same, holder(&other));
     }

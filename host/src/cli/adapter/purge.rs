@@ -105,7 +105,7 @@ fn of_host(args: &PurgeArgs, known: Option<AdapterState>) -> Result<Leftovers, F
     let Some(AdapterState {
         name,
         namespace: Some(namespace),
-        service_account,
+        service_account: Some(service_account),
         kinds,
         ..
     }) = known
@@ -243,7 +243,7 @@ mod tests {
             ),
         ];
         let leftovers = of_documents(&files, "dns").map_err(|_| "refused").unwrap();
-        assert_eq!(leftovers.service_account.as_deref(), Some("new"));
+        assert_eq!(leftovers.service_account, "new");
         let kinds: Vec<_> = leftovers.kinds.iter().map(|one| one.kind.as_str()).collect();
         assert_eq!(kinds, ["Secret", "Service"]);
         assert!(of_documents(&files, "other").is_err());

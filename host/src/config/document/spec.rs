@@ -33,6 +33,8 @@ const SPEC: &[&str] = &[
     "notApplicable",
 ];
 
+/// The service account that every namespace has, and that has no rights unless somebody grants it some.
+const SERVICE_ACCOUNT: &str = "default";
 const GRACE: Duration = Duration::from_secs(120);
 
 /// Where list items of the embedded plugin's configuration stand in the document.
@@ -64,7 +66,8 @@ pub(super) fn adapter(document: &Item<'_>, notes: &Notes<'_>, caps: &Limits) -> 
         .and_then(|item| self::name(&item, Name::Label));
     let service_account = spec
         .get("serviceAccount")
-        .and_then(|item| self::name(&item, Name::Subdomain));
+        .and_then(|item| self::name(&item, Name::Subdomain))
+        .unwrap_or_else(|| SERVICE_ACCOUNT.to_owned());
     let permits = permits(&spec);
     let mut plugins = spec
         .get("plugins")

@@ -326,7 +326,7 @@ fn a_small_document_gets_every_default() {
         "apiVersion: berth.hyperfleet.io/v1alpha1\nkind: Adapter\nmetadata: {name: small}\nspec:\n  subjects: [Cluster]\n  namespace: adapters\n",
     );
     let adapter = loading.strict().unwrap().remove(0).adapter;
-    insta::assert_snapshot!(serde_json::to_string(&adapter).unwrap(), @r#"{"name":"small","subjects":["Cluster"],"events":{},"depends_on":[],"namespace":"adapters","service_account":null,"permits":[{"api_version":"*","kind":"*","namespace":null,"name":null}],"plugins":{},"phases":{"preconditions":[],"resources":[],"postconditions":[],"status":[]},"resources":{},"cleanup":null,"grace":{"secs":120,"nanos":0},"not_applicable":"NotAvailable"}"#);
+    insta::assert_snapshot!(serde_json::to_string(&adapter).unwrap(), @r#"{"name":"small","subjects":["Cluster"],"events":{},"depends_on":[],"namespace":"adapters","service_account":"default","permits":[{"api_version":"*","kind":"*","namespace":null,"name":null}],"plugins":{},"phases":{"preconditions":[],"resources":[],"postconditions":[],"status":[]},"resources":{},"cleanup":null,"grace":{"secs":120,"nanos":0},"not_applicable":"NotAvailable"}"#);
 }
 
 #[test]

@@ -98,25 +98,13 @@ impl Access {
         namespace: &str,
         name: &str,
     ) -> Result<(), ClusterFault> {
-        match &identity.service_account {
-            // The host itself reads and impersonates; it writes nothing in its own name.
-            None if matches!(verb, "get" | "list" | "watch") => Ok(()),
-            None => Err(faults::forbidden(
-                "system:serviceaccount:berth:berth",
-                verb,
-                kind,
-                namespace,
-                name,
-            )),
-            Some(account) => {
-                let rules = self.rules.get(&(identity.namespace.clone(), account.clone()));
-                if rules.is_some_and(|rules| rules.iter().any(|rule| rule.allows(verb, kind, namespace))) {
-                    return Ok(());
-                }
-                let user = format!("system:serviceaccount:{}:{account}", identity.namespace);
-                Err(faults::forbidden(&user, verb, kind, namespace, name))
-            }
+        let account = (identity.namespace.clone(), identity.service_account.clone());
+        let rules = self.rules.get(&account);
+        if rules.is_some_and(|rules| rules.iter().any(|rule| rule.allows(verb, kind, namespace))) {
+            return Ok(());
         }
+        let user = format!("system:serviceaccount:{}:{}", account.0, account.1);
+        Err(faults::forbidden(&user, verb, kind, namespace, name))
     }
 }
 

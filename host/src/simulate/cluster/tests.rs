@@ -584,7 +584,7 @@ fn apply(name: &str) -> Apply {
 fn account() -> Identity {
     Identity {
         namespace: "n".to_owned(),
-        service_account: Some("a".to_owned()),
+        service_account: "a".to_owned(),
     }
 }
 

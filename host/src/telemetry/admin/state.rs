@@ -55,7 +55,7 @@ pub struct AdapterState {
     pub subjects: Vec<String>,
     /// The namespace of its objects and of its service account.
     pub namespace: Option<String>,
-    /// As whom it writes.
+    /// As whom it writes, and reads what is granted; none where its document cannot be read.
     pub service_account: Option<String>,
     /// Kinds of objects that it may have created.
     pub kinds: Vec<Scope>,

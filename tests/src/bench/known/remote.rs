@@ -48,7 +48,7 @@ enum Call {
     Observe(Ownership),
     Apply {
         namespace: String,
-        service_account: Option<String>,
+        service_account: String,
         apply: Box<Apply>,
     },
     /// How many Jobs have not succeeded.
@@ -265,7 +265,7 @@ mod tests {
         };
         let ours = |account: &str| Identity {
             namespace: NAMESPACE.to_owned(),
-            service_account: Some(account.to_owned()),
+            service_account: account.to_owned(),
         };
         let refused = remote.apply(&ours("nobody"), &apply).await.unwrap_err();
         assert_eq!(refused.cause, ClusterCause::Forbidden, "faults come through: {refused}");

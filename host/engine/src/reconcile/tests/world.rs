@@ -134,7 +134,7 @@ impl World {
             events: Default::default(),
             depends_on: Vec::new(),
             namespace: "work".into(),
-            service_account: Some("lz".into()),
+            service_account: "lz".into(),
             permits: vec![
                 Permit {
                     api_version: "batch/v1".into(),
