@@ -394,9 +394,7 @@ impl Listener for Told {
             }
             Outcome::Retry { reason, message, .. } => {
                 self.metrics.reconcile_finished(name, "retry", took);
-                let expected = *reason == berth_engine::reason::Reason::CleanupInProgress
-                    || *reason == berth_engine::reason::Reason::WaitingForEarlierGeneration;
-                if expected {
+                if outcome.trouble().is_none() {
                     tracing::info!(adapter = name, subject = %subject_key, %reason, message, ?duration, "is tried again");
                 } else {
                     self.metrics.trouble(name, Trouble::A6, reason.name());

@@ -93,7 +93,7 @@ reasons! {
     FieldImmutable, Partner, "Leave the field as it was, or set `recreate` so that the object is made anew.";
     /// The API server knows no such kind.
     UnknownKind, Platform, "Install the custom resource definition.";
-    /// A plan cannot be executed: names twice, a ring of `after`, too many rounds.
+    /// A plan cannot be executed: names twice, a ring of `after`, too many rounds, or it discovers more than 8 MiB of objects.
     PlanInvalid, Partner, "Correct the plugin's plan.";
     /// An object with that name exists and belongs to somebody else.
     ObjectNotOurs, Platform, "Rename the object in the manifest, or remove the one that exists.";

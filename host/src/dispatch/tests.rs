@@ -201,3 +201,5 @@ async fn whoever_asks_by_hand_is_obeyed_wherever_the_subject_belongs() {
     assert!(host.retry("one", &subject("theirs").key).await);
     assert_eq!(heard.recv().await.unwrap(), "theirs");
 }
+
+mod hard;
