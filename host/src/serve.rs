@@ -413,8 +413,9 @@ impl Listener for Told {
 
 fn trouble(journey: &Journey) -> Trouble {
     match journey {
-        Journey::CreationFailed { .. } | Journey::DeletionFailed { .. } => Trouble::A4,
+        Journey::CreationFailed { .. } | Journey::DeletionFailed { outage: false, .. } => Trouble::A4,
         Journey::Unreachable { .. }
+        | Journey::DeletionFailed { outage: true, .. }
         | Journey::PluginFailed { .. }
         | Journey::InProgress { .. }
         | Journey::Achieved { .. }
@@ -626,3 +627,6 @@ async fn stop_signal() -> std::io::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -86,7 +86,8 @@ pub(crate) fn check(ready: &Ready) -> Result<()> {
 fn wanted(root: &Path, package: &Package, listed: &BTreeSet<PathBuf>) -> Result<Vec<(PathBuf, String)>> {
     let mut wanted = Vec::new();
     if package.name == "berth" {
-        let components = assets::CONTAINED.map(|name| (Path::new("assets").join(name), "the program contains".to_owned()));
+        let components =
+            assets::CONTAINED.map(|name| (Path::new("assets").join(name), "the program contains".to_owned()));
         wanted.extend(components);
     }
     if package.has_contract {
@@ -99,7 +100,10 @@ fn wanted(root: &Path, package: &Package, listed: &BTreeSet<PathBuf>) -> Result<
             ));
         }
     }
-    for file in listed.iter().filter(|file| file.extension().is_some_and(|end| end == "rs")) {
+    for file in listed
+        .iter()
+        .filter(|file| file.extension().is_some_and(|end| end == "rs"))
+    {
         let path = root.join(package.folder).join(file);
         let source = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let folder = file.parent().unwrap_or(Path::new(""));
@@ -141,7 +145,8 @@ fn literals<'a>(source: &'a str, start: &'static str) -> impl Iterator<Item = &'
 fn normal(path: &Path) -> PathBuf {
     let mut normal = PathBuf::new();
     for part in path.components() {
-        let leaves = part == Component::ParentDir && matches!(normal.components().next_back(), Some(Component::Normal(_)));
+        let leaves =
+            part == Component::ParentDir && matches!(normal.components().next_back(), Some(Component::Normal(_)));
         if leaves {
             normal.pop();
         } else {

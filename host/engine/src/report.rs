@@ -129,6 +129,8 @@ pub enum Journey {
         reason: String,
         /// The error.
         message: String,
+        /// Whether an API cannot be reached or a plugin fails, as in A6; else the objects cannot be removed, as in A4.
+        outage: bool,
     },
     /// Everything is gone.
     Finalized,
@@ -160,19 +162,20 @@ impl Journey {
     /// The reason that stands on Available, for logs and metrics.
     #[must_use]
     pub fn reason(&self) -> String {
-        match self {
-            Self::InProgress { reason, .. }
-            | Self::Waiting { reason, .. }
-            | Self::CreationFailed { reason, .. }
-            | Self::WorkFailed { reason, .. }
-            | Self::PluginFailed { reason, .. }
-            | Self::DeletionFailed { reason, .. } => reason.clone(),
-            Self::Achieved { .. } => Reason::PostconditionsMet.name().to_owned(),
-            Self::Unreachable { reason, .. } => reason.name().to_owned(),
-            Self::NotApplicable { .. } => Reason::NotApplicable.name().to_owned(),
-            Self::Deleting { .. } => Reason::CleanupInProgress.name().to_owned(),
-            Self::Finalized => Reason::CleanupConfirmed.name().to_owned(),
-        }
+        let (own, ours) = match self {
+            Self::InProgress { reason, .. } => (reason.as_str(), Reason::WorkloadInProgress),
+            Self::Waiting { reason, .. } => (reason.as_str(), Reason::PreconditionsNotMet),
+            Self::CreationFailed { reason, .. } => (reason.as_str(), Reason::CreationFailed),
+            Self::WorkFailed { reason, .. } => (reason.as_str(), Reason::WorkloadFailed),
+            Self::PluginFailed { reason, .. } => (reason.as_str(), Reason::PluginFailed),
+            Self::DeletionFailed { reason, .. } => (reason.as_str(), Reason::CleanupFailed),
+            Self::Achieved { .. } => ("", Reason::PostconditionsMet),
+            Self::Unreachable { reason, .. } => ("", *reason),
+            Self::NotApplicable { .. } => ("", Reason::NotApplicable),
+            Self::Deleting { .. } => ("", Reason::CleanupInProgress),
+            Self::Finalized => ("", Reason::CleanupConfirmed),
+        };
+        if own.is_empty() { ours.name() } else { own }.to_owned()
     }
 
     /// Whether the platform team must hear of it.
@@ -194,9 +197,19 @@ impl Journey {
     }
 
     /// The text that a user reads first: the message of Available, or of Health where only
-    /// Health changed.
+    /// Health changed. Never empty: where nobody said anything, it is what the reason means.
     #[must_use]
     pub fn message(&self) -> String {
+        let text = self.text();
+        if !text.trim().is_empty() {
+            return text;
+        }
+        let reason = self.reason();
+        let known = Reason::ALL.iter().find(|known| known.name() == reason);
+        known.map_or(reason, |known| known.meaning().trim().trim_end_matches('.').to_owned())
+    }
+
+    fn text(&self) -> String {
         match self {
             Self::InProgress { message, .. }
             | Self::Achieved { message }
@@ -357,3 +370,6 @@ fn kind_of(value: &Value) -> &'static str {
         Value::Object(_) => "an object",
     }
 }
+
+#[cfg(test)]
+mod tests;

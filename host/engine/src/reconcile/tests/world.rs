@@ -36,6 +36,8 @@ pub(super) struct World {
     /// Whether a delete leaves the object with a deletion timestamp.
     pub(super) lingers: bool,
     pub(super) by_hand: bool,
+    /// The generation that the event tells.
+    pub(super) told_generation: u32,
     pub(super) plugin: Asker,
     /// Answers instead of the world.
     pub(super) hook: Hook,
@@ -166,6 +168,7 @@ impl World {
             memory: Memory::default(),
             lingers: false,
             by_hand: false,
+            told_generation: 1,
             plugin: Box::new(|_, question| {
                 Ok(PhaseAnswer {
                     said: match question {
@@ -304,7 +307,7 @@ impl World {
                     id: "c-1".into(),
                 },
                 href: HREF.into(),
-                generation: 1,
+                generation: self.told_generation,
                 owner,
             },
             trigger,
