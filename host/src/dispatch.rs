@@ -372,6 +372,7 @@ impl State {
             }
         }
         for removed in before.into_keys() {
+            self.settings.world.cluster.await_nothing(&removed, None);
             let tickets = self.queue.forget(&removed);
             if !tickets.is_empty() {
                 let events = tickets.len();
@@ -507,21 +508,22 @@ impl State {
         span.in_scope(|| self.settings.listener.ended(&adapter, &subject, &outcome, took));
         let ended = self.queue.finish(now, &pair, &outcome, (self.settings.waits.jitter)());
         self.settle_ended(ended);
-        let Outcome::Reported(reported) = outcome else { return };
-        if let Some(namespace) = reported.await_namespace {
-            let cluster = Arc::clone(&self.settings.world.cluster);
-            let (adapter, subject) = (pair.adapter.clone(), subject.clone());
-            tokio::spawn(async move { cluster.await_namespace(&namespace, &adapter, &subject).await });
-        }
-        if reported.journey.is_trouble() {
-            let cluster = Arc::clone(&self.settings.world.cluster);
-            let (reason, message, key) = (
-                reported.journey.reason(),
-                reported.journey.message(),
-                pair.subject.clone(),
-            );
+        let cluster = &self.settings.world.cluster;
+        if let Some((reason, message)) = outcome.trouble() {
+            let (cluster, key) = (Arc::clone(cluster), pair.subject.clone());
             tokio::spawn(async move { cluster.announce(&adapter, &key, &reason, &message).await });
         }
+        let awaited = match &outcome {
+            Outcome::Reported(reported) => reported.await_namespace.as_deref(),
+            Outcome::Gone => None,
+            // Nothing new is known.
+            Outcome::Retry { .. } | Outcome::Refused { .. } => return,
+        };
+        match awaited {
+            Some(namespace) => cluster.await_namespace(namespace, &pair.adapter, &subject),
+            None => cluster.await_nothing(&pair.adapter, Some(&pair.subject)),
+        }
+        let Outcome::Reported(reported) = outcome else { return };
         if !was_available
             && matches!(
                 reported.journey,

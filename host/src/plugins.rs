@@ -414,6 +414,7 @@ fn refusal(fault: ClusterFault) -> ClusterRefusal {
         | ClusterCause::Immutable
         | ClusterCause::Invalid
         | ClusterCause::NamespaceTerminating { .. }
+        | ClusterCause::TooLarge
         | ClusterCause::Other => ClusterRefusal::Rejected(fault.message),
     }
 }

@@ -432,8 +432,7 @@ impl Listener for Told {
             }
             Outcome::Retry { reason, message, .. } => {
                 self.metrics.reconcile_finished(name, "retry", took);
-                let expected = matches!(reason, Reason::CleanupInProgress | Reason::WaitingForEarlierGeneration);
-                if expected {
+                if outcome.trouble().is_none() {
                     tracing::info!(adapter = name, subject = %subject_key, %reason, message, ?duration, "is tried again");
                 } else {
                     self.metrics.trouble(name, trouble_of(*reason), reason.name());
@@ -459,11 +458,14 @@ impl Listener for Told {
 fn trouble(journey: &Journey) -> Trouble {
     match journey {
         Journey::CreationFailed { .. } => Trouble::A4,
-        Journey::DeletionFailed { reason, .. } => match Reason::named(reason) {
+        Journey::DeletionFailed {
+            outage: false, reason, ..
+        } => match Reason::named(reason) {
             Some(reason) if reason.cases().contains(&Case::A6) => Trouble::A6,
             Some(_) | None => Trouble::Deletion,
         },
         Journey::Unreachable { .. }
+        | Journey::DeletionFailed { outage: true, .. }
         | Journey::PluginFailed { .. }
         | Journey::InProgress { .. }
         | Journey::Achieved { .. }
@@ -724,28 +726,4 @@ async fn stop_signal() -> std::io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_deletion_that_cannot_go_on_is_no_creation_that_fails() {
-        let deletion = |reason: &str| {
-            trouble(&Journey::DeletionFailed {
-                reason: reason.to_owned(),
-                message: String::new(),
-            })
-        };
-        assert_eq!(deletion("Forbidden"), Trouble::Deletion);
-        assert_eq!(deletion("WorkloadFailed"), Trouble::Deletion);
-        assert_eq!(deletion("InventedByAnAdapter"), Trouble::Deletion);
-        assert_eq!(deletion("KubernetesApiUnreachable"), Trouble::A6);
-        assert_eq!(deletion("PluginTrapped"), Trouble::A6);
-    }
-
-    #[test]
-    fn a_reconcile_without_a_report_is_the_trouble_of_its_reason() {
-        assert_eq!(trouble_of(Reason::FleetApiUnreachable), Trouble::A6);
-        assert_eq!(trouble_of(Reason::CreationFailed), Trouble::A4);
-        assert_eq!(trouble_of(Reason::CleanupFailed), Trouble::Deletion);
-    }
-}
+mod tests;

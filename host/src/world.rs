@@ -56,6 +56,11 @@ pub struct Change {
     pub object: Reference,
 }
 
+/// How many objects [`Cluster::find`] answers with at most.
+pub const FOUND_AT_MOST: usize = 500;
+/// How many bytes of JSON the objects of one [`Cluster::find`] may have together, as the API server sends them.
+pub const FOUND_BYTES: usize = 8 << 20;
+
 /// Kubernetes.
 #[async_trait]
 pub trait Cluster: Send + Sync {
@@ -64,7 +69,8 @@ pub trait Cluster: Send + Sync {
     /// Made with the host's own rights.
     async fn observe(&self, ownership: &Ownership) -> Result<Vec<Observed>, ClusterFault>;
 
-    /// Lists objects by name or labels, as `identity`. At most 500.
+    /// Lists objects by name or labels, as `identity`. At most [`FOUND_AT_MOST`]; more than [`FOUND_BYTES`] of them
+    /// are refused as [`TooLarge`](berth_engine::effect::ClusterCause::TooLarge).
     async fn find(&self, identity: &Identity, query: &Query) -> Result<Vec<Value>, ClusterFault>;
 
     /// Applies, as `identity`, under the condition in `apply.expect`.
@@ -78,8 +84,12 @@ pub trait Cluster: Send + Sync {
     /// now among them.
     async fn watch(&self, kinds: &[KindScope]);
 
-    /// Tells when `namespace` appears: a change for this adapter and subject is sent then, once.
-    async fn await_namespace(&self, namespace: &str, adapter: &str, subject: &SubjectRef);
+    /// Tells when `namespace` appears: a change for this adapter and subject is sent then, once. What they awaited
+    /// before is forgotten.
+    fn await_namespace(&self, namespace: &str, adapter: &str, subject: &SubjectRef);
+
+    /// This adapter awaits no namespace any more for `subject`; none for all of its subjects.
+    fn await_nothing(&self, adapter: &str, subject: Option<&SubjectKey>);
 
     /// The receiver of changes. The first call gets it.
     fn changes(&self) -> Option<mpsc::Receiver<Change>>;

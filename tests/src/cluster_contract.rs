@@ -105,6 +105,7 @@ macro_rules! cluster_contract_cases {
             a_secret_is_observed_without_its_data
             objects_are_found_by_name_and_by_labels
             finding_needs_rights
+            finding_too_much_is_refused
             an_api_that_does_not_answer_is_unreachable_until_it_is_back
         }
     };

@@ -277,6 +277,8 @@ pub enum ClusterCause {
     UnknownKind,
     /// Too many requests (429).
     Throttled,
+    /// What was looked up has more bytes than may be looked at.
+    TooLarge,
     /// Anything else.
     Other,
 }

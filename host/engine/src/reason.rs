@@ -140,7 +140,7 @@ reasons! {
     FieldImmutable, Partner, [A4], "Leave the field as it was, or set `recreate` so that the object is made anew.";
     /// The API server knows no such kind.
     UnknownKind, Platform, [A4], "Install the custom resource definition.";
-    /// A plan cannot be executed: names twice, a ring of `after`, too many rounds.
+    /// A plan cannot be executed: names twice, a ring of `after`, too many rounds, or it discovers more than 8 MiB of objects.
     PlanInvalid, Partner, [A4], "Correct the plugin's plan.";
     /// An object with that name exists and belongs to somebody else.
     ObjectNotOurs, Platform, [A4], "Rename the object in the manifest, or remove the one that exists.";

@@ -127,6 +127,8 @@ pub enum Journey {
         reason: String,
         /// The error.
         message: String,
+        /// Whether an API cannot be reached or a plugin fails, as in A6; else the objects cannot be removed, as in A4.
+        outage: bool,
     },
     /// Everything is gone.
     Finalized,
@@ -158,19 +160,20 @@ impl Journey {
     /// The reason that stands on Available, for logs and metrics.
     #[must_use]
     pub fn reason(&self) -> String {
-        match self {
-            Self::InProgress { reason, .. }
-            | Self::Waiting { reason, .. }
-            | Self::CreationFailed { reason, .. }
-            | Self::WorkFailed { reason, .. }
-            | Self::PluginFailed { reason, .. }
-            | Self::DeletionFailed { reason, .. } => reason.clone(),
-            Self::Achieved { .. } => Reason::PostconditionsMet.name().to_owned(),
-            Self::Unreachable { reason, .. } => reason.name().to_owned(),
-            Self::NotApplicable { .. } => Reason::NotApplicable.name().to_owned(),
-            Self::Deleting { .. } => Reason::CleanupInProgress.name().to_owned(),
-            Self::Finalized => Reason::CleanupConfirmed.name().to_owned(),
-        }
+        let (own, ours) = match self {
+            Self::InProgress { reason, .. } => (reason.as_str(), Reason::WorkloadInProgress),
+            Self::Waiting { reason, .. } => (reason.as_str(), Reason::PreconditionsNotMet),
+            Self::CreationFailed { reason, .. } => (reason.as_str(), Reason::CreationFailed),
+            Self::WorkFailed { reason, .. } => (reason.as_str(), Reason::WorkloadFailed),
+            Self::PluginFailed { reason, .. } => (reason.as_str(), Reason::PluginFailed),
+            Self::DeletionFailed { reason, .. } => (reason.as_str(), Reason::CleanupFailed),
+            Self::Achieved { .. } => ("", Reason::PostconditionsMet),
+            Self::Unreachable { reason, .. } => ("", *reason),
+            Self::NotApplicable { .. } => ("", Reason::NotApplicable),
+            Self::Deleting { .. } => ("", Reason::CleanupInProgress),
+            Self::Finalized => ("", Reason::CleanupConfirmed),
+        };
+        if own.is_empty() { ours.name() } else { own }.to_owned()
     }
 
     /// Whether the platform team must hear of it.
@@ -192,9 +195,20 @@ impl Journey {
     }
 
     /// The text that a user reads first: the message of Available, or of Health where only
-    /// Health changed. Where somebody has to act, it ends with what to do ([`Reason::remediation`]).
+    /// Health changed. Never empty: where nobody said anything, it is what the reason means. Where somebody has to act, it
+    /// ends with what to do ([`Reason::remediation`]).
     #[must_use]
     pub fn message(&self) -> String {
+        let text = self.text();
+        if !text.trim().is_empty() {
+            return text;
+        }
+        let reason = self.reason();
+        let known = Reason::ALL.iter().find(|known| known.name() == reason);
+        known.map_or(reason, |known| known.meaning().trim().trim_end_matches('.').to_owned())
+    }
+
+    fn text(&self) -> String {
         match self {
             Self::InProgress { message, .. }
             | Self::Achieved { message }
@@ -362,57 +376,4 @@ fn kind_of(value: &Value) -> &'static str {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn whoever_has_to_act_is_told_what_to_do_on_every_condition_that_tells_of_it() {
-        let message = || "Something: it broke".to_owned();
-        for reason in Reason::ALL.iter().copied().filter(|one| !one.remediation().is_empty()) {
-            let name = || reason.name().to_owned();
-            for journey in [
-                Journey::CreationFailed {
-                    reason: name(),
-                    message: message(),
-                },
-                Journey::WorkFailed {
-                    reason: name(),
-                    message: message(),
-                },
-                Journey::Unreachable {
-                    reason,
-                    message: message(),
-                    after_success: true,
-                },
-                Journey::PluginFailed {
-                    reason: name(),
-                    message: message(),
-                    applied: false,
-                    after_success: false,
-                },
-            ] {
-                let told = journey.conditions();
-                let told: Vec<_> = told.iter().filter(|one| one.reason == reason.name()).collect();
-                assert!(!told.is_empty(), "{journey:?}");
-                for condition in told {
-                    let end = format!("Something: it broke. {}", reason.remediation());
-                    assert!(condition.message.ends_with(&end), "{condition:?}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn what_to_do_follows_a_whole_sentence_and_no_reason_of_an_adapter() {
-        let advice = Reason::WorkloadFailed.remediation();
-        for (message, whole) in [
-            ("no quota.", "no quota."),
-            ("no quota...\n", "no quota."),
-            ("who are you?", "who are you?"),
-        ] {
-            assert_eq!(advised("WorkloadFailed", message), format!("{whole} {advice}"));
-        }
-        assert_eq!(advised("ValidationFailed", "no quota."), "no quota.");
-        assert_eq!(advised("WorkloadInProgress", "it runs"), "it runs");
-    }
-}
+mod tests;

@@ -46,11 +46,11 @@ impl State {
         let answer = self.ask(host.fleet(&question)).await?;
         Ok(match answer {
             Ok(value) => self.fitting(&value).map_err(fleet::Error::Unavailable),
-            Err(FleetRefusal::NotFound(problem)) => Err(fleet::Error::NotFound(canonical::text(&problem))),
+            Err(FleetRefusal::NotFound(problem)) => Err(fleet::Error::NotFound(self.fitting_or_told(&problem))),
             Err(FleetRefusal::Unavailable(why)) => Err(fleet::Error::Unavailable(why)),
             Err(FleetRefusal::Rejected { status, body }) => Err(fleet::Error::Rejected(fleet::Rejection {
                 status,
-                body: canonical::text(&body),
+                body: self.fitting_or_told(&body),
             })),
         })
     }
@@ -63,6 +63,12 @@ impl State {
         } else {
             Err(self.too_large(text.len()))
         }
+    }
+
+    /// The text of what an API says beside its refusal; where it is too large, a text that says so in its place.
+    fn fitting_or_told(&self, value: &Value) -> String {
+        self.fitting(value)
+            .unwrap_or_else(|why| canonical::text(&Value::String(why)))
     }
 
     fn too_large(&self, size: usize) -> String {

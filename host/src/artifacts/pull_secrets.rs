@@ -153,6 +153,7 @@ async fn one(
             | ClusterCause::NamespaceTerminating { .. }
             | ClusterCause::UnknownKind
             | ClusterCause::Throttled
+            | ClusterCause::TooLarge
             | ClusterCause::Other => PullSecretError::Unavailable { name, message },
         }),
     }

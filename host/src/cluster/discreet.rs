@@ -42,6 +42,7 @@ fn may_quote(fault: &ClusterFault) -> bool {
         ClusterCause::Invalid | ClusterCause::Immutable | ClusterCause::Other => true,
         ClusterCause::Unreachable
         | ClusterCause::Throttled
+        | ClusterCause::TooLarge
         | ClusterCause::Stale
         | ClusterCause::FieldConflict { .. }
         | ClusterCause::NamespaceMissing { .. }

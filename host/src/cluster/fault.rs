@@ -18,6 +18,8 @@ pub(super) enum Refusal {
     Status(Box<Status>),
     /// There was no answer. Says why, with the cause's causes.
     Lost(String),
+    /// The answer has more bytes than this.
+    TooLarge(usize),
 }
 
 /// An error as the API server words it.
@@ -40,7 +42,7 @@ impl Refusal {
     pub(super) fn code(&self) -> Option<u16> {
         match self {
             Self::Status(status) => Some(status.code),
-            Self::Lost(_) => None,
+            Self::Lost(_) | Self::TooLarge(_) => None,
         }
     }
 
@@ -48,6 +50,7 @@ impl Refusal {
     pub(super) fn is_passing(&self) -> bool {
         match self {
             Self::Lost(_) => true,
+            Self::TooLarge(_) => false,
             Self::Status(status) => cause(status) == ClusterCause::Unreachable,
         }
     }
@@ -68,6 +71,11 @@ impl Refusal {
             Self::Lost(message) => ClusterFault {
                 cause: ClusterCause::Unreachable,
                 message: format!("Kubernetes API unreachable: {message}"),
+                retry_after: None,
+            },
+            Self::TooLarge(limit) => ClusterFault {
+                cause: ClusterCause::TooLarge,
+                message: format!("{title}: what was found has more than {limit} bytes"),
                 retry_after: None,
             },
             Self::Status(status) => {

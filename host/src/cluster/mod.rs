@@ -9,11 +9,14 @@
 //! - An outage is told within a few seconds, also to those who only read what is watched.
 //! - What was written is read, although the watch has not told it yet.
 //! - Of Secrets and ConfigMaps of ours, nothing but metadata is fetched or kept; no error repeats a value of a Secret.
+//! - No answer of the API server takes more memory than its bound.
 
+mod backoff;
 mod changes;
 mod discreet;
 mod fault;
 mod kinds;
+mod lists;
 mod namespaces;
 mod objects;
 mod packed;
@@ -32,7 +35,7 @@ use std::{
 use async_trait::async_trait;
 use berth_engine::{
     adapter::Adapter,
-    contract::{Propagation, Query, Reference, Selector},
+    contract::{Propagation, Query, Reference},
     diagnose::diagnose,
     effect::{Apply, ClusterCause, ClusterFault, Delete, Deleted, Expect, KindScope, Observed, Ownership},
     manifest::LABEL_ADAPTER,
@@ -58,8 +61,6 @@ use crate::world::{Change, Cluster, Identity};
 
 /// How many changes may wait in the channel; more wait, merged, before it.
 const CHANGES: usize = 256;
-/// How many objects [`Cluster::find`] answers with at most.
-const FOUND: usize = 500;
 /// How often the same trouble is announced at most.
 const ANNOUNCE_AGAIN: Duration = Duration::from_secs(600);
 
@@ -151,6 +152,10 @@ impl Kubernetes {
         config.default_retry = false;
         config.connect_timeout = Some(Duration::from_secs(2));
         let client = kube::Client::try_from(config).map_err(ConnectError::Client)?;
+        Ok(Self::over(client, settings.byte_budget))
+    }
+
+    fn over(client: kube::Client, byte_budget: usize) -> Arc<Self> {
         let (sender, receiver) = mpsc::channel(CHANGES);
         let kubernetes = Self {
             shared: Arc::new(Shared {
@@ -158,7 +163,7 @@ impl Kubernetes {
                 kinds: Arc::default(),
                 scopes: RwLock::default(),
             }),
-            budget: Arc::new(Budget::new(settings.byte_budget)),
+            budget: Arc::new(Budget::new(byte_budget)),
             changes: Changes::default(),
             receiver: Mutex::new(Some(receiver)),
             namespaces: Arc::default(),
@@ -169,7 +174,7 @@ impl Kubernetes {
         kubernetes.spawn(kubernetes.changes.clone().forward(sender));
         let namespaces = Arc::clone(&kubernetes.namespaces);
         kubernetes.spawn(namespaces.run(Arc::clone(&kubernetes.shared.wire), kubernetes.changes.clone()));
-        Ok(Arc::new(kubernetes))
+        Arc::new(kubernetes)
     }
 
     /// The host's own client.
@@ -258,48 +263,7 @@ impl Cluster for Kubernetes {
             .await;
         let kind = found.map_err(|refusal| refusal.about_kind(&query.kind))?;
         let kind = kind.ok_or_else(|| unknown_kind(&query.api_version, &query.kind))?;
-        let namespace = query.namespace.as_deref();
-        let clean = |mut document: Value| {
-            if let Some(metadata) = document["metadata"].as_object_mut() {
-                metadata.remove("managedFields");
-            }
-            document["apiVersion"] = json!(kind.api_version);
-            document["kind"] = json!(kind.kind);
-            document
-        };
-        match &query.selector {
-            Selector::Name(name) => {
-                let object = reference(&query.api_version, &query.kind, namespace, name);
-                if kind.namespaced && namespace.is_none() {
-                    return Err(misplaced(&object, "is looked up by name and needs a namespace"));
-                }
-                match shared
-                    .wire
-                    .call(Call::get(kind.object(namespace, name)).by(identity))
-                    .await
-                {
-                    Ok(document) => Ok(vec![clean(document)]),
-                    Err(refusal) if refusal.code() == Some(404) => Ok(Vec::new()),
-                    Err(refusal) => Err(refusal.about(&object)),
-                }
-            }
-            Selector::Labels(labels) => {
-                let selector: Vec<_> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
-                let call = Call::get(kind.collection(namespace))
-                    .query("labelSelector", selector.join(","))
-                    .query("limit", FOUND.to_string())
-                    .by(identity);
-                match shared.wire.call(call).await {
-                    Ok(mut list) => Ok(list["items"]
-                        .as_array_mut()
-                        .into_iter()
-                        .flat_map(|items| items.drain(..))
-                        .map(clean)
-                        .collect()),
-                    Err(refusal) => Err(refusal.about_kind(&query.kind)),
-                }
-            }
-        }
+        lists::find(&shared.wire, &kind, identity, query).await
     }
 
     async fn apply(&self, identity: &Identity, apply: &Apply) -> Result<Observed, ClusterFault> {
@@ -408,7 +372,7 @@ impl Cluster for Kubernetes {
                 .await
                 .map_err(refused)?;
             let Some(kind) = kind else { continue };
-            let (items, _) = watch::list(&shared.wire, &kind, scope.namespace.as_deref(), &selector)
+            let (items, _) = lists::list(&shared.wire, &kind, scope.namespace.as_deref(), &selector, None)
                 .await
                 .map_err(refused)?;
             found.extend(items.into_iter().filter(is_ours).map(observed));
@@ -418,8 +382,12 @@ impl Cluster for Kubernetes {
         Ok(found)
     }
 
-    async fn await_namespace(&self, namespace: &str, adapter: &str, subject: &SubjectRef) {
+    fn await_namespace(&self, namespace: &str, adapter: &str, subject: &SubjectRef) {
         self.namespaces.wait(namespace, adapter, subject);
+    }
+
+    fn await_nothing(&self, adapter: &str, subject: Option<&SubjectKey>) {
+        self.namespaces.forget(adapter, subject);
     }
 
     fn changes(&self) -> Option<mpsc::Receiver<Change>> {
@@ -431,7 +399,7 @@ impl Cluster for Kubernetes {
         {
             let mut announced = lock(&self.announced);
             announced.retain(|_, when| when.elapsed() < ANNOUNCE_AGAIN);
-            if announced.insert(trouble, Instant::now()).is_some() {
+            if announced.insert(trouble.clone(), Instant::now()).is_some() {
                 return;
             }
         }
@@ -443,6 +411,8 @@ impl Cluster for Kubernetes {
             .call(Call::new(Method::POST, path).body(JSON, event))
             .await
         {
+            // Nobody has heard of it.
+            lock(&self.announced).remove(&trouble);
             tracing::warn!(adapter = adapter.name, %subject, reason, cause = ?refusal, "cannot publish an Event");
         }
     }
@@ -498,7 +468,7 @@ impl Shared {
             let Some(kind) = found.map_err(refused)? else {
                 return Ok(Vec::new());
             };
-            let (items, _) = watch::list(&self.wire, &kind, namespace, &holder.selector())
+            let (items, _) = lists::list(&self.wire, &kind, namespace, &holder.selector(), None)
                 .await
                 .map_err(refused)?;
             return Ok(items);
@@ -780,3 +750,6 @@ fn read<T>(lock: &RwLock<T>) -> std::sync::RwLockReadGuard<'_, T> {
 fn write<T>(lock: &RwLock<T>) -> std::sync::RwLockWriteGuard<'_, T> {
     lock.write().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,10 @@
 //! so that nothing is sent while nothing is refused. An Event is no evidence here: it makes a
 //! workload be looked at, which reads the Events about it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use berth_engine::contract::Reference;
 use futures::StreamExt as _;
@@ -13,15 +16,17 @@ use kube::core::WatchEvent;
 use serde_json::Value;
 
 use super::{
+    backoff::{self, Backoff},
     fault::Refusal,
     kinds::Kind,
-    watch::{resource_version, watch_call},
+    lists::resource_version,
+    watch::{SILENCE, watch_call},
     wire::{Wire, reference},
 };
 
 /// The reason of the Events: a controller could not create a pod.
 const SELECTOR: &str = "reason=FailedCreate";
-/// The pause after a failure. Workloads without pods are looked at by time as well.
+/// The pause where Events cannot be watched. Workloads without pods are looked at by time as well.
 const PAUSE: Duration = Duration::from_secs(5);
 
 /// Watches for ever, telling the workloads whose pods are refused.
@@ -45,13 +50,15 @@ pub(super) async fn run(wire: Arc<Wire>, namespace: Option<String>, tell: impl F
 async fn watch(wire: &Wire, kind: &Kind, namespace: Option<&str>, tell: &impl Fn(&Reference)) -> Result<(), Refusal> {
     let mut losses = wire.losses();
     let mut version = String::new();
+    let mut backoff = Backoff::default();
     loop {
         let call = watch_call(kind, namespace, "", &version).query("fieldSelector", SELECTOR);
         let stream = wire.watch(&call).await?;
+        let open = Instant::now();
         tokio::pin!(stream);
         loop {
             let event = tokio::select! {
-                event = stream.next() => event,
+                event = tokio::time::timeout(SILENCE, stream.next()) => event.ok().flatten(),
                 _ = losses.changed() => return Ok(()),
             };
             match event {
@@ -66,6 +73,9 @@ async fn watch(wire: &Wire, kind: &Kind, namespace: Option<&str>, tell: &impl Fn
                 Some(Ok(WatchEvent::Error(_)) | Err(_)) => return Ok(()),
                 None => break,
             }
+        }
+        if let Some(wait) = backoff.ended(open.elapsed()) {
+            backoff::pause(wait).await;
         }
     }
 }

@@ -10,30 +10,27 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use berth_engine::manifest::LABEL_ADAPTER;
 use futures::StreamExt as _;
 use kube::core::WatchEvent;
-use rand::Rng as _;
 use serde_json::Value;
 
 use super::{
+    backoff::{self, Backoff},
     fault::Refusal,
     kinds::{Doubt, Kind, Kinds},
+    lists::{list, resource_version},
     objects::prune,
     store::{Budget, Store, Version},
-    wire::{Call, METADATA, METADATA_LIST, Wire, lock},
+    wire::{Call, METADATA, Wire, lock},
 };
 
 /// The API server sends a bookmark about once a minute; silence for longer means that the
 /// connection is dead.
-const SILENCE: Duration = Duration::from_secs(100);
-/// Objects per page of a list.
-const PAGE: usize = 500;
-/// Pauses after failures.
-const PAUSES: std::ops::Range<Duration> = Duration::from_millis(200)..Duration::from_secs(5);
+pub(super) const SILENCE: Duration = Duration::from_secs(100);
 /// The pause after the API server refused: somebody has to grant a right, or create a kind.
 const REFUSED: Duration = Duration::from_secs(10);
 
@@ -93,12 +90,22 @@ impl Scope {
 
     /// Lists and watches for ever, telling news to `tell`.
     pub(super) async fn run(self: Arc<Self>, wire: Arc<Wire>, kinds: Arc<Kinds>, tell: impl Fn(News)) {
-        let mut pause = PAUSES.start;
+        let mut backoff = Backoff::default();
         // At the beginning everything is told, as after an outage.
         let mut outage = true;
         loop {
-            let refusal = match self.once(&wire, &kinds, &mut outage, &mut pause, &tell).await {
-                Ok(()) | Err(End::Expired) => continue,
+            // Since when the watch that ended was open.
+            let mut open = None;
+            let ended = self
+                .once(&wire, &kinds, &mut outage, (&mut backoff, &mut open), &tell)
+                .await;
+            let lived = open.map(|since: Instant| since.elapsed()).unwrap_or_default();
+            let refusal = match ended {
+                Ok(()) => continue,
+                Err(End::Expired) => {
+                    self.rest(&mut backoff, lived).await;
+                    continue;
+                }
                 Err(End::Lost) => None,
                 Err(End::Failed(refusal)) => Some(refusal),
             };
@@ -114,10 +121,17 @@ impl Scope {
                 .as_ref()
                 .and_then(Refusal::code)
                 .is_some_and(|code| (400..500).contains(&code));
-            let wait = if refused { REFUSED } else { pause };
-            let spread = rand::rng().random_range(0.75..1.25);
-            tokio::time::sleep(wait.mul_f64(spread)).await;
-            pause = (pause * 2).min(PAUSES.end);
+            let wait = if refused { REFUSED } else { backoff.failed(lived) };
+            backoff::pause(wait).await;
+        }
+    }
+
+    /// Pauses before a watch that ended is opened again, if it ended soon. Nobody reads meanwhile what may be old.
+    async fn rest(&self, backoff: &mut Backoff, lived: Duration) {
+        if let Some(wait) = backoff.ended(lived) {
+            tracing::debug!(kind = self.kind, ?wait, "a watch ended as soon as it was open");
+            self.live.store(false, Ordering::Release);
+            backoff::pause(wait).await;
         }
     }
 
@@ -127,7 +141,7 @@ impl Scope {
         wire: &Wire,
         kinds: &Kinds,
         outage: &mut bool,
-        pause: &mut Duration,
+        (backoff, open): (&mut Backoff, &mut Option<Instant>),
         tell: &impl Fn(News),
     ) -> Result<(), End> {
         let mut losses = wire.losses();
@@ -140,7 +154,7 @@ impl Scope {
             tokio::time::sleep(REFUSED).await;
             return Ok(());
         };
-        let (items, mut version) = list(wire, &kind, self.namespace.as_deref(), LABEL_ADAPTER)
+        let (items, mut version) = list(wire, &kind, self.namespace.as_deref(), LABEL_ADAPTER, None)
             .await
             .inspect_err(|refusal| {
                 if refusal.code() == Some(404) {
@@ -171,7 +185,9 @@ impl Scope {
         loop {
             let call = watch_call(&kind, self.namespace.as_deref(), LABEL_ADAPTER, &version);
             let stream = wire.watch(&call).await.map_err(end)?;
-            *pause = PAUSES.start;
+            let since = Instant::now();
+            *open = Some(since);
+            self.live.store(true, Ordering::Release);
             tokio::pin!(stream);
             loop {
                 let event = tokio::select! {
@@ -209,6 +225,7 @@ impl Scope {
                     }
                 }
             }
+            self.rest(backoff, since.elapsed()).await;
         }
     }
 }
@@ -218,37 +235,6 @@ fn end(refusal: Refusal) -> End {
         End::Expired
     } else {
         End::Failed(refusal)
-    }
-}
-
-/// Lists all objects that `selector` selects, pruned; and the version of the list.
-pub(super) async fn list(
-    wire: &Wire,
-    kind: &Kind,
-    namespace: Option<&str>,
-    selector: &str,
-) -> Result<(Vec<Value>, String), Refusal> {
-    let mut items = Vec::new();
-    let mut next = None;
-    loop {
-        let mut call = Call::get(kind.collection(namespace)).query("limit", PAGE.to_string());
-        if !selector.is_empty() {
-            call = call.query("labelSelector", selector);
-        }
-        if kind.is_confidential() {
-            call = call.accept(METADATA_LIST);
-        }
-        if let Some(next) = next.take() {
-            call = call.query("continue", next);
-        }
-        let mut page = wire.call(call).await?;
-        if let Some(found) = page["items"].as_array_mut() {
-            items.extend(found.drain(..).map(|item| prune(kind, item)));
-        }
-        match page["metadata"]["continue"].as_str() {
-            Some(token) if !token.is_empty() => next = Some(token.to_owned()),
-            Some(_) | None => return Ok((items, resource_version(&page))),
-        }
     }
 }
 
@@ -266,14 +252,6 @@ pub(super) fn watch_call(kind: &Kind, namespace: Option<&str>, selector: &str, v
         call = call.accept(METADATA);
     }
     call
-}
-
-/// The version of a document or of a list.
-pub(super) fn resource_version(document: &Value) -> String {
-    document["metadata"]["resourceVersion"]
-        .as_str()
-        .unwrap_or_default()
-        .to_owned()
 }
 
 fn uid(document: &Value) -> &str {

@@ -28,6 +28,11 @@ const FRESH: Duration = Duration::from_secs(2);
 /// The longest that one call may take: webhooks may take 30 s.
 const CALL_LIMIT: Duration = Duration::from_secs(35);
 
+/// Bytes of one answer at most, so that no answer takes all memory. Lists are asked for in smaller pages instead.
+const ANSWER: usize = 16 << 20;
+/// Bytes of an answer that refuses which are read.
+const REFUSAL: usize = 256 << 10;
+
 /// Names the user as whom a request is made.
 const IMPERSONATE: HeaderName = HeaderName::from_static("impersonate-user");
 
@@ -53,6 +58,8 @@ pub(super) struct Call<'a> {
     pub(super) accept: &'static str,
     /// As whom; none for the host itself.
     pub(super) identity: Option<&'a Identity>,
+    /// Bytes of the answer's body at most.
+    pub(super) at_most: usize,
 }
 
 impl<'a> Call<'a> {
@@ -65,6 +72,7 @@ impl<'a> Call<'a> {
             content_type: JSON,
             accept: JSON,
             identity: None,
+            at_most: ANSWER,
         }
     }
 
@@ -90,6 +98,11 @@ impl<'a> Call<'a> {
 
     pub(super) fn by(mut self, identity: &'a Identity) -> Self {
         self.identity = Some(identity);
+        self
+    }
+
+    pub(super) fn at_most(mut self, bytes: usize) -> Self {
+        self.at_most = bytes.min(ANSWER);
         self
     }
 
@@ -177,6 +190,11 @@ impl Wire {
 
     /// Makes a call; answers with the document that came back.
     pub(super) async fn call(&self, call: Call<'_>) -> Result<Value, Refusal> {
+        Ok(self.sized(call).await?.0)
+    }
+
+    /// Makes a call; answers with the document that came back, and with how many bytes it took.
+    pub(super) async fn sized(&self, call: Call<'_>) -> Result<(Value, usize), Refusal> {
         let begin = Instant::now();
         let mut pause = Duration::from_millis(50);
         loop {
@@ -273,7 +291,7 @@ impl Wire {
 
     /// One attempt. While it waits, the API server is probed: an answer may take long, for
     /// a webhook, but not when nobody is there any more.
-    async fn guarded(&self, call: &Call<'_>) -> Result<Value, Refusal> {
+    async fn guarded(&self, call: &Call<'_>) -> Result<(Value, usize), Refusal> {
         let end = Instant::now() + CALL_LIMIT;
         let attempt = self.attempt(call);
         tokio::pin!(attempt);
@@ -298,9 +316,11 @@ impl Wire {
         }
     }
 
-    async fn attempt(&self, call: &Call<'_>) -> Result<Value, Refusal> {
+    async fn attempt(&self, call: &Call<'_>) -> Result<(Value, usize), Refusal> {
         let body = self.exchange(call).await?;
-        serde_json::from_slice(&body).map_err(|error| Refusal::Lost(format!("the answer is not JSON: {error}")))
+        let document = serde_json::from_slice(&body);
+        let document = document.map_err(|error| Refusal::Lost(format!("the answer is not JSON: {error}")))?;
+        Ok((document, body.len()))
     }
 
     async fn exchange(&self, call: &Call<'_>) -> Result<Vec<u8>, Refusal> {
@@ -316,12 +336,13 @@ impl Wire {
             .get(http::header::RETRY_AFTER)
             .and_then(|value| value.to_str().ok()?.parse().ok())
             .map(Duration::from_secs);
-        let body = response.into_body().collect().await.map_err(refusal_of)?.to_bytes();
+        let limit = if code < 400 { call.at_most } else { REFUSAL };
+        let (body, whole) = read(response.into_body(), limit).await.map_err(refusal_of)?;
         if code < 500 {
             self.answered();
         }
         if code < 400 {
-            return Ok(body.to_vec());
+            return if whole { Ok(body) } else { Err(Refusal::TooLarge(limit)) };
         }
         Err(Refusal::Status(Box::new(read_status(code, retry_after, &body))))
     }

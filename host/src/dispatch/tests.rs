@@ -218,3 +218,5 @@ async fn an_event_that_the_api_refuses_for_good_is_settled_as_refused() {
     assert_eq!(heard.recv().await.unwrap(), "mine");
     assert!(heard.try_recv().is_err());
 }
+
+mod hard;

@@ -16,7 +16,8 @@ use jiff::{SignedDuration, Timestamp};
 const TOLERATED: SignedDuration = SignedDuration::from_mins(1);
 /// How far ahead of the API's clock a time may be to be accepted.
 const AHEAD: SignedDuration = SignedDuration::from_mins(5);
-/// When this many pairs are known, those that can no longer matter are forgotten.
+/// When this many pairs are known, and again each time that those which still matter have doubled, those that can no
+/// longer matter are forgotten.
 const PAIRS: usize = 4096;
 /// Our clock is trusted not to go back by more than this.
 const STEP_BACK: SignedDuration = SignedDuration::from_hours(1);
@@ -27,12 +28,24 @@ pub(super) struct Stamps {
     inner: Mutex<Inner>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Inner {
     /// What to add to our clock.
     offset: SignedDuration,
     /// The latest time of each resource's path and adapter.
     last: HashMap<(String, String), Timestamp>,
+    /// How many pairs there may be until they are looked through. Looking is paid for by what came since.
+    look_at: usize,
+}
+
+impl Default for Inner {
+    fn default() -> Self {
+        Self {
+            offset: SignedDuration::ZERO,
+            last: HashMap::new(),
+            look_at: PAIRS,
+        }
+    }
 }
 
 /// A time that was handed out.
@@ -70,9 +83,10 @@ impl Stamps {
     /// A time for a report, later than all before for this resource and adapter.
     pub(super) fn next(&self, path: &str, adapter: &str, now: Timestamp) -> Stamp {
         let mut inner = self.lock();
-        if inner.last.len() >= PAIRS {
+        if inner.last.len() >= inner.look_at {
             let horizon = saturating_add(now, inner.offset - STEP_BACK);
             inner.last.retain(|_, last| *last > horizon);
+            inner.look_at = PAIRS.max(2 * inner.last.len());
         }
         let offset = inner.offset;
         let now = microseconds(saturating_add(now, offset));
@@ -236,5 +250,23 @@ mod tests {
         stamps.next("/api/last", "dns", at("2026-08-21T14:00:00Z"));
 
         assert_eq!(stamps.lock().last.len(), 1);
+    }
+
+    #[test]
+    fn pairs_that_all_matter_are_not_looked_through_again_and_again() {
+        let stamps = Stamps::default();
+        let mut looks = Vec::new();
+        for number in 0..8 * PAIRS {
+            let before = stamps.lock().look_at;
+            stamps.next(&format!("/api/{number}"), "dns", at(NOON));
+            if stamps.lock().look_at != before {
+                looks.push(number);
+            }
+        }
+        assert_eq!(looks, [PAIRS, 2 * PAIRS, 4 * PAIRS]);
+
+        stamps.next("/api/late", "dns", at("2026-08-21T14:00:00Z"));
+        assert_eq!(stamps.lock().last.len(), 1, "8 times as many are looked through");
+        assert_eq!(stamps.lock().look_at, PAIRS);
     }
 }

@@ -96,6 +96,8 @@ checks! {
     HrefLetters
     /// A path is that of the resource that it is said to be.
     HrefOwn
+    /// A path of a kind that is known is that kind's.
+    HrefKind
     /// An owner is identified.
     OwnerIdGiven
     /// An owner has a kind.

@@ -13,6 +13,8 @@ use super::check::Check;
 const PREFIX: &str = "com.redhat.hyperfleet.";
 const SUFFIX: &str = ".reconcile";
 const API: &str = "/api/hyperfleet/v1";
+/// Kinds of HyperFleet itself. There may be more.
+const KNOWN: [&str; 2] = ["Cluster", "NodePool"];
 
 /// Why an event can never be handled.
 #[derive(Debug, thiserror::Error)]
@@ -204,7 +206,7 @@ fn is_kind(kind: &str) -> bool {
 
 /// As HyperFleet spells it: types are in lower case, kinds are not.
 fn spelt(kind: &str) -> String {
-    for known in ["Cluster", "NodePool"] {
+    for known in KNOWN {
         if known.eq_ignore_ascii_case(kind) {
             return known.to_owned();
         }
@@ -249,7 +251,7 @@ fn subject(data: &Value, kind_of_type: &str) -> Result<SubjectRef, Refusal> {
         None => None,
     };
     let href = match present(data, "href") {
-        Some(value) => href("data.href", value, &id)?,
+        Some(value) => href("data.href", value, &kind, &id)?,
         None => derived(&kind, &id, owner.as_ref()),
     };
     Ok(SubjectRef {
@@ -283,7 +285,7 @@ fn owner(reference: &Value, child: &str) -> Result<OwnerRef, Refusal> {
         }
     };
     let href = match present(reference, "href") {
-        Some(value) => href("data.owner_references.href", value, &id)?,
+        Some(value) => href("data.owner_references.href", value, &kind, &id)?,
         None => derived(&kind, &id, None),
     };
     Ok(OwnerRef {
@@ -356,9 +358,9 @@ fn generation(value: &Value) -> Result<Generation, Refusal> {
     Check::GenerationWhole.succeeds(whole, |_| wrong("is not a whole number from 0 to 4294967295")())
 }
 
-/// The path of a link to the resource `id`. A host in front of it is dropped: berth asks its
+/// The path of a link to the resource `id` of a kind. A host in front of it is dropped: berth asks its
 /// own API only.
-fn href(field: &'static str, value: &Value, id: &str) -> Result<String, Refusal> {
+fn href(field: &'static str, value: &Value, kind: &str, id: &str) -> Result<String, Refusal> {
     let wrong = |wrong| {
         move || Refusal::HrefInvalid {
             field,
@@ -390,13 +392,27 @@ fn href(field: &'static str, value: &Value, id: &str) -> Result<String, Refusal>
         id: id.to_owned(),
         href: path.to_owned(),
     };
-    Check::HrefOwn.passes(path.rsplit('/').next() == Some(id), foreign)?;
+    let mut backwards = path.rsplit('/');
+    Check::HrefOwn.passes(backwards.next() == Some(id), foreign)?;
+    let collection = backwards.next().unwrap_or_default();
+    let of_another = || Refusal::HrefForeign {
+        field,
+        id: format!("{kind}/{id}"),
+        href: path.to_owned(),
+    };
+    let of_known = KNOWN.into_iter().find(|known| collection == plural(known));
+    Check::HrefKind.passes(of_known.is_none_or(|known| known == kind), of_another)?;
     Ok(path.to_owned())
 }
 
 fn derived(kind: &str, id: &str, owner: Option<&OwnerRef>) -> String {
     let parent = owner.map_or(API, |owner| owner.href.as_str());
-    format!("{parent}/{}s/{id}", kind.to_ascii_lowercase())
+    format!("{parent}/{}/{id}", plural(kind))
+}
+
+/// A kind in paths.
+fn plural(kind: &str) -> String {
+    format!("{}s", kind.to_ascii_lowercase())
 }
 
 #[cfg(test)]

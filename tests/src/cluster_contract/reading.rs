@@ -70,6 +70,23 @@ pub async fn objects_are_found_by_name_and_by_labels(fixture: &dyn Fixture) {
     );
 }
 
+pub async fn finding_too_much_is_refused(fixture: &dyn Fixture) {
+    let corner = Corner::new(fixture).await;
+    let large = "x".repeat(900 << 10);
+    for number in 0..10 {
+        let name = format!("large-{number}");
+        let data = json!({"name": name, "large": large});
+        corner.create(corner.config_map(&name, &data)).await;
+    }
+    let all = corner.query(Selector::Labels(Vec::new()));
+    let fault = corner.cluster.find(&corner.identity(), &all).await.unwrap_err();
+    assert_eq!(fault.cause, ClusterCause::TooLarge);
+    assert_eq!(fault.message, "ConfigMap: what was looked up has more than 8 MiB");
+    // One of them is not too much, and what is ours is observed all the same.
+    assert_eq!(corner.found(Selector::Name("large-1".to_owned())).await, ["large-1"]);
+    assert_eq!(corner.observe("v1", "ConfigMap").await.len(), 10);
+}
+
 pub async fn finding_needs_rights(fixture: &dyn Fixture) {
     let corner = Corner::new(fixture).await;
     let stranger = Identity {

@@ -64,8 +64,7 @@ pub async fn a_namespace_that_appears_is_told_once(fixture: &dyn Fixture) {
     let mut changes = corner.cluster.changes().expect("the first call gets the receiver");
     corner
         .cluster
-        .await_namespace(&corner.namespace, &corner.adapter, &corner.subject)
-        .await;
+        .await_namespace(&corner.namespace, &corner.adapter, &corner.subject);
     fixture.create_namespace(&corner.namespace).await;
     let namespace = Reference {
         api_version: "v1".to_owned(),

@@ -303,8 +303,12 @@ impl Cluster for Link {
         self.kubernetes.watch(kinds).await;
     }
 
-    async fn await_namespace(&self, namespace: &str, adapter: &str, subject: &SubjectRef) {
-        self.kubernetes.await_namespace(namespace, adapter, subject).await;
+    fn await_namespace(&self, namespace: &str, adapter: &str, subject: &SubjectRef) {
+        self.kubernetes.await_namespace(namespace, adapter, subject);
+    }
+
+    fn await_nothing(&self, adapter: &str, subject: Option<&SubjectKey>) {
+        self.kubernetes.await_nothing(adapter, subject);
     }
 
     fn changes(&self) -> Option<mpsc::Receiver<Change>> {

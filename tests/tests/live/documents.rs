@@ -159,7 +159,7 @@ async fn a_removed_adapter_is_purged_of_what_its_earlier_documents_made_too() {
     let leftovers = Leftovers {
         adapter: state.name,
         namespace: state.namespace.unwrap(),
-        service_account: state.service_account,
+        service_account: state.service_account.unwrap(),
         kinds: state.kinds.into_iter().map(Into::into).collect(),
     };
     let found = purge::find(&stage.kubernetes, &leftovers).await.unwrap();

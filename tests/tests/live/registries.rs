@@ -205,7 +205,7 @@ async fn a_plugin_fetched_with_pull_secrets_is_not_lent_to_an_adapter_without_th
         adapter: "holder".to_owned(),
         identity: Identity {
             namespace: "work".to_owned(),
-            service_account: Some("adapter".to_owned()),
+            service_account: "adapter".to_owned(),
         },
         pull_secrets: vec!["a".to_owned(), "b".to_owned()],
     };

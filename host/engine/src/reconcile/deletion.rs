@@ -63,6 +63,7 @@ pub(super) async fn run(run: &mut Run) -> Result<Ending, Stop> {
                     let journey = Journey::DeletionFailed {
                         reason: failure.reason,
                         message: failure.message,
+                        outage: false,
                     };
                     return Ok(Ending::new(journey, Recheck::Never));
                 }
@@ -145,6 +146,7 @@ fn in_deletion(stop: Stop) -> Stop {
                     other => other.message(),
                 };
                 ending.journey = Journey::DeletionFailed {
+                    outage: !matches!(ending.journey, Journey::CreationFailed { .. }),
                     reason: ending.journey.reason(),
                     message,
                 };

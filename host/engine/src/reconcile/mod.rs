@@ -109,6 +109,27 @@ pub enum Outcome {
     },
 }
 
+impl Outcome {
+    /// What the platform team must hear of: reason and message. None where nothing is wrong, or where what is
+    /// awaited comes by itself.
+    #[must_use]
+    pub fn trouble(&self) -> Option<(String, String)> {
+        match self {
+            Self::Reported(reported) if reported.journey.is_trouble() => {
+                Some((reported.journey.reason(), reported.journey.message()))
+            }
+            Self::Retry {
+                reason: Reason::CleanupInProgress | Reason::WaitingForEarlierGeneration,
+                ..
+            } => None,
+            Self::Retry { reason, message, .. } | Self::Refused { reason, message } => {
+                Some((reason.name().to_owned(), message.clone()))
+            }
+            Self::Reported(_) | Self::Gone => None,
+        }
+    }
+}
+
 /// A reconcile whose report was accepted.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reported {

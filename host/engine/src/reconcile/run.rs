@@ -278,6 +278,7 @@ impl Run {
             ClusterCause::Immutable => failed(Reason::FieldImmutable, Recheck::Never),
             ClusterCause::Invalid => failed(Reason::ManifestInvalid, Recheck::Never),
             ClusterCause::UnknownKind => failed(Reason::UnknownKind, trouble),
+            ClusterCause::TooLarge => failed(Reason::PlanInvalid, trouble),
             ClusterCause::Stale | ClusterCause::Other => failed(Reason::CreationFailed, trouble),
         }
     }

@@ -322,7 +322,7 @@ fn several_processes_may_shrink_one_folder() {
                 let component = Component::from_binary(engine, &bytes).unwrap();
                 let cache = place.cache();
                 barrier.wait();
-                cache.put(engine, &Digest::of(&bytes), &component);
+                cache.put(engine, &Digest::of(&bytes), component.serialize());
                 // Whatever is there is whole.
                 drop(cache.get(engine, digest));
             });
@@ -331,7 +331,9 @@ fn several_processes_may_shrink_one_folder() {
     place.cache().put(
         &engine,
         &digest,
-        &Component::from_binary(&engine, &berth_test_guests::component("obedient")).unwrap(),
+        Component::from_binary(&engine, &berth_test_guests::component("obedient"))
+            .unwrap()
+            .serialize(),
     );
     let total: u64 = place
         .entries()

@@ -192,6 +192,52 @@ async fn an_answer_that_is_too_large_is_refused() {
     }
 }
 
+/// Answers every question about the HyperFleet API with a refusal whose document has a text of this size.
+struct Talkative(FleetRefusal);
+
+impl Talkative {
+    fn with(size: usize) -> [Self; 2] {
+        let body = || Value::String("x".repeat(size));
+        let rejected = FleetRefusal::Rejected {
+            status: 422,
+            body: body(),
+        };
+        [FleetRefusal::NotFound(body()), rejected].map(Self)
+    }
+}
+
+#[async_trait]
+impl HostCalls for Talkative {
+    async fn fleet(&self, _: &FleetQuestion) -> Result<Value, FleetRefusal> {
+        Err(self.0.clone())
+    }
+    async fn cluster_get(&self, _: &Reference) -> Result<Value, ClusterRefusal> {
+        Err(ClusterRefusal::NotFound)
+    }
+    async fn cluster_find(&self, _: &Search) -> Result<Vec<Value>, ClusterRefusal> {
+        Err(ClusterRefusal::NotFound)
+    }
+    async fn http(&self, _: &HttpQuestion) -> Result<HttpAnswer, HttpRefusal> {
+        Err(HttpRefusal::TooLarge)
+    }
+}
+
+#[tokio::test]
+async fn the_document_of_a_refusal_is_bounded_like_an_answer() {
+    async fn told(host: Talkative) -> Said {
+        let asked = ask("asks-fleet", &asking("/api/x", all(), host)).await;
+        asked.unwrap().answer.said
+    }
+    let said = |text: &str| Said::Preconditions(Verdict::NotApplicable(text.to_owned()));
+    for host in Talkative::with(3) {
+        assert_eq!(told(host).await, said("\"xxx\""));
+    }
+    for host in Talkative::with(2 << 20) {
+        let clipped = "\"the answer has 2097154 bytes, more than the 1048576 of `limits.output`\"";
+        assert_eq!(told(host).await, said(clipped));
+    }
+}
+
 #[tokio::test]
 async fn host_time_obeyed() {
     for (function, guest, config) in ASKERS {

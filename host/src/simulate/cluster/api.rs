@@ -21,10 +21,7 @@ use super::{
     store::Key,
     validation,
 };
-use crate::world::Identity;
-
-/// The most objects that a search finds.
-const FOUND_AT_MOST: usize = 500;
+use crate::world::{FOUND_AT_MOST, FOUND_BYTES, Identity};
 
 impl Model {
     fn kind(&self, api_version: &str, kind: &str) -> Result<Kind, ClusterFault> {
@@ -393,6 +390,9 @@ impl Model {
                     .collect()
             }
         };
+        if found.iter().map(|document| document.to_string().len()).sum::<usize>() > FOUND_BYTES {
+            return Err(faults::too_much(&query.kind));
+        }
         Ok(found)
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use berth_engine::effect::{ClusterCause, ClusterFault};
 
 use super::{fields::Conflict, kinds::Kind};
+use crate::world::FOUND_BYTES;
 
 fn fault(cause: ClusterCause, message: String) -> ClusterFault {
     ClusterFault {
@@ -132,6 +133,13 @@ pub(super) fn invalid(kind: &Kind, name: &str, problem: &str) -> ClusterFault {
     fault(
         ClusterCause::Invalid,
         format!("{} \"{name}\" is invalid: {problem}", kind.qualified()),
+    )
+}
+
+pub(super) fn too_much(kind: &str) -> ClusterFault {
+    fault(
+        ClusterCause::TooLarge,
+        format!("{kind}: what was looked up has more than {} MiB", FOUND_BYTES >> 20),
     )
 }
 

@@ -395,8 +395,15 @@ impl Cluster for Kubernetes {
         self.call(|model| Ok(model.owned(adapter, kinds)))
     }
 
-    async fn await_namespace(&self, namespace: &str, adapter: &str, subject: &SubjectRef) {
-        self.arrange(|model| model.notices.wait_for(&model.store, namespace, adapter, subject));
+    fn await_namespace(&self, namespace: &str, adapter: &str, subject: &SubjectRef) {
+        self.arrange(|model| {
+            model.notices.forget(adapter, Some(&subject.key));
+            model.notices.wait_for(&model.store, namespace, adapter, subject);
+        });
+    }
+
+    fn await_nothing(&self, adapter: &str, subject: Option<&SubjectKey>) {
+        self.arrange(|model| model.notices.forget(adapter, subject));
     }
 
     fn changes(&self) -> Option<mpsc::Receiver<Change>> {

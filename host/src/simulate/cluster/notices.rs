@@ -83,6 +83,12 @@ impl Notices {
         }
     }
 
+    /// An adapter awaits no namespace any more for a subject, or for any.
+    pub(super) fn forget(&mut self, adapter: &str, subject: Option<&SubjectKey>) {
+        self.awaited
+            .retain(|(_, by, of)| by != adapter || subject.is_some_and(|key| *key != of.key));
+    }
+
     /// Tells about an object that changed, and about those that a change of it says something of:
     /// its owners, and what an Event is about.
     pub(super) fn tell(&mut self, store: &Store, key: &Key, document: &Value) {

@@ -259,6 +259,10 @@ fn cases() -> Vec<(Check, Message)> {
         ),
         (Check::HrefOwn, data(&json!({"href": format!("{api}/clusters/c-2")}))),
         (
+            Check::HrefKind,
+            data(&json!({"href": format!("{api}/clusters/c-2/nodepools/c-1")})),
+        ),
+        (
             Check::OwnerIdGiven,
             data(&json!({"kind": "NodePool", "owner_references": {"kind": "Cluster"}})),
         ),

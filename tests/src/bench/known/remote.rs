@@ -216,7 +216,9 @@ impl Cluster for Remote {
 
     async fn watch(&self, _: &[KindScope]) {}
 
-    async fn await_namespace(&self, _: &str, _: &str, _: &SubjectRef) {}
+    fn await_namespace(&self, _: &str, _: &str, _: &SubjectRef) {}
+
+    fn await_nothing(&self, _: &str, _: Option<&SubjectKey>) {}
 
     fn changes(&self) -> Option<mpsc::Receiver<Change>> {
         None

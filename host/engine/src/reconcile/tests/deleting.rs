@@ -8,6 +8,7 @@ use crate::{
     contract::{Nature, Operation, Phase, Question},
     effect::{Answer, ClusterCause, Effect},
     reconcile::Outcome,
+    report::Journey,
 };
 
 #[test]
@@ -250,4 +251,79 @@ fn a_retained_object_outlives_its_subject() {
     report   clusters/c-1 @2 Applied=False Available=False Health=True Finalized=True
     ");
     assert_eq!(world.objects.len(), 1);
+}
+
+#[test]
+fn delete_right_after_patch_creates_nothing_of_the_patch() {
+    let mut world = World::new();
+    world.reconcile();
+    // The event of the PATCH is read when the DELETE has come already.
+    world.told_generation = 2;
+    world.delete_subject(3);
+    world.reconcile();
+    assert_snapshot!(world.transcript(), @"
+    fetch    clusters/c-1
+    statuses clusters/c-1
+    observe
+    delete   Job work/validate-c-1 foreground
+    observe
+    report   clusters/c-1 @3 Applied=False Available=False Health=True Finalized=True
+    ");
+}
+
+#[test]
+fn delete_while_a_patch_is_replacing_a_job_does_not_make_the_new_one() {
+    let mut world = World::new();
+    world.reconcile();
+    world.lingers = true;
+    world.generation(2);
+    world.reconcile();
+    assert_snapshot!(world.told(), @"
+    Applied=False(WaitingForEarlierGeneration) Available=False(WaitingForEarlierGeneration) Health=True(NoErrors) @2
+    Waiting for dependencies to be met: Job work/validate-c-1 of generation 1 must be gone first
+    ");
+    world.delete_subject(3);
+    world.reconcile();
+    assert_snapshot!(world.transcript(), @"
+    fetch    clusters/c-1
+    statuses clusters/c-1
+    observe
+    report   clusters/c-1 @3 Applied=True Available=False Health=True Finalized=False
+    ");
+    world.objects.clear();
+    world.reconcile();
+    assert_snapshot!(world.transcript(), @"
+    fetch    clusters/c-1
+    statuses clusters/c-1
+    observe
+    report   clusters/c-1 @3 Applied=False Available=False Health=True Finalized=True
+    ");
+}
+
+#[test]
+fn an_outage_while_deleting_is_told_apart_from_an_object_that_cannot_be_removed() {
+    let journey_after = |cause: ClusterCause| {
+        let mut world = World::new();
+        world.reconcile();
+        world.delete_subject(2);
+        world.hook = Box::new(move |effect| match effect {
+            Effect::Delete(_) => Some(Answer::Deleted(Err(fault(cause.clone(), "refused")))),
+            _ => None,
+        });
+        match world.reconcile() {
+            Outcome::Reported(reported) => reported.journey,
+            other => panic!("not reported: {other:?}"),
+        }
+    };
+    for (cause, expected) in [
+        (ClusterCause::Unreachable, true),
+        (ClusterCause::Throttled, true),
+        (ClusterCause::Forbidden, false),
+        (ClusterCause::Admission, false),
+    ] {
+        match journey_after(cause.clone()) {
+            Journey::DeletionFailed { outage, .. } => assert_eq!(outage, expected, "{cause:?}"),
+            other => panic!("{other:?}"),
+        }
+    }
 }

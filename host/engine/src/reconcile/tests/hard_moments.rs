@@ -245,3 +245,127 @@ fn a_retry_by_hand_makes_a_failed_job_again() {
     world.reconcile();
     assert!(world.transcript().contains("delete   Job") && world.transcript().contains("apply    Job"));
 }
+
+/// A Job and a ConfigMap in one namespace.
+fn with_parameters() -> World {
+    World::new().says(Phase::Resources, |_| {
+        plan(vec![
+            apply("validate", job("validate-c-1")),
+            apply("parameters", cm("parameters")),
+        ])
+    })
+}
+
+/// What happens to whatever is applied while a namespace goes away, or is gone.
+fn writes_end_in(world: &mut World, cause: Option<ClusterCause>) {
+    world.hook = Box::new(move |effect| match effect {
+        Effect::Apply(_) => {
+            let cause = cause.clone()?;
+            Some(Answer::Applied(Err(fault(cause, "the namespace `work` is not there"))))
+        }
+        _ => None,
+    });
+}
+
+fn terminating() -> Option<ClusterCause> {
+    let namespace = "work".to_owned();
+    Some(ClusterCause::NamespaceTerminating { namespace })
+}
+
+fn missing() -> Option<ClusterCause> {
+    let namespace = "work".to_owned();
+    Some(ClusterCause::NamespaceMissing { namespace })
+}
+
+fn first_line(world: &World) -> String {
+    world.told().lines().next().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn a_namespace_removed_by_hand_under_work_in_progress_is_told_and_the_work_begins_anew() {
+    let mut world = with_parameters();
+    world.reconcile();
+    world.objects.clear();
+    writes_end_in(&mut world, terminating());
+    let outcome = world.reconcile();
+    assert_eq!(
+        first_line(&world),
+        "Applied=False(NamespaceTerminating) Available=False(NamespaceTerminating) Health=False(NamespaceTerminating) @1"
+    );
+    assert_eq!(recheck(&outcome), Recheck::Trouble { at_least: None });
+
+    writes_end_in(&mut world, missing());
+    world.reconcile();
+    assert_eq!(
+        first_line(&world),
+        "Applied=False(NamespaceMissing) Available=False(NamespaceMissing) Health=True(NoErrors) @1"
+    );
+
+    writes_end_in(&mut world, None);
+    world.reconcile();
+    assert_eq!(
+        first_line(&world),
+        "Applied=True(ResourcesCreated) Available=False(WorkloadInProgress) Health=True(NoErrors) @1"
+    );
+    assert_eq!(world.objects.len(), 2);
+}
+
+#[test]
+fn a_namespace_removed_by_hand_after_success_comes_back_without_the_finished_job() {
+    let mut world = with_parameters();
+    world.reconcile();
+    world.complete("validate-c-1", "2026-11-23T10:02:03Z");
+    world.reconcile();
+    assert!(world.told().contains("Available=True"), "{}", world.told());
+    world.objects.clear();
+    for (cause, reason) in [(terminating(), "NamespaceTerminating"), (missing(), "NamespaceMissing")] {
+        writes_end_in(&mut world, cause);
+        world.reconcile();
+        assert!(
+            world.told().contains(&format!("Available=False({reason})")),
+            "{}",
+            world.told()
+        );
+        let applied = world.transcript();
+        assert!(
+            !applied.contains("apply    Job"),
+            "a finished Job is not made again:\n{applied}"
+        );
+    }
+    writes_end_in(&mut world, None);
+    world.reconcile();
+    assert_eq!(
+        first_line(&world),
+        "Applied=True(ResourcesCreated) Available=True(PostconditionsMet) Health=True(NoErrors) @1"
+    );
+    let kinds: Vec<_> = world.objects.iter().map(|one| one.reference.kind.as_str()).collect();
+    assert_eq!(kinds, ["ConfigMap"]);
+}
+
+#[test]
+fn rapid_updates_run_the_last_generation_only_and_no_two_runs_overlap() {
+    let mut world = World::new();
+    world.reconcile();
+    world.lingers = true;
+    for generation in 2..=5 {
+        world.generation(generation);
+        world.reconcile();
+        let told = world.told();
+        assert!(told.contains(&format!("@{generation}")), "{told}");
+        assert!(
+            told.contains("Job work/validate-c-1") && told.contains("must be gone first"),
+            "{told}"
+        );
+        assert!(!world.transcript().contains("apply"), "{}", world.transcript());
+    }
+    assert_eq!(world.objects.len(), 1);
+    world.objects.clear();
+    // The events of the generations between come late.
+    for told in [5, 3, 4, 2] {
+        world.told_generation = told;
+        world.reconcile();
+    }
+    let generations: Vec<u32> = world.objects.iter().map(|one| one.generation).collect();
+    assert_eq!(generations, [5]);
+    assert!(world.told().contains("@5"), "{}", world.told());
+}

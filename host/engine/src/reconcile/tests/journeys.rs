@@ -11,7 +11,7 @@ use crate::{
     contract::{Achievement, Failure, Nature, Phase, Said, Unmet, Verdict},
     effect::{Answer, ClusterCause, Effect, FleetFault},
     reason::Reason,
-    reconcile::{Outcome, Recheck},
+    reconcile::{Memory, Outcome, Recheck},
 };
 
 fn recheck(outcome: &Outcome) -> Recheck {
@@ -114,6 +114,26 @@ fn a3_asks_a_dependency_for_the_current_generation() {
     assert_snapshot!(world.told(), @"
     Applied=True(ResourcesCreated) Available=False(WorkloadInProgress) Health=True(NoErrors) @3
     Job work/validate-c-1 is running
+    ");
+}
+
+#[test]
+fn a3_tells_what_still_runs_from_an_earlier_generation() {
+    let mut world = World::new();
+    world.reconcile();
+    world.generation(2);
+    let mut world = world.depends_on("validation", Of::Subject);
+    world.reconcile();
+    assert_snapshot!(world.told(), @"
+    Applied=False(PreconditionsNotMet) Available=False(PreconditionsNotMet) Health=True(NoErrors) @2
+    Waiting for dependencies to be met: validation: not reported yet; Job work/validate-c-1 of generation 1 still runs
+    ");
+    // What has ended does not run.
+    world.complete("validate-c-1", "2026-11-23T10:02:03Z");
+    world.reconcile();
+    assert_snapshot!(world.told(), @"
+    Applied=False(PreconditionsNotMet) Available=False(PreconditionsNotMet) Health=True(NoErrors) @2
+    Waiting for dependencies to be met: validation: not reported yet
     ");
 }
 
@@ -387,6 +407,36 @@ fn a6_hyperfleet_get_fails_but_put_works() {
     HyperFleet API unreachable: GET: 500. Restore the HyperFleet API or the network to it.
     Health: HyperFleet API unreachable: GET: 500. Restore the HyperFleet API or the network to it.
     ");
+}
+
+#[test]
+fn a6_is_told_at_the_larger_of_the_events_and_the_last_known_generation() {
+    let mut world = World::new();
+    world.generation(4);
+    world.reconcile();
+    let known = world.memory.clone();
+    assert_eq!(known.generation, 4);
+    world.hook = Box::new(|effect| match effect {
+        Effect::Fetch { .. } => Some(Answer::Fetched(Err(FleetFault::Unreachable {
+            message: "GET: 500".into(),
+            retry_after: None,
+        }))),
+        _ => None,
+    });
+    for (told, memory, generation) in [(1, known.clone(), 4), (7, known, 7), (7, Memory::default(), 7)] {
+        world.told_generation = told;
+        world.memory = memory;
+        let outcome = world.reconcile();
+        assert!(matches!(outcome, Outcome::Reported(_)), "{outcome:?}");
+        let report = world.reports.last().unwrap();
+        assert_eq!(report.observed_generation, generation, "an event at {told}");
+    }
+    // Nobody knows any: nothing can be reported about.
+    let reports = world.reports.len();
+    (world.told_generation, world.memory) = (0, Memory::default());
+    let outcome = world.reconcile();
+    assert!(matches!(outcome, Outcome::Retry { .. }), "{outcome:?}");
+    assert_eq!(world.reports.len(), reports);
 }
 
 #[test]

@@ -41,6 +41,8 @@ pub(super) struct World {
     pub(super) by_hand: bool,
     /// What an object that was just written shows.
     pub(super) applied_diagnosis: Option<Diagnosis>,
+    /// The generation that the event tells.
+    pub(super) told_generation: u32,
     pub(super) plugin: Asker,
     /// Answers instead of the world.
     pub(super) hook: Hook,
@@ -174,6 +176,7 @@ impl World {
             lingers: false,
             by_hand: false,
             applied_diagnosis: None,
+            told_generation: 1,
             plugin: Box::new(|_, question| {
                 Ok(PhaseAnswer {
                     said: match question {
@@ -314,7 +317,7 @@ impl World {
                     id: "c-1".into(),
                 },
                 href: HREF.into(),
-                generation: 1,
+                generation: self.told_generation,
                 owner,
             },
             trigger,
