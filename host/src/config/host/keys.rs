@@ -19,7 +19,7 @@ const fn key(path: &'static str, default: Option<&'static str>, meaning: &'stati
 pub const KEYS: &[Key] = &[
     key("fleet.url", None, "address of the HyperFleet API; required"),
     key("fleet.tokenFile", None, "file with the bearer token for it"),
-    key("fleet.caFile", None, "file with certificates to trust in addition"),
+    key("fleet.caFile", None, "file with the only certificates to trust"),
     key("fleet.timeout", Some("10s"), "how long to wait for its answers"),
     key(
         "kubernetes.kubeconfig",

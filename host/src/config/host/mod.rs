@@ -59,7 +59,7 @@ pub struct Fleet {
     pub url: Url,
     /// The file with the bearer token; it is read again and again, since it rotates.
     pub token_file: Option<PathBuf>,
-    /// The file with certificates that are trusted in addition.
+    /// The file with the only certificates that are trusted, PEM.
     pub ca_file: Option<PathBuf>,
     /// How long to wait for an answer.
     pub timeout: Duration,
