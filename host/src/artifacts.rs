@@ -277,7 +277,7 @@ fn signers(trust: &Trust) -> Result<Policy> {
         Some(_) | None => None,
     };
     Ok(Policy::Signers {
-        keys: trust.keys.iter().map(key).collect::<Result<_>>()?,
+        keys: trust.keys.iter().map(|file| key(file)).collect::<Result<_>>()?,
         identities,
         needed: match trust.policy {
             Wanted::Any => Needed::Any,
@@ -307,7 +307,7 @@ fn read(file: &Path, max: u64) -> std::io::Result<Vec<u8>> {
     Ok(text)
 }
 
-fn key(file: &PathBuf) -> Result<TrustedKey> {
+fn key(file: &Path) -> Result<TrustedKey> {
     let text = read(file, MAX_KEY_FILE).with_context(|| format!("cannot read the public key `{}`", file.display()))?;
     let key = PublicKey::read(&text).with_context(|| format!("cannot use the public key `{}`", file.display()))?;
     let name = file.file_name().unwrap_or(file.as_os_str());
