@@ -375,6 +375,30 @@ async fn an_event_becomes_a_status_and_is_told_of() {
 }
 
 #[tokio::test]
+async fn a_clean_journey_warns_of_nothing() {
+    let mut host = Deployed::start_with(|folder, _, _| {
+        std::fs::remove_file(folder.join("adapters/broken.yaml")).unwrap();
+    })
+    .await;
+    let cluster = host.cluster("east-1");
+    assert!(host.post(&cluster, "event-1").await.status().is_success());
+    for journey in ["in-progress", "achieved"] {
+        host.logged(|line| line["message"] == "reported" && line["journey"] == journey)
+            .await;
+    }
+    host.terminate();
+    assert_eq!(host.ended().await.code(), Some(0));
+    while let Some(line) = host.lines.recv().await {
+        host.log.push(serde_json::from_str(&line).unwrap());
+    }
+    let loud = host
+        .log
+        .iter()
+        .filter(|line| line["level"] == "WARN" || line["level"] == "ERROR");
+    assert_eq!(loud.collect::<Vec<_>>(), [&Value::Null; 0]);
+}
+
+#[tokio::test]
 async fn a_host_that_is_told_to_end_finishes_what_it_began() {
     let mut host = Deployed::start().await;
     let (first, second) = (host.cluster("east-1"), host.cluster("east-2"));

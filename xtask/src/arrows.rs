@@ -308,7 +308,7 @@ fn reachable(start: &str, lock: &BTreeMap<String, BTreeSet<String>>) -> BTreeSet
     seen
 }
 
-fn rust_files(folder: &Path) -> Result<Vec<PathBuf>> {
+pub(crate) fn rust_files(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
         let path = entry

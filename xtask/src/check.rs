@@ -1,14 +1,16 @@
 //! The task `check`: whatever can be said of the sources without running them. Runs every check, then names those that failed.
 
-use std::path::Path;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result, bail};
-use wit_parser::Resolve;
 use xtask::arrows;
 
 use crate::{
     cleanroom::{host_cargo, read, run as run_command},
-    licences, packages,
+    contract, licences, packages,
     progress::{Steps, say},
     setup,
 };
@@ -22,7 +24,7 @@ pub(crate) fn run() -> Result<()> {
     let ready = steps.run("set-up", setup::run)?;
     let root = ready.root.clone();
     steps.attempt("architecture", || architecture(&root));
-    steps.attempt("contract", || contract(&root));
+    steps.attempt("contract", || contract::check(&root));
     steps.attempt("packages", || packages::check(&ready));
     steps.attempt("licences", || licences::check(&root));
     steps.attempt("cargo deny", || deny(&root));
@@ -74,24 +76,30 @@ fn architecture(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Sees that `wit/` is one package whose worlds and interfaces resolve.
-fn contract(root: &Path) -> Result<()> {
-    let folder = root.join("wit");
-    let mut resolve = Resolve::default();
-    let (package, _) = resolve
-        .push_path(&folder)
-        .with_context(|| format!("cannot read {}", folder.display()))?;
-    if resolve.packages[package].worlds.is_empty() {
-        bail!("{} has no world", folder.display());
-    }
-    Ok(())
-}
-
 /// Asks `cargo deny`, where it is installed, for what needs no download. `licences` is checked by us either way.
 fn deny(root: &Path) -> Result<()> {
     if read(host_cargo(root).args(["deny", "--version"])).is_err() {
         say("check: cargo-deny is not installed: duplicates, sources and advisories are not looked at");
         return Ok(());
     }
-    run_command(host_cargo(root).args(["deny", "--workspace", "check", "bans", "licenses", "sources"]))
+    run_command(host_cargo(root).args(["deny", "--workspace", "check", "bans", "licenses", "sources"]))?;
+    if !has_advisories()? {
+        say("check: no database of advisories is here: they are not looked at; `cargo deny fetch` gets one");
+        return Ok(());
+    }
+    run_command(host_cargo(root).args(["deny", "--workspace", "check", "--disable-fetch", "advisories"]))
+}
+
+/// Whether `cargo deny` has fetched a database of advisories before: a folder in its own, in cargo's home.
+fn has_advisories() -> Result<bool> {
+    let home = match std::env::var_os("CARGO_HOME").filter(|value| !value.is_empty()) {
+        Some(home) => PathBuf::from(home),
+        None => std::env::home_dir()
+            .context("neither CARGO_HOME nor HOME is set")?
+            .join(".cargo"),
+    };
+    let databases = ["advisory-dbs", "advisory-db"].map(|name| home.join(name));
+    Ok(databases
+        .iter()
+        .any(|folder| fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some())))
 }

@@ -6,6 +6,7 @@ mod assets;
 mod bench;
 mod check;
 mod cleanroom;
+mod contract;
 mod demo;
 mod files;
 mod fingerprint;

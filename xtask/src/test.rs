@@ -7,7 +7,7 @@ use anyhow::Result;
 use crate::{
     check::EVERYTHING,
     cleanroom::{host_cargo, run as run_command},
-    plugins,
+    demo, plugins,
     progress::Steps,
     setup, tools,
 };
@@ -76,6 +76,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let tools = steps.run("test tools", tools::run)?;
     steps.run("plugins in other languages", || plugins::build(&ready))?;
     steps.run("the program", || program(&ready.root))?;
+    steps.run("the demo starts soon", demo::starts_soon)?;
     steps.run("wkg and cosign", tools::run_slow)?;
     steps.run("integration tests", || {
         let mut command = cargo_test(&ready.root, &ready.components);

@@ -1,7 +1,7 @@
 //! What the demo prints: a line that changes while a scene runs, a block when it has ended, or JSON.
 
 use std::{
-    io::{IsTerminal as _, Write as _},
+    io::{IsTerminal as _, Write},
     time::Instant,
 };
 
@@ -24,9 +24,10 @@ const BEGIN: &str = "\r\x1b[2K\x1b[?7l";
 const END: &str = "\x1b[?7h";
 
 /// Where the demo prints to.
-#[derive(Debug)]
 pub(super) struct View {
     json: bool,
+    /// Where the line is that may change.
+    line: Box<dyn Write>,
     /// Whether somebody looks on, so that a line may change while a scene runs.
     live: bool,
     /// Whether that line may have colours.
@@ -39,10 +40,17 @@ impl View {
     pub(super) fn new(json: bool) -> Self {
         let stderr = std::io::stderr();
         let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+        let live = stderr.is_terminal() && !dumb;
+        let coloured = AutoStream::choice(&stderr) != ColorChoice::Never;
+        Self::over(Box::new(stderr), json, live, coloured)
+    }
+
+    fn over(line: Box<dyn Write>, json: bool, live: bool, coloured: bool) -> Self {
         Self {
             json,
-            live: stderr.is_terminal() && !dumb,
-            coloured: AutoStream::choice(&stderr) != ColorChoice::Never,
+            line,
+            live,
+            coloured,
             scene: String::new(),
             began: Instant::now(),
         }
@@ -56,7 +64,7 @@ impl View {
     }
 
     /// A scene goes on: what its adapter says now.
-    pub(super) fn go_on(&self, row: Option<&AdapterStatus>) {
+    pub(super) fn go_on(&mut self, row: Option<&AdapterStatus>) {
         if !self.live {
             return;
         }
@@ -69,9 +77,7 @@ impl View {
         if !self.coloured {
             line = anstream::adapter::strip_str(&line).to_string();
         }
-        let mut err = std::io::stderr().lock();
-        // Nobody can be told that this talk failed.
-        drop(write!(err, "{BEGIN}{line}{END}").and_then(|()| err.flush()));
+        self.write(&line);
     }
 
     /// A scene has ended.
@@ -102,11 +108,15 @@ impl View {
         .context("cannot print")
     }
 
-    fn clear(&self) {
+    fn clear(&mut self) {
         if self.live {
-            let mut err = std::io::stderr().lock();
-            drop(write!(err, "{BEGIN}{END}").and_then(|()| err.flush()));
+            self.write("");
         }
+    }
+
+    fn write(&mut self, text: &str) {
+        // Nobody can be told that this talk failed.
+        drop(write!(self.line, "{BEGIN}{text}{END}").and_then(|()| self.line.flush()));
     }
 }
 
@@ -163,7 +173,89 @@ fn block(title: &str, shown: &Shown) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use std::sync::{Arc, Mutex};
+
     use super::*;
+
+    /// What a terminal gets.
+    #[derive(Clone, Default)]
+    struct Terminal(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Terminal {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Terminal {
+        /// The texts that the line had, one after the other, without how long each took.
+        fn lines(&self) -> Vec<String> {
+            let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+            let lines = text.split(BEGIN).skip(1).map(|line| {
+                let line = line.strip_suffix(END).unwrap();
+                let words = line.split("  ").filter(|word| !word.ends_with(" s"));
+                words.collect::<Vec<_>>().join("  ")
+            });
+            lines.collect()
+        }
+    }
+
+    fn row() -> AdapterStatus {
+        let condition = |kind: &str, status| Condition {
+            kind: kind.to_owned(),
+            status,
+            reason: "Because".to_owned(),
+            message: "it is so".to_owned(),
+        };
+        AdapterStatus {
+            adapter: "lz".to_owned(),
+            observed_generation: 1,
+            conditions: vec![condition("Applied", Truth::True), condition("Available", Truth::False)],
+            data: serde_json::Value::Null,
+            last_report_time: String::new(),
+        }
+    }
+
+    #[test]
+    fn whoever_looks_on_sees_a_line_that_changes_and_is_empty_at_the_end() {
+        let terminal = Terminal::default();
+        let mut view = View::over(Box::new(terminal.clone()), true, true, false);
+        view.begin("A1", "the work is under way");
+        view.go_on(Some(&row()));
+        drop(view);
+        let expected = [
+            "… A1  the work is under way",
+            "… A1  the work is under way  Applied=True  Available=False",
+            "",
+        ];
+        assert_eq!(terminal.lines(), expected);
+    }
+
+    #[test]
+    fn a_terminal_with_colours_gets_them() {
+        let terminal = Terminal::default();
+        let mut view = View::over(Box::new(terminal.clone()), true, true, true);
+        view.go_on(Some(&row()));
+        let line = terminal.lines().remove(0);
+        assert!(line.contains(&format!("Applied={HOLDS}True{HOLDS:#}")), "{line:?}");
+    }
+
+    #[test]
+    fn where_nobody_looks_on_nothing_changes() {
+        let terminal = Terminal::default();
+        let mut view = View::over(Box::new(terminal.clone()), false, false, true);
+        view.begin("A1", "the work is under way");
+        view.go_on(Some(&row()));
+        drop(view);
+        assert_eq!(terminal.lines(), [""; 0]);
+    }
 
     #[test]
     fn a_journey_is_told_in_words() {

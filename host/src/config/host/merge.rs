@@ -115,7 +115,7 @@ pub fn load_registries(written: &Written<'_>) -> Result<Registries, Problems> {
     }
 }
 
-fn gather(written: &Written<'_>) -> Values {
+pub(super) fn gather(written: &Written<'_>) -> Values {
     let mut values = Values {
         shown: Vec::new(),
         problems: Vec::new(),
@@ -169,8 +169,8 @@ const WITH_CREDENTIAL: [&str; 1] = ["sources.rabbitmq.url"];
 type Found = BTreeMap<&'static str, (String, Origin)>;
 
 pub(super) struct Values {
-    shown: Vec<Shown>,
-    problems: Vec<Problem>,
+    pub(super) shown: Vec<Shown>,
+    pub(super) problems: Vec<Problem>,
 }
 
 impl Values {

@@ -6,6 +6,7 @@ use super::*;
 
 mod leases;
 mod sources;
+mod variables;
 
 const FILE: &str = "fleet:
   url: https://fleet.example.com
