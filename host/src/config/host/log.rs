@@ -12,7 +12,7 @@ pub(super) fn level(text: &str) -> Result<String, Unreadable> {
     let refused = |word: &str| Err(unreadable(format!("`{word}` is not a log level"), HINT));
     for directive in text.split(',').map(str::trim) {
         let is_word = !directive.contains(['=', '[', '{']);
-        if is_word && directive.parse::<LevelFilter>().is_err() {
+        if directive.is_empty() || is_word && directive.parse::<LevelFilter>().is_err() {
             return refused(directive);
         }
     }

@@ -59,6 +59,7 @@ async fn what_is_cached_is_verified_under_the_identities_of_now() {
         fetched.plugin.signed_by,
         ["release@example.com of https://issuer.example.com"]
     );
+    world.registry.took_over(&reference(), &digest).await;
 
     // Without the registry, by what was kept.
     world.remote.is_down();
