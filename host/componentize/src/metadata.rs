@@ -110,6 +110,9 @@ fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+/// Whether a text is one of its kind.
+type Fits = fn(&str) -> bool;
+
 /// Has a component say this of itself. What `metadata` leaves out stays as it is.
 ///
 /// # Errors
@@ -120,7 +123,7 @@ pub fn describe(component: &[u8], metadata: &Metadata) -> Result<Vec<u8>, Descri
         add.name = AddMetadataField::Set(name.clone());
     }
     let mut described = add.to_wasm(component).map_err(DescribeError::Component)?;
-    let sections: [(&str, &Option<String>, fn(&str) -> bool); 6] = [
+    let sections: [(&str, &Option<String>, Fits); 6] = [
         ("authors", &metadata.authors, is_line),
         ("description", &metadata.description, is_line),
         ("licenses", &metadata.licenses, is_expression),

@@ -209,7 +209,7 @@ async fn a_plugin_fetched_with_pull_secrets_is_not_lent_to_an_adapter_without_th
         },
         pull_secrets: vec!["a".to_owned(), "b".to_owned()],
     };
-    assert_eq!(*shelf.recipients.lock().unwrap(), [expected.clone()]);
+    assert_eq!(*shelf.recipients.lock().unwrap(), std::slice::from_ref(&expected));
 
     // Other secrets are other rights: it is asked again, and goes on meanwhile.
     stage.write("holder.yaml", with("holder", "pullSecrets: [b],"));

@@ -76,7 +76,7 @@ pub fn load_folder(folder: &Path, caps: &Limits) -> Loading {
         Ok(files) => load_files(&files, caps),
         Err(problem) => Loading {
             adapters: Vec::new(),
-            problems: vec![problem],
+            problems: vec![*problem],
         },
     }
 }
@@ -90,7 +90,7 @@ pub fn load_paths(paths: &[PathBuf], caps: &Limits) -> Loading {
         if path.is_dir() {
             match files_of(path) {
                 Ok(inside) => files.extend(inside),
-                Err(problem) => problems.push(problem),
+                Err(problem) => problems.push(*problem),
             }
         } else {
             files.push(path.clone());
@@ -112,7 +112,7 @@ pub fn load_files(files: &[PathBuf], caps: &Limits) -> Loading {
                 loading.adapters.extend(one.adapters);
                 loading.problems.extend(one.problems);
             }
-            Err(problem) => loading.problems.push(problem),
+            Err(problem) => loading.problems.push(*problem),
         }
     }
     between::check(&mut loading);
@@ -169,11 +169,11 @@ pub fn parse(file: &Path, text: &str, caps: &Limits) -> Loading {
     loading
 }
 
-fn files_of(folder: &Path) -> Result<Vec<PathBuf>, Problem> {
+fn files_of(folder: &Path) -> Result<Vec<PathBuf>, Box<Problem>> {
     match yaml_in(folder) {
         Ok(files) => Ok(files),
         Err(_) if Check::FolderRead.is_removed() => Ok(Vec::new()),
-        Err(error) => Err(of_file(folder, format!("cannot read the folder: {error}"))),
+        Err(error) => Err(of_file(folder, format!("cannot read the folder: {error}")).into()),
     }
 }
 
@@ -193,12 +193,12 @@ fn yaml_in(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn read(file: &Path) -> Result<String, Problem> {
+fn read(file: &Path) -> Result<String, Box<Problem>> {
     let unreadable = |error| of_file(file, format!("cannot read the file: {error}"));
     let bytes = match std::fs::metadata(file).map(|found| found.len()) {
         Ok(length) if length > MAX_BYTES && !Check::FileSize.is_removed() => {
             let message = format!("the file has {length} bytes, more than {MAX_BYTES}");
-            return Err(of_file(file, message));
+            return Err(of_file(file, message).into());
         }
         Ok(_) => std::fs::read(file),
         Err(error) => Err(error),
@@ -206,7 +206,7 @@ fn read(file: &Path) -> Result<String, Problem> {
     let bytes = match bytes {
         Ok(bytes) => bytes,
         Err(_) if Check::FileRead.is_removed() => Vec::new(),
-        Err(error) => return Err(unreadable(error)),
+        Err(error) => return Err(unreadable(error).into()),
     };
     String::from_utf8(bytes).or_else(|error| {
         let text = error.as_bytes();
@@ -216,12 +216,12 @@ fn read(file: &Path) -> Result<String, Problem> {
         let good = String::from_utf8_lossy(&text[..error.utf8_error().valid_up_to()]);
         let line = good.rsplit('\n').next().unwrap_or_default();
         let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
-        Err(Problem {
+        Err(Box::new(Problem {
             line: count(good.matches('\n').count() + 1),
             column: count(line.chars().count() + 1),
             hint: Some("save the file as UTF-8".to_owned()),
             ..of_file(file, "not UTF-8: this byte begins no character".to_owned())
-        })
+        }))
     })
 }
 
