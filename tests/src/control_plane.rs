@@ -493,6 +493,10 @@ impl ControlPlane {
                 format!("--secure-port={}", self.ports.controller_manager),
                 // Garbage collection and namespaces are waited for in tests.
                 "--concurrent-gc-syncs=5".to_owned(),
+                // Many Jobs at once are waited for, too: by default it makes 20 requests a second.
+                "--kube-api-qps=500".to_owned(),
+                "--kube-api-burst=1000".to_owned(),
+                "--concurrent-job-syncs=20".to_owned(),
             ],
         )
     }

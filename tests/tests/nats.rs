@@ -245,6 +245,7 @@ async fn a_host_that_stops_gives_back_what_it_has_and_another_gets_it_at_once() 
 
     let other = Arc::new(Recorder::default());
     let _running = start(&server.settings(), &other);
+    until("the other gets them", async || other.subjects().len() == 3).await;
     is_settled(&context).await;
     let mut subjects = other.subjects();
     subjects.sort();

@@ -188,9 +188,12 @@ async fn what_one_key_signed_is_verified_by_that_key_and_refused_by_another() {
         "plugin", "verify", &name, "--key", public, "--key", other, "--policy", "all",
     ];
     let (code, _, stderr) = run(&running, &all);
-    assert!(code == 1 && stderr.contains("1 of the 2 trusted keys"), "{stderr}");
+    assert!(code == 1 && stderr.contains("1 of the 2 trusted signers"), "{stderr}");
     let (code, _, stderr) = run(&running, &["plugin", "verify", &name]);
-    assert!(code == 1 && stderr.contains("no key to verify with"), "{stderr}");
+    assert!(
+        code == 1 && stderr.contains("no key or identity to verify with"),
+        "{stderr}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -46,7 +46,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let ready = steps.run("set-up", setup::run)?;
     if arguments.kill || arguments.long {
         let tools = steps.run("test tools", tools::run)?;
-        steps.run("the program", || program(&ready.root))?;
+        steps.run("the program", || {
+            program(&ready.root, arguments.long.then_some(OPTIMISED))
+        })?;
         steps.run("long tests", || {
             run_command(&mut long(arguments, &ready.root, &ready.components, &tools))
         })?;
@@ -75,7 +77,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 
     let tools = steps.run("test tools", tools::run)?;
     steps.run("plugins in other languages", || plugins::build(&ready))?;
-    steps.run("the program", || program(&ready.root))?;
+    steps.run("the program", || program(&ready.root, None))?;
     steps.run("the demo starts soon", demo::starts_soon)?;
     steps.run("wkg and cosign", tools::run_slow)?;
     steps.run("integration tests", || {
@@ -90,9 +92,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 }
 
 /// Cargo builds a package's programs for its own tests only; integration tests run the program too.
-fn program(root: &Path) -> Result<()> {
-    run_command(host_cargo(root).args(["build", "--locked", "--package", "berth", EVERYTHING]))
+fn program(root: &Path, profile: Option<[&str; 2]>) -> Result<()> {
+    let mut command = host_cargo(root);
+    command.args(["build", "--locked", "--package", "berth", EVERYTHING]);
+    run_command(command.args(profile.into_iter().flatten()))
 }
+
+/// Long tests would take hours in the profile of tests: they run what operators run.
+const OPTIMISED: [&str; 2] = ["--profile", "bench"];
 
 /// The kill test alone, or all tests that have a long form.
 fn long(arguments: &Arguments, root: &Path, components: &Path, tools: &Path) -> Command {
@@ -100,6 +107,9 @@ fn long(arguments: &Arguments, root: &Path, components: &Path, tools: &Path) -> 
     command.args(["--package", "berth-tests", "--test", "kill"]);
     if !arguments.kill {
         command.args(["--test", "backpressure"]);
+    }
+    if arguments.long {
+        command.args(OPTIMISED);
     }
     // They tell what they do.
     command.args(["--", "--nocapture"]).env(tools::VARIABLE, tools);

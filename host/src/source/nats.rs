@@ -281,8 +281,10 @@ fn fault(what: &'static str, cause: impl Error + Send + Sync + 'static) -> Fault
     Fault::JetStream { what, cause }
 }
 
+/// Gives a message back that came to a host which stops. Not before its own request is over is it delivered again: until
+/// then it would come back here, again and again, until its deliveries are used up.
 async fn give_back(message: &jetstream::Message) {
-    if let Err(error) = message.ack_with(AckKind::Nak(None)).await {
+    if let Err(error) = message.ack_with(AckKind::Nak(Some(PULL))).await {
         tracing::debug!(error, "a message was not given back; it is delivered again later");
     }
 }

@@ -57,7 +57,7 @@ pub const LONG: Scale = Scale {
 };
 
 /// How many steps of the long run are judged at a time.
-const LEG: usize = 500;
+const LEG: usize = 1_000;
 
 /// Which run.
 #[derive(Debug, Clone)]
@@ -102,6 +102,9 @@ pub struct Told {
     pub begun: u64,
     /// How long it took in all, in seconds.
     pub seconds: u64,
+    /// How much of that the end of a leg was awaited, when nothing was broken any more.
+    #[serde(default)]
+    pub calm_seconds: u64,
 }
 
 impl Options {
@@ -174,13 +177,25 @@ async fn legs(world: &mut World, steps: &[Step], options: &Options, progress: &m
         let began = Instant::now();
         let end = (progress.done + leg).min(steps.len());
         storm(world, &steps[progress.done..end], &mut progress.told).await?;
+        let calms = Instant::now();
         calm(world, &fates(&steps[..end]), &mut progress.told).await?;
+        progress.told.calm_seconds += calms.elapsed().as_secs();
         progress.done = end;
         progress.told.seconds += began.elapsed().as_secs();
         progress.told.ended += world.take_ended();
         options.write(progress)?;
+        tell(progress);
     }
     Ok(())
+}
+
+#[expect(clippy::print_stderr, reason = "a long run tells how far it has come")]
+fn tell(progress: &Progress) {
+    let Told {
+        kills, faults, seconds, ..
+    } = &progress.told;
+    let Progress { done, of, .. } = progress;
+    eprintln!("{done} of {of} steps are done and right: {kills} kills, {faults} other faults, {seconds} s");
 }
 
 /// Does all steps; faults mend while the next steps are done.
@@ -228,7 +243,12 @@ async fn calm(world: &mut World, fates: &Fates, told: &mut Told) -> Result<()> {
             told.polled += world.poll().await?;
             polled = Instant::now();
         }
-        Ok(verdict::wrong(fates, &world.seen(true).await?))
+        // Thousands of Jobs are listed only when nothing else is left to wait for.
+        let troubles = verdict::wrong_rows(fates, &world.seen(false).await?);
+        if troubles.is_empty() {
+            return Ok(verdict::wrong(fates, &world.seen(true).await?));
+        }
+        Ok(troubles)
     };
     clears("the end is not as it must be", right).await?;
     world.drained().await?;
@@ -244,6 +264,7 @@ const POLL: Duration = Duration::from_secs(5);
 async fn clears(what: &str, mut look: impl AsyncFnMut() -> Result<Vec<String>>) -> Result<()> {
     let (mut fewest, mut since) = (usize::MAX, Instant::now());
     loop {
+        let looked = Instant::now();
         let troubles = look().await.unwrap_or_else(|error| vec![format!("{error:#}")]);
         if troubles.is_empty() {
             return Ok(());
@@ -252,7 +273,8 @@ async fn clears(what: &str, mut look: impl AsyncFnMut() -> Result<Vec<String>>) 
             (fewest, since) = (troubles.len(), Instant::now());
         }
         ensure!(since.elapsed() < PATIENCE, "{what}: {}", list(&troubles));
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        // Looking takes little of the machine from those that are looked at.
+        tokio::time::sleep((looked.elapsed() * 4).max(Duration::from_millis(300))).await;
     }
 }
 

@@ -43,29 +43,39 @@ pub fn unreported(fates: &Fates, seen: &Seen) -> Vec<String> {
     troubles
 }
 
-/// What is not as it must be in the end.
+/// What the HyperFleet API does not tell as it must in the end.
 #[must_use]
-pub fn wrong(fates: &Fates, seen: &Seen) -> Vec<String> {
+pub fn wrong_rows(fates: &Fates, seen: &Seen) -> Vec<String> {
     let mut troubles = Vec::new();
     for (number, fate) in fates {
         let subject = seen.get(number).cloned().unwrap_or_default();
         let wanted = fate.generation();
-        let jobs = &subject.jobs;
-        if fate.deleted {
-            if !subject.gone {
-                troubles.push(format!("subject {number} is deleted and stays: {subject:?}"));
-            }
-            if !jobs.is_empty() {
-                troubles.push(format!("subject {number} is deleted and has the Jobs {jobs:?}"));
-            }
-            continue;
-        }
-        if subject.gone || subject.reported != Some(wanted) || subject.case != ACHIEVED {
+        if fate.deleted && !subject.gone {
+            troubles.push(format!("subject {number} is deleted and stays: {subject:?}"));
+        } else if !fate.deleted && (subject.gone || subject.reported != Some(wanted) || subject.case != ACHIEVED) {
             troubles.push(format!(
                 "subject {number} should have succeeded at the generation {wanted}: {subject:?}"
             ));
         }
-        if !matches!(jobs.as_slice(), [(_, generation, 1..)] if *generation == wanted) {
+    }
+    troubles
+}
+
+/// What is not as it must be in the end: rows, and Jobs.
+#[must_use]
+pub fn wrong(fates: &Fates, seen: &Seen) -> Vec<String> {
+    let mut troubles = wrong_rows(fates, seen);
+    for (number, fate) in fates {
+        let jobs = seen
+            .get(number)
+            .map(|subject| subject.jobs.as_slice())
+            .unwrap_or_default();
+        let wanted = fate.generation();
+        if fate.deleted {
+            if !jobs.is_empty() {
+                troubles.push(format!("subject {number} is deleted and has the Jobs {jobs:?}"));
+            }
+        } else if !matches!(jobs, [(_, generation, 1..)] if *generation == wanted) {
             troubles.push(format!(
                 "subject {number} should have one Job, of the generation {wanted}; it has {jobs:?}"
             ));
