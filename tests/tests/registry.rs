@@ -19,8 +19,9 @@ mod registry {
 
 use std::fs;
 
-use berth::registry::{At, Digest, Needed, Origin, Policy, Reference, Registry, archive};
+use berth::registry::{At, Digest, Needed, Origin, Policy, Reference, Registry, archive, remote::MANIFEST};
 use registry::world::World;
+use running::Guard;
 
 /// The reference plugin.
 fn plugin() -> Vec<u8> {
@@ -198,6 +199,92 @@ async fn a_moved_tag_and_a_tampered_layer_are_refused() {
     let reference = world.tagged().pinned(digest);
     assert_eq!(reason(&host, &reference).await, "DigestMismatch");
     assert!(host.cached(&reference, &Policy::Off).await.unwrap().is_none());
+}
+
+/// What a newer cosign might write: the manifest of a bundle whose version nobody here knows, with `digest` as its subject.
+async fn sign_as_nobody_knows(world: &World, digest: &Digest) {
+    let (remote, repository) = (world.remote(), world.repository());
+    let kind = "application/vnd.dev.sigstore.bundle.v0.9+json";
+    let blob = |bytes: &'static [u8]| {
+        let (remote, repository) = (&remote, &repository);
+        async move {
+            let digest = remote.push_blob(repository, bytes).await.unwrap();
+            serde_json::json!({"mediaType": kind, "digest": digest, "size": bytes.len()})
+        }
+    };
+    let at = At::Digest(digest.clone());
+    let size = remote.manifest(&repository, &at, 1 << 20).await.unwrap().bytes.len();
+    let mut config = blob(b"{}").await;
+    config["mediaType"] = "application/vnd.oci.empty.v1+json".into();
+    let manifest = serde_json::json!({
+        "schemaVersion": 2, "mediaType": MANIFEST, "artifactType": kind, "config": config,
+        "layers": [blob(br#"{"mediaType":"application/vnd.dev.sigstore.bundle.v0.9+json"}"#).await],
+        "subject": {"mediaType": MANIFEST, "digest": digest, "size": size},
+    })
+    .to_string();
+    let at = At::Digest(Digest::of(manifest.as_bytes()));
+    let pushed = remote.push_manifest(&repository, &at, MANIFEST, manifest.as_bytes());
+    pushed.await.unwrap();
+}
+
+#[tokio::test]
+async fn every_refusal_has_its_own_reason_on_a_real_registry_with_a_password() {
+    let world = World::start_with(Guard::Password).await;
+    for key in ["ours", "theirs"] {
+        world.new_plain_key(key);
+    }
+    let host = world.host(&["ours"], Needed::Any);
+    let variant = |marker: u8| [plugin(), vec![0, 3, 1, b'm', marker]].concat();
+    let (remote, repository) = (world.remote(), world.repository());
+    let mut told = Vec::new();
+
+    world.push(&variant(b'0')).await;
+    told.push(("nobody signed", reason(&host, &world.tagged()).await));
+    let digest = world.push(&variant(b'1')).await;
+    world.we_sign(&digest, "theirs").await;
+    told.push(("somebody else signed", reason(&host, &world.tagged()).await));
+
+    let signed = world.push(&variant(b'2')).await;
+    world.we_sign(&signed, "ours").await;
+    let other = world.push(&variant(b'3')).await;
+    let tag = |digest: &Digest| At::Tag(format!("{}.sig", digest.tag()));
+    let moved = remote.manifest(&repository, &tag(&signed), 1 << 20).await.unwrap();
+    let at = tag(&other);
+    let pushed = remote.push_manifest(&repository, &at, &moved.media_type, &moved.bytes);
+    pushed.await.unwrap();
+    told.push(("the signature is of another", reason(&host, &world.tagged()).await));
+
+    let pinned: Reference = format!("{repository}:1@{signed}").parse().unwrap();
+    told.push(("the tag moved", reason(&host, &pinned).await));
+
+    let digest = world.push(&variant(b'4')).await;
+    sign_as_nobody_knows(&world, &digest).await;
+    told.push(("the bundle is unknown", reason(&host, &world.tagged()).await));
+
+    // Somebody with access to the registry's disk changes one bit of the component.
+    let digest = world.push(&variant(b'5')).await;
+    world.we_sign_as_bundle(&digest, "ours").await;
+    let hex = Digest::of(&variant(b'5')).hex().to_owned();
+    let blobs = world.running.folder().join("data/docker/registry/v2/blobs/sha256");
+    let file = blobs.join(&hex[..2]).join(&hex).join("data");
+    let mut bytes = fs::read(&file).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&file, &bytes).unwrap();
+    told.push(("the layer was tampered with", reason(&host, &world.tagged()).await));
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&file, bytes).unwrap();
+    told.push(("all is well", reason(&host, &world.tagged()).await));
+
+    let expected = [
+        ("nobody signed", "NoSignature"),
+        ("somebody else signed", "WrongKey"),
+        ("the signature is of another", "OtherDigest"),
+        ("the tag moved", "MovedTag"),
+        ("the bundle is unknown", "UnknownBundle"),
+        ("the layer was tampered with", "DigestMismatch"),
+        ("all is well", "signed by ours"),
+    ];
+    assert_eq!(told, expected.map(|(case, reason)| (case, reason.to_owned())));
 }
 
 #[tokio::test]

@@ -171,13 +171,19 @@ impl Deployed {
     }
 
     /// Ends the program and waits for it; `meanwhile` something happens, then another one starts in the same folder.
-    async fn restart(&mut self, meanwhile: impl FnOnce(&Path)) {
+    /// Answers with how long that one took to be ready.
+    async fn restart(&mut self, meanwhile: impl FnOnce(&Path)) -> Duration {
         self.terminate();
         assert_eq!(self.ended().await.code(), Some(0));
         meanwhile(self.folder.path());
+        let began = Instant::now();
         (self.process, self.lines) = Self::spawn(self.folder.path());
         self.log.clear();
         self.is_ready().await;
+        let took = began.elapsed();
+        let (ready, checks) = self.ask("/readyz").await;
+        assert_eq!(ready, 200, "{checks}");
+        took
     }
 
     fn write_documents(folder: &Path, namespace: &str, fleet: &str, kubeconfig: &Path) -> Value {

@@ -69,21 +69,11 @@ impl World {
             ..access::Settings::default()
         });
         let folder = tempfile::tempdir().unwrap();
-        let world = Self {
+        Self {
             running,
             access,
             folder,
-        };
-        world
-            .cosign(&["signing-config", "create", "--out", "offline.json"])
-            .args([
-                "--no-default-fulcio",
-                "--no-default-oidc",
-                "--no-default-rekor",
-                "--no-default-tsa",
-            ])
-            .succeeds();
-        world
+        }
     }
 
     pub(crate) fn repository(&self) -> Repository {
@@ -160,6 +150,13 @@ impl World {
             .succeeds();
     }
 
+    /// Makes a key pair without cosign, and without a password.
+    pub(crate) fn new_plain_key(&self, name: &str) {
+        let key = rcgen::KeyPair::generate().unwrap();
+        fs::write(self.file(&format!("{name}.key")), key.serialize_pem()).unwrap();
+        fs::write(self.file(&format!("{name}.pub")), key.public_key_pem()).unwrap();
+    }
+
     /// Has cosign seal a key of another kind.
     pub(crate) fn import_key(&self, name: &str, pem: &str) {
         fs::write(self.file("plain.pem"), pem).unwrap();
@@ -183,6 +180,16 @@ impl World {
 
     /// In the format of cosign 3: a bundle that refers to the artifact.
     pub(crate) fn cosign_signs_as_bundle(&self, digest: &Digest, key: &str) {
+        if !self.file("offline.json").is_file() {
+            self.cosign(&["signing-config", "create", "--out", "offline.json"])
+                .args([
+                    "--no-default-fulcio",
+                    "--no-default-oidc",
+                    "--no-default-rekor",
+                    "--no-default-tsa",
+                ])
+                .succeeds();
+        }
         self.cosign(&[
             "sign",
             "--key",

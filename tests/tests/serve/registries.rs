@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::{
     Deployed, PATIENCE, berth,
     guest::{guest, with_guest},
+    running::Guard,
     world::{PASSWORD, World},
 };
 
@@ -22,7 +23,7 @@ pub(super) fn write(folder: &Path, namespace: &str, name: &str, text: &str) {
 }
 
 /// Has the host load from this registry what one of these keys signed.
-pub(super) fn trust(settings: &mut Value, world: &World, keys: &[&str]) {
+fn trust(settings: &mut Value, world: &World, keys: &[&str]) {
     let keys: Vec<PathBuf> = keys.iter().map(|key| world.file(&format!("{key}.pub"))).collect();
     settings["registries"] = json!({
         "allow": [format!("{}/*", world.repository().registry)],
@@ -149,6 +150,57 @@ async fn signed_plugins_of_a_registry_work_and_go_on_without_it_after_a_restart(
     host.logged(achieved).await;
     let asked = host.log.iter().find(|line| line["reason"] == "Unreachable");
     assert!(asked.is_none(), "a start with a warm cache asks no registry: {asked:?}");
+}
+
+/// By a password, and by TLS of a private authority with one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guarded_registry_is_pushed_to_signed_in_and_loaded_from_and_a_host_starts_without_it() {
+    for guard in [Guard::Password, Guard::Tls] {
+        let world = World::start_with(guard).await;
+        world.new_plain_key("ours");
+        let (address, name) = (world.repository().registry, world.tagged().to_string());
+        let file = world.file("guest.wasm");
+        std::fs::write(&file, guest("firsta")).unwrap();
+        let credentials = world.running.docker_config();
+        let mut access = vec!["--docker-config".to_owned(), credentials.display().to_string()];
+        match world.running.authority() {
+            Some(authority) => access.extend(["--ca-file".to_owned(), authority.display().to_string()]),
+            None => access.extend(["--insecure".to_owned(), address.clone()]),
+        }
+        let access: Vec<&str> = access.iter().map(String::as_str).collect();
+        let key = world.file("ours.key");
+        let (file, key) = (file.to_str().unwrap(), key.to_str().unwrap());
+        succeeds(&[&["plugin", "push", file, &name], &access[..]].concat());
+        succeeds(&[&["plugin", "sign", &name, "--key", key], &access[..]].concat());
+
+        let mut host = Deployed::start_with(|folder, namespace, settings| {
+            trust(settings, &world, &["ours"]);
+            settings["registries"]["dockerConfig"] = json!([credentials]);
+            if let Some(authority) = world.running.authority() {
+                settings["registries"]["caFile"] = json!(authority);
+            }
+            let text = with_guest("guarded", "v1", &format!("oci://{name}"));
+            write(folder, namespace, "guarded.yaml", &text);
+        })
+        .await;
+        let live = host.plugin("guarded").await;
+        assert_eq!(live.1, json!(["ours.pub"]), "{guard:?}");
+        host.reports("first", &["guarded", "validation"]).await;
+
+        // With a warm cache, a registry that is down keeps nobody waiting. The best of some starts is the program's
+        // own time, on a machine that does other things too.
+        drop(world.running);
+        let mut starts = Vec::new();
+        for _ in 0..3 {
+            starts.push(host.restart(|_| {}).await);
+        }
+        assert!(
+            starts.iter().min().unwrap().as_secs_f64() < 2.0,
+            "{guard:?}: {starts:?}"
+        );
+        assert_eq!(host.plugin("guarded").await, live);
+        host.reports("second", &["guarded", "validation"]).await;
+    }
 }
 
 /// Changes each file of a folder.
