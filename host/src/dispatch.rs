@@ -216,9 +216,13 @@ impl Dispatcher {
         answer.await.unwrap_or(false)
     }
 
-    /// Stops taking work and waits for what runs, at most `patience`.
-    pub async fn stop(&self, patience: Duration) {
+    /// Takes no more work: events that are offered from now on are to come again.
+    pub fn begin_stop(&self) {
         self.send(Command::Stop);
+    }
+
+    /// Waits for what runs after [`begin_stop`](Self::begin_stop), at most `patience`.
+    pub async fn stopped(&self, patience: Duration) {
         let mut stopped = self.stopped.clone();
         let ended = async { stopped.wait_for(|stopped| *stopped).await.is_ok() };
         if tokio::time::timeout(patience, ended).await.is_err() {

@@ -306,7 +306,10 @@ impl Host {
         if let Some(sources) = self.sources.get() {
             sources.begin_stop();
         }
-        self.dispatcher.stop(PATIENCE).await;
+        self.dispatcher.begin_stop();
+        // Whoever reads this finds no event taken any more.
+        tracing::info!("berth stops");
+        self.dispatcher.stopped(PATIENCE).await;
         if let Some(sources) = self.sources.get() {
             sources.stopped(GOODBYE).await;
         }
@@ -604,7 +607,6 @@ pub async fn run(settings: config::host::Settings, configuration: Configuration)
     host.receive(&settings.sources, settings.limits.event_size);
     let gauge = tokio::spawn(gauge_watches(cluster, metrics));
     stop.await.context("cannot wait for signals")?;
-    tracing::info!("berth stops");
     gauge.abort();
     host.stop().await;
     leases.cancel();

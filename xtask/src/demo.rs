@@ -11,6 +11,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 use crate::{
+    check::EVERYTHING,
     cleanroom::{describe, host_cargo},
     progress::{say, seconds},
     setup,
@@ -80,6 +81,8 @@ fn first_journey() -> Result<Duration> {
 
 fn command(root: &Path) -> Command {
     let mut command = host_cargo(root);
-    command.args(["run", "--locked", "--package", "berth", "--bin", "berth", "--", "demo"]);
+    // With the features of the tests, so that one build serves both.
+    command.args(["run", "--locked", "--package", "berth", "--bin", "berth", EVERYTHING]);
+    command.args(["--", "demo"]);
     command
 }
