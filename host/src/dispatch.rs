@@ -26,7 +26,7 @@ use berth_engine::{
     adapter::{Adapter, Of},
     contract::Trigger,
     effect::{Answer, Effect},
-    queue::{Pair, Queue, Rhythms, Settled as Ended},
+    queue::{Job, Pair, Queue, Rhythms, Settled as Ended},
     reason::Reason,
     reconcile::{Input, Outcome},
     report::Journey,
@@ -151,6 +151,10 @@ enum Command {
 
 /// One event under way: how many adapters have not reported yet.
 struct Pending {
+    /// The event's id.
+    event: String,
+    /// Whether its broker delivers it again as long as it is not settled.
+    is_kept: bool,
     left: usize,
     settled: Settled,
     answer: oneshot::Sender<Settled>,
@@ -269,7 +273,8 @@ struct State {
 }
 
 async fn run(settings: Settings, mut commands: mpsc::UnboundedReceiver<Command>, stopped: watch::Sender<bool>) {
-    let queue = Queue::new(settings.rhythms);
+    let mut queue = Queue::new(settings.rhythms);
+    queue.set_slots(settings.concurrency);
     let fetches = Fetches::new(Arc::clone(&settings.clock));
     let mut state = State {
         settings,
@@ -312,6 +317,12 @@ async fn run(settings: Settings, mut commands: mpsc::UnboundedReceiver<Command>,
     stopped.send_replace(true);
 }
 
+/// Whether a job is left to the host whose subject it is: that one has timers of its own, since it
+/// sees the objects. Of a pair without objects only this host knows, which received its event.
+fn is_left(job: &Job, owns: bool) -> bool {
+    job.trigger == Trigger::Timer && !job.by_hand && job.memory.has_objects && !owns
+}
+
 /// Where a reconcile was begun by an event, its log lines name it.
 fn span(pair: &Pair, trigger: &Trigger) -> Span {
     match trigger {
@@ -340,7 +351,10 @@ impl State {
                 }
             }
             Command::Adapters { live, awaited } => self.take_adapters(live, awaited),
-            Command::Concurrency(concurrency) => self.settings.concurrency = concurrency,
+            Command::Concurrency(concurrency) => {
+                self.settings.concurrency = concurrency;
+                self.queue.set_slots(concurrency);
+            }
             Command::Retry {
                 adapter,
                 subject,
@@ -366,13 +380,21 @@ impl State {
         let mut before = std::mem::take(&mut self.adapters);
         self.awaited = awaited;
         for live in adapters {
-            let name = live.adapter.name.clone();
-            let same = before
-                .remove(&name)
-                .is_some_and(|old| Arc::ptr_eq(&old.plugins, &live.plugins));
-            self.adapters.insert(name.clone(), live);
-            if !same {
-                self.queue.rouse(&name, None);
+            let adapter = Arc::clone(&live.adapter);
+            let old = before.remove(&adapter.name);
+            let (is_new, is_same) = (
+                old.is_none(),
+                old.is_some_and(|old| Arc::ptr_eq(&old.plugins, &live.plugins)),
+            );
+            self.adapters.insert(adapter.name.clone(), live);
+            if !is_same {
+                self.queue.rouse(&adapter.name, None);
+            }
+            // Their events may have been settled by others while it was not live.
+            if is_new {
+                for subject in self.queue.known(|kind| adapter.subjects.iter().any(|one| one == kind)) {
+                    self.queue.push(&adapter.name, subject, Trigger::Timer, None);
+                }
             }
         }
         for removed in before.into_keys() {
@@ -413,6 +435,8 @@ impl State {
         self.pending.insert(
             ticket,
             Pending {
+                event: event.id.clone(),
+                is_kept: scope.is_kept(),
                 left: concerned.len(),
                 settled: Settled::Done,
                 answer,
@@ -420,9 +444,32 @@ impl State {
             },
         );
         for adapter in concerned {
+            let pair = Pair {
+                adapter,
+                subject: event.subject.key.clone(),
+            };
+            let older = self.merged(&pair, &event.id, scope);
             let trigger = Trigger::Event(event.document.clone());
-            self.queue.push(&adapter, event.subject.clone(), trigger, Some(ticket));
+            self.queue
+                .push(&pair.adapter, event.subject.clone(), trigger, Some(ticket));
+            self.settle(older, &Settled::Done);
         }
+    }
+
+    /// Events that wait for the same pair, for which this one stands from now on: an event only says that its subject must
+    /// be looked at, and a broker has this one until that is reported. So one subject, however many events there are about
+    /// it, takes two places among the messages in flight. Who sent an event by HTTP waits for its own report, and copies of
+    /// one message are not settled apart: to some brokers they are the same.
+    fn merged(&mut self, pair: &Pair, event: &str, scope: &Scope) -> Vec<u64> {
+        if !scope.is_kept() {
+            return Vec::new();
+        }
+        let pending = &self.pending;
+        self.queue.supersede(pair, |ticket| {
+            pending
+                .get(ticket)
+                .is_some_and(|older| older.is_kept && older.event != event)
+        })
     }
 
     fn start_ready(&mut self) {
@@ -435,8 +482,8 @@ impl State {
                 self.settle_ended(ended);
                 continue;
             };
-            if job.trigger == Trigger::Timer && !job.by_hand && !self.owns(&job.pair.subject) {
-                // Its host has timers of its own, since it sees the objects; what waits here is given back.
+            if is_left(&job, self.owns(&job.pair.subject)) {
+                // What waits here is given back.
                 let (Ended::Done(tickets) | Ended::Retry(tickets, ..) | Ended::Refused(tickets, ..)) =
                     self.queue.finish(now, &job.pair, &Outcome::Gone, 0.5);
                 self.settle(tickets, &AGAIN_SOON);

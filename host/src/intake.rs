@@ -44,6 +44,15 @@ pub enum Scope {
 }
 
 impl Scope {
+    /// Whether whoever sent the event keeps it until it is settled: brokers do.
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        match self {
+            Self::Everyone => false,
+            Self::Shared { .. } | Self::Only(_) => true,
+        }
+    }
+
     /// Whether an adapter is among them.
     #[must_use]
     pub fn includes(&self, adapter: &Adapter) -> bool {

@@ -4,7 +4,11 @@
 //! # Guarantees
 //! - A pair is never handed out twice at the same time.
 //! - A trigger that comes while its pair runs is not lost: the pair runs again.
-//! - Adapters take turns, so that a busy one does not starve the others.
+//! - Of events that wait for one pair, the newest may stand for the others: [`Queue::supersede`].
+//! - Adapters take turns, so that a busy one does not starve the others; within one, events come
+//!   before changes and timers, of which one in four has its turn all the same.
+//! - Of the slots, one in four is kept from subjects whose last reconcile was slow, and from an
+//!   adapter that has three already while another waits.
 //! - Every ticket (an event to settle) comes back exactly once, from [`Queue::finish`]
 //!   or [`Queue::drain`].
 
@@ -113,8 +117,13 @@ struct Entry<T> {
     ended: Timestamp,
     /// Whether what waits is a change that waits for its time, since there were so many.
     held: bool,
-    /// Whether it stands among the pairs that are ready.
-    queued: bool,
+    /// Where it stands among the pairs that are ready.
+    queued: Option<(Lane, u64)>,
+    /// When the run under way began, and whether it holds a slot for the slow.
+    began: Timestamp,
+    holds_slow: bool,
+    /// Whether the last run was slow.
+    is_slow: bool,
     by_hand: bool,
     /// Whether its adapter was removed while it ran.
     forgotten: bool,
@@ -131,6 +140,74 @@ const CHURN: Rhythm = Rhythm {
     longest: Duration::from_secs(20),
 };
 
+/// A run that takes so long is slow: what it waits for is, and others must not wait with it.
+const SLOW: i128 = 1_000;
+/// So many events in a row have their turn before a change or a timer has.
+const EVENTS_IN_A_ROW: u8 = 3;
+
+/// What pairs of one adapter stand in line by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Lane {
+    /// An event began it, or somebody by hand.
+    is_event: bool,
+    is_slow: bool,
+}
+
+/// The pairs of one adapter that are ready, each lane in the order in which they came.
+#[derive(Debug, Default)]
+struct Ready {
+    lanes: [[BTreeMap<u64, SubjectKey>; 2]; 2],
+    events_in_a_row: u8,
+}
+
+impl Ready {
+    fn lane(&mut self, lane: Lane) -> &mut BTreeMap<u64, SubjectKey> {
+        let [others, events] = &mut self.lanes;
+        let [swift, slow] = if lane.is_event { events } else { others };
+        if lane.is_slow { slow } else { swift }
+    }
+
+    fn len(&self) -> usize {
+        self.lanes.iter().flatten().map(BTreeMap::len).sum()
+    }
+
+    /// The lane whose first came first, of events or of the others.
+    fn first(&self, is_event: bool, has_room_for_slow: bool) -> Option<Lane> {
+        let [others, events] = &self.lanes;
+        let [swift, slow] = if is_event { events } else { others };
+        let first = |lane: &BTreeMap<u64, SubjectKey>| lane.keys().next().copied();
+        let is_slow = match (first(swift), first(slow).filter(|_| has_room_for_slow)) {
+            (None, None) => return None,
+            (Some(swift), Some(slow)) => slow < swift,
+            (None, Some(_)) => true,
+            (Some(_), None) => false,
+        };
+        Some(Lane { is_event, is_slow })
+    }
+
+    /// Whose turn it is, if anybody's.
+    fn pop(&mut self, has_room_for_slow: bool) -> Option<SubjectKey> {
+        let event = self.first(true, has_room_for_slow);
+        let other = self.first(false, has_room_for_slow);
+        let lane = match (event, other) {
+            (Some(_), Some(other)) if self.events_in_a_row >= EVENTS_IN_A_ROW => other,
+            (Some(event), _) => event,
+            (None, other) => other?,
+        };
+        self.events_in_a_row = if lane.is_event {
+            self.events_in_a_row.saturating_add(1)
+        } else {
+            0
+        };
+        self.lane(lane).pop_first().map(|(_, subject)| subject)
+    }
+}
+
+/// How many of the slots one adapter, or all slow subjects, may hold.
+fn share(slots: usize) -> usize {
+    slots - slots / 4
+}
+
 /// The queue. `T` is what an event is settled with.
 #[derive(Debug)]
 pub struct Queue<T> {
@@ -140,7 +217,14 @@ pub struct Queue<T> {
     /// The subjects of each adapter by the subject that owns them.
     owned: BTreeMap<(String, SubjectKey), BTreeSet<SubjectKey>>,
     /// Pairs that are ready, by adapter.
-    ready: BTreeMap<String, VecDeque<SubjectKey>>,
+    ready: BTreeMap<String, Ready>,
+    /// The order in which pairs became ready.
+    next: u64,
+    /// How many run at a time.
+    slots: usize,
+    /// How many run, of each adapter and of the slow.
+    running_of: BTreeMap<String, usize>,
+    running_slow: usize,
     /// Whose turn it is.
     turns: VecDeque<String>,
     /// Pairs by the time that they are due.
@@ -157,10 +241,19 @@ impl<T> Queue<T> {
             entries: BTreeMap::new(),
             owned: BTreeMap::new(),
             ready: BTreeMap::new(),
+            next: 0,
+            slots: usize::MAX,
+            running_of: BTreeMap::new(),
+            running_slow: 0,
             turns: VecDeque::new(),
             timers: BTreeMap::new(),
             running: 0,
         }
+    }
+
+    /// Says how many reconciles run at a time, of which everybody has a share.
+    pub fn set_slots(&mut self, slots: usize) {
+        self.slots = slots;
     }
 
     /// Takes a trigger in. If the pair waits or runs already, it is merged: the newest
@@ -181,7 +274,10 @@ impl<T> Queue<T> {
             changes: 0,
             ended: Timestamp::MIN,
             held: false,
-            queued: false,
+            queued: None,
+            began: Timestamp::MIN,
+            holds_slow: false,
+            is_slow: false,
             by_hand: false,
             forgotten: false,
         });
@@ -206,26 +302,39 @@ impl<T> Queue<T> {
             (Some(change @ Trigger::Change(_)), Trigger::Timer) => change,
             (_, newer) => newer,
         });
-        if !was_waiting && entry.running.is_none() {
+        if entry.running.is_none() && (!was_waiting || entry.queued.is_some()) {
             self.make_ready(&pair);
         }
+    }
+
+    /// Takes the tickets out of what waits of a pair that a newer event stands for, and gives
+    /// them back to be settled. Those of the run under way stay.
+    pub fn supersede(&mut self, pair: &Pair, is_stood_for: impl Fn(&T) -> bool) -> Vec<T> {
+        let Some(entry) = self.entries.get_mut(pair) else {
+            return Vec::new();
+        };
+        entry.tickets.extract_if(.., |ticket| is_stood_for(ticket)).collect()
+    }
+
+    /// The subjects of these kinds that any adapter knows of, each as its newest event told.
+    pub fn known(&self, is_of_kind: impl Fn(&str) -> bool) -> Vec<SubjectRef> {
+        let mut known: BTreeMap<&SubjectKey, &SubjectRef> = BTreeMap::new();
+        for (pair, entry) in &self.entries {
+            if entry.forgotten || !is_of_kind(&pair.subject.kind) {
+                continue;
+            }
+            let newest = known.entry(&pair.subject).or_insert(&entry.subject);
+            if entry.subject.generation > newest.generation {
+                *newest = &entry.subject;
+            }
+        }
+        known.into_values().cloned().collect()
     }
 
     /// The next reconcile to run now, if any: adapters in turn.
     pub fn pop(&mut self, now: Timestamp) -> Option<Job> {
         self.wake(now);
-        for _ in 0..self.turns.len() {
-            let adapter = self.turns.pop_front()?;
-            let Some(subjects) = self.ready.get_mut(&adapter) else {
-                continue;
-            };
-            let next = subjects.pop_front();
-            if subjects.is_empty() {
-                self.ready.remove(&adapter);
-            } else {
-                self.turns.push_back(adapter.clone());
-            }
-            let Some(subject) = next else { continue };
+        while let Some((adapter, subject)) = self.next_turn(true).or_else(|| self.next_turn(false)) {
             let pair = Pair { adapter, subject };
             let Some(entry) = self.entries.get_mut(&pair) else {
                 continue;
@@ -233,7 +342,9 @@ impl<T> Queue<T> {
             let Some(trigger) = entry.waiting.take() else { continue };
             entry.running = Some(std::mem::take(&mut entry.tickets));
             entry.held = false;
-            entry.queued = false;
+            entry.queued = None;
+            entry.began = now;
+            entry.holds_slow = entry.is_slow;
             let in_a_row = now.duration_since(entry.ended).as_secs() < QUIET;
             entry.changes = match &trigger {
                 Trigger::Change(_) if in_a_row => entry.changes.saturating_add(1),
@@ -243,6 +354,8 @@ impl<T> Queue<T> {
                 forget_timer(&mut self.timers, due, &pair);
             }
             self.running += 1;
+            self.running_slow += usize::from(entry.holds_slow);
+            *self.running_of.entry(pair.adapter.clone()).or_default() += 1;
             return Some(Job {
                 subject: entry.subject.clone(),
                 memory: entry.memory.clone(),
@@ -254,6 +367,28 @@ impl<T> Queue<T> {
         None
     }
 
+    /// Who is next: adapters in turn, and those that hold their share already only where
+    /// `shares` does not matter.
+    fn next_turn(&mut self, shares: bool) -> Option<(String, SubjectKey)> {
+        let most = share(self.slots);
+        let has_room_for_slow = self.running_slow < most;
+        let (index, subject) = self.turns.iter().enumerate().find_map(|(index, adapter)| {
+            let holds = self.running_of.get(adapter).copied().unwrap_or_default();
+            if shares && holds >= most {
+                return None;
+            }
+            let subject = self.ready.get_mut(adapter)?.pop(has_room_for_slow)?;
+            Some((index, subject))
+        })?;
+        let adapter = self.turns.remove(index)?;
+        if self.ready.get(&adapter).is_some_and(|ready| ready.len() > 0) {
+            self.turns.push_back(adapter.clone());
+        } else {
+            self.ready.remove(&adapter);
+        }
+        Some((adapter, subject))
+    }
+
     /// Takes the end of a reconcile in. `jitter` in 0..1 spreads retries.
     pub fn finish(&mut self, now: Timestamp, pair: &Pair, outcome: &Outcome, jitter: f64) -> Settled<T> {
         let Some(entry) = self.entries.get_mut(pair) else {
@@ -263,6 +398,14 @@ impl<T> Queue<T> {
             return Settled::Done(Vec::new());
         };
         self.running -= 1;
+        self.running_slow -= usize::from(std::mem::take(&mut entry.holds_slow));
+        if let Some(running) = self.running_of.get_mut(&pair.adapter) {
+            *running -= 1;
+            if *running == 0 {
+                self.running_of.remove(&pair.adapter);
+            }
+        }
+        entry.is_slow = now.duration_since(entry.began).as_millis() >= SLOW;
         let wait = match outcome {
             Outcome::Reported(reported) => {
                 entry.memory = reported.memory.clone();
@@ -307,6 +450,10 @@ impl<T> Queue<T> {
                 disown(&mut self.owned, pair, &owner.key);
             }
         } else if let Some(wait) = wait {
+            // Whoever has the event brings it again after the wait. Only if nobody does is the
+            // pair's own time due.
+            let is_brought = must_come_again(outcome) && !tickets.is_empty();
+            let wait = if is_brought { wait.saturating_mul(2) } else { wait };
             let due = now.checked_add(jiff::SignedDuration::try_from(wait).unwrap_or(jiff::SignedDuration::MAX));
             let due = due.unwrap_or(Timestamp::MAX);
             entry.due = Some(due);
@@ -314,6 +461,7 @@ impl<T> Queue<T> {
         }
         match outcome {
             Outcome::Reported(_) | Outcome::Gone => Settled::Done(tickets),
+            Outcome::Retry { .. } if !must_come_again(outcome) => Settled::Done(tickets),
             Outcome::Retry { reason, .. } => Settled::Retry(tickets, wait.unwrap_or_default(), *reason),
             Outcome::Refused { reason, message } => Settled::Refused(tickets, *reason, message.clone()),
         }
@@ -362,7 +510,7 @@ impl<T> Queue<T> {
             }
             entry.waiting = None;
             entry.held = false;
-            entry.queued = false;
+            entry.queued = None;
             entry.by_hand = false;
             entry.forgotten = true;
             entry.memory = Memory::default();
@@ -403,7 +551,7 @@ impl<T> Queue<T> {
     /// How many reconciles wait, and how many run.
     #[must_use]
     pub fn depth(&self) -> (usize, usize) {
-        (self.ready.values().map(VecDeque::len).sum(), self.running)
+        (self.ready.values().map(Ready::len).sum(), self.running)
     }
 
     /// Gives back the tickets of everything that waits and forgets it: the host stops.
@@ -414,25 +562,39 @@ impl<T> Queue<T> {
         let mut tickets = Vec::new();
         for entry in self.entries.values_mut() {
             entry.waiting = None;
-            entry.queued = false;
+            entry.queued = None;
             entry.due = None;
             tickets.append(&mut entry.tickets);
         }
         tickets
     }
 
+    /// Has a pair stand in line. An event takes it to the lane of events, with the place that it
+    /// had.
     fn make_ready(&mut self, pair: &Pair) {
         let Some(entry) = self.entries.get_mut(pair) else {
             return;
         };
-        if std::mem::replace(&mut entry.queued, true) {
+        let before = entry.queued;
+        let was_event = before.is_some_and(|(lane, _)| lane.is_event);
+        let lane = Lane {
+            is_event: was_event || entry.by_hand || matches!(entry.waiting, Some(Trigger::Event(_))),
+            is_slow: entry.is_slow,
+        };
+        let place = before.map_or(self.next, |(_, place)| place);
+        if before == Some((lane, place)) {
             return;
         }
-        let subjects = self.ready.entry(pair.adapter.clone()).or_default();
-        if subjects.is_empty() {
+        entry.queued = Some((lane, place));
+        let ready = self.ready.entry(pair.adapter.clone()).or_default();
+        match before {
+            Some((lane, place)) => drop(ready.lane(lane).remove(&place)),
+            None => self.next += 1,
+        }
+        if before.is_none() && ready.len() == 0 {
             self.turns.push_back(pair.adapter.clone());
         }
-        subjects.push_back(pair.subject.clone());
+        ready.lane(lane).insert(place, pair.subject.clone());
     }
 
     /// Turns timers that are due into triggers.
@@ -454,6 +616,12 @@ impl<T> Queue<T> {
             }
         }
     }
+}
+
+/// Whether the event of such an end is not done with. Of a subject that is gone there is nothing to
+/// report any more, and the objects that are left of it tell of themselves.
+fn must_come_again(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Retry { reason, .. } if *reason != Reason::CleanupInProgress)
 }
 
 fn forget_timer(timers: &mut BTreeMap<Timestamp, Vec<Pair>>, due: Timestamp, pair: &Pair) {
@@ -579,6 +747,135 @@ mod tests {
         assert_eq!(order, ["busy", "quiet", "busy", "busy"]);
     }
 
+    fn change() -> Trigger {
+        Trigger::Change(crate::contract::Reference {
+            api_version: "v1".into(),
+            kind: "ConfigMap".into(),
+            namespace: None,
+            name: "c".into(),
+        })
+    }
+
+    #[test]
+    fn what_waits_is_stood_for_by_a_newer_event_and_what_runs_is_not() {
+        let mut queue = Queue::new(Rhythms::default());
+        queue.push("lz", subject("c", 1), event("one"), Some(1));
+        let job = queue.pop(at(0)).unwrap();
+        queue.push("lz", subject("c", 2), event("two"), Some(2));
+        queue.push("lz", subject("c", 2), event("http"), Some(3));
+        assert_eq!(queue.supersede(&job.pair, |ticket| *ticket != 3), [2]);
+        queue.push("lz", subject("c", 3), event("three"), Some(4));
+        assert_eq!(
+            queue.finish(at(1), &job.pair, &reported(Recheck::Never), 0.5),
+            Settled::Done(vec![1])
+        );
+        let again = queue.pop(at(1)).unwrap();
+        assert_eq!((again.subject.generation, again.trigger), (3, event("three")));
+        assert_eq!(
+            queue.finish(at(2), &again.pair, &reported(Recheck::Never), 0.5),
+            Settled::Done(vec![3, 4])
+        );
+    }
+
+    #[test]
+    fn the_subjects_of_a_kind_are_known_whichever_adapter_heard_of_them() {
+        let mut queue: Queue<()> = Queue::new(Rhythms::default());
+        queue.push("one", subject("a", 1), event("e"), None);
+        queue.push("two", subject("a", 2), event("e"), None);
+        queue.push("two", subject("b", 1), event("e"), None);
+        assert_eq!(
+            queue.known(|kind| kind == "Cluster"),
+            [subject("a", 2), subject("b", 1)]
+        );
+        assert!(queue.known(|kind| kind == "NodePool").is_empty());
+    }
+
+    #[test]
+    fn an_event_about_what_is_gone_does_not_wait_for_its_cleanup() {
+        let mut queue = Queue::new(Rhythms::default());
+        queue.push("lz", subject("c", 1), event("one"), Some(7));
+        let job = queue.pop(at(0)).unwrap();
+        let cleaning = Outcome::Retry {
+            reason: Reason::CleanupInProgress,
+            message: String::new(),
+            after: None,
+        };
+        assert_eq!(queue.finish(at(0), &job.pair, &cleaning, 0.5), Settled::Done(vec![7]));
+        assert_eq!(queue.next_due(), Some(at(1)), "the cleanup goes on");
+    }
+
+    #[test]
+    fn events_come_before_changes_and_neither_starves() {
+        let mut queue: Queue<()> = Queue::new(Rhythms::default());
+        for number in 0..8 {
+            queue.push("lz", subject(&format!("c{number}"), 1), change(), None);
+        }
+        for number in 0..6 {
+            queue.push("lz", subject(&format!("e{number}"), 1), event("e"), None);
+        }
+        // An event has a pair that stands in line already go before the others of its kind.
+        queue.push("lz", subject("c7", 1), event("e"), None);
+        let order: Vec<_> = std::iter::from_fn(|| queue.pop(at(0)))
+            .map(|job| job.pair.subject.id)
+            .collect();
+        let expected = "c7 e0 e1 c0 e2 e3 e4 c1 e5 c2 c3 c4 c5 c6";
+        assert_eq!(order.join(" "), expected);
+        assert_eq!(queue.depth(), (0, 14));
+    }
+
+    #[test]
+    fn an_adapter_leaves_one_slot_in_four_to_another_that_waits() {
+        let mut queue: Queue<()> = Queue::new(Rhythms::default());
+        queue.set_slots(8);
+        for number in 0..8 {
+            queue.push("busy", subject(&format!("b{number}"), 1), event("e"), None);
+        }
+        let mut running: Vec<_> = std::iter::from_fn(|| queue.pop(at(0))).take(8).collect();
+        assert_eq!(running.len(), 8, "nobody else waits");
+        for number in 8..20 {
+            queue.push("busy", subject(&format!("b{number}"), 1), event("e"), None);
+            queue.push("quiet", subject(&format!("q{number}"), 1), event("e"), None);
+        }
+        // Each that ends makes room for the other, until that has what is kept from the busy one.
+        for _ in 0..2 {
+            let ended = running.remove(0);
+            queue.finish(at(0), &ended.pair, &reported(Recheck::Never), 0.5);
+            assert_eq!(queue.pop(at(0)).unwrap().pair.adapter, "quiet");
+        }
+        let ended = running.remove(0);
+        queue.finish(at(0), &ended.pair, &reported(Recheck::Never), 0.5);
+        let turns: Vec<_> = std::iter::from_fn(|| queue.pop(at(0))).take(1).collect();
+        assert_eq!(turns[0].pair.adapter, "busy", "they take turns below their shares");
+    }
+
+    #[test]
+    fn slow_subjects_leave_one_slot_in_four_to_others_however_many_wait() {
+        let mut queue: Queue<()> = Queue::new(Rhythms::default());
+        queue.set_slots(4);
+        for number in 0..6 {
+            queue.push("lz", subject(&format!("s{number}"), 1), event("e"), None);
+            let job = queue.pop(at(0)).unwrap();
+            queue.finish(at(2), &job.pair, &reported(Recheck::Never), 0.5);
+        }
+        for number in 0..6 {
+            queue.push("lz", subject(&format!("s{number}"), 2), event("e"), None);
+        }
+        queue.push("lz", subject("swift", 1), event("e"), None);
+        let order: Vec<_> = std::iter::from_fn(|| queue.pop(at(3))).collect();
+        let ids: Vec<_> = order.iter().map(|job| job.pair.subject.id.as_str()).collect();
+        assert_eq!(
+            ids,
+            ["s0", "s1", "s2", "swift"],
+            "the fourth slot is for who is not known to be slow"
+        );
+        // One that was swift this time is not slow any more; another slow one takes its place.
+        queue.finish(at(3), &order[0].pair, &reported(Recheck::Never), 0.5);
+        assert_eq!(queue.pop(at(3)).unwrap().pair.subject.id, "s3");
+        assert_eq!(queue.pop(at(3)), None);
+        queue.push("lz", subject("s0", 3), event("e"), None);
+        assert_eq!(queue.pop(at(3)).unwrap().pair.subject.id, "s0");
+    }
+
     #[test]
     fn trouble_is_looked_at_after_five_seconds_rising_to_five_minutes() {
         let mut queue: Queue<()> = Queue::new(Rhythms::default());
@@ -606,7 +903,11 @@ mod tests {
             queue.finish(at(0), &job.pair, &retry(Some(after)), 0.0),
             Settled::Retry(vec![7], after, Reason::FleetApiUnreachable)
         );
-        assert_eq!(queue.next_due(), Some(at(42)));
+        // Its own time comes only if nobody brings the event again.
+        assert_eq!(queue.next_due(), Some(at(84)));
+        queue.push("lz", subject("c", 1), event("one"), Some(7));
+        assert!(queue.pop(at(42)).is_some());
+        assert_eq!(queue.next_due(), None);
     }
 
     #[test]

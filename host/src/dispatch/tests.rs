@@ -63,6 +63,28 @@ impl Fleet for Api {
     }
 }
 
+/// Never answers.
+struct Silent;
+
+#[async_trait]
+impl Fleet for Silent {
+    async fn get(&self, _path: &str) -> Result<Value, FleetFault> {
+        futures::future::pending().await
+    }
+
+    async fn statuses(&self, _path: &str) -> Result<Vec<AdapterStatus>, FleetFault> {
+        futures::future::pending().await
+    }
+
+    async fn report(&self, _path: &str, _report: &Report) -> Result<Reported, FleetFault> {
+        futures::future::pending().await
+    }
+
+    async fn send(&self, _action: &HttpAction) -> Result<(u16, Value), FleetFault> {
+        futures::future::pending().await
+    }
+}
+
 struct Never;
 
 #[async_trait]
@@ -89,12 +111,23 @@ impl Listener for Heard {
 /// Longer than any test.
 const LONG: Duration = Duration::from_secs(3600);
 
-/// A host to which only the subject `mine` belongs.
-fn host(api: Api, pause: Duration) -> (Dispatcher, mpsc::UnboundedReceiver<String>) {
+/// An adapter that is called so.
+fn live(name: &str) -> Live {
     let caps = HostLimits::default_caps();
     let loaded = document::parse(Path::new("one.yaml"), DOCUMENT, &caps)
         .strict()
         .unwrap();
+    Live {
+        adapter: Arc::new(Adapter {
+            name: name.to_owned(),
+            ..loaded[0].adapter.clone()
+        }),
+        plugins: Arc::new(Never),
+    }
+}
+
+/// A host to which only the subject `mine` belongs.
+fn host(api: impl Fleet + 'static, pause: Duration) -> (Dispatcher, mpsc::UnboundedReceiver<String>) {
     let (told, heard) = mpsc::unbounded_channel();
     let rhythm = Rhythm {
         first: pause,
@@ -117,11 +150,7 @@ fn host(api: Api, pause: Duration) -> (Dispatcher, mpsc::UnboundedReceiver<Strin
         owns: Some(Arc::new(|subject: &SubjectKey| subject.id == "mine")),
         waits: super::Waits::default(),
     });
-    let live = Live {
-        adapter: Arc::new(loaded[0].adapter.clone()),
-        plugins: Arc::new(Never),
-    };
-    dispatcher.set_adapters(vec![live], BTreeSet::new());
+    dispatcher.set_adapters(vec![live("one")], BTreeSet::new());
     (dispatcher, heard)
 }
 
@@ -175,19 +204,40 @@ async fn an_event_is_settled_by_whoever_received_it() {
     assert_eq!(heard.recv().await.unwrap(), "theirs");
 }
 
+#[test]
+fn a_timer_is_left_to_the_host_whose_subject_it_is_if_that_knows_of_it() {
+    let job = |trigger: Trigger, has_objects: bool, by_hand: bool| Job {
+        pair: Pair {
+            adapter: "one".to_owned(),
+            subject: subject("theirs").key,
+        },
+        subject: subject("theirs"),
+        trigger,
+        by_hand,
+        memory: berth_engine::reconcile::Memory {
+            has_objects,
+            ..Default::default()
+        },
+    };
+    assert!(is_left(&job(Trigger::Timer, true, false), false));
+    assert!(!is_left(&job(Trigger::Timer, true, false), true), "it is ours");
+    assert!(
+        !is_left(&job(Trigger::Timer, false, false), false),
+        "nobody else knows of it"
+    );
+    assert!(!is_left(&job(Trigger::Timer, true, true), false), "somebody asked");
+    let event = Trigger::Event(Value::Null);
+    assert!(!is_left(&job(event, true, false), false), "it was received here");
+}
+
 #[tokio::test]
-async fn a_timer_is_left_to_the_host_whose_subject_it_is() {
+async fn a_subject_without_objects_is_looked_at_again_by_whoever_received_its_event() {
     let (host, mut heard) = host(away(), Duration::from_millis(1));
     let settled = host.accept_for(event("theirs"), Scope::Everyone).await;
     assert!(matches!(settled, Settled::Retry { .. }), "{settled:?}");
-    let settled = host.accept_for(event("mine"), Scope::Everyone).await;
-    assert!(matches!(settled, Settled::Retry { .. }), "{settled:?}");
-    let mut ended = vec![heard.recv().await.unwrap()];
-    while ended.iter().filter(|id| *id == "mine").count() < 5 {
-        ended.push(heard.recv().await.unwrap());
+    for _ in 0..5 {
+        assert_eq!(heard.recv().await.unwrap(), "theirs");
     }
-    let theirs = ended.iter().filter(|id| *id == "theirs").count();
-    assert_eq!(theirs, 1, "its event, and no timer: {ended:?}");
 }
 
 #[tokio::test]
@@ -220,3 +270,56 @@ async fn an_event_that_the_api_refuses_for_good_is_settled_as_refused() {
 }
 
 mod hard;
+
+#[tokio::test]
+async fn of_events_that_wait_for_one_subject_the_newest_of_a_broker_stands_for_the_others() {
+    let (host, _heard) = host(Silent, LONG);
+    let brokers = Scope::Only(BTreeSet::from(["one".to_owned()]));
+    let send = |id: &str, scope: &Scope| {
+        let event = Event {
+            id: id.to_owned(),
+            ..event("mine")
+        };
+        let (host, scope) = (host.clone(), scope.clone());
+        Box::pin(async move { host.accept_for(event, scope).await })
+    };
+    // The first runs for ever; every other one waits. A question by hand is answered after what was sent before.
+    let mut first = send("1", &brokers);
+    assert!(futures::poll!(&mut first).is_pending());
+    let passed = async || assert!(host.retry("one", &subject("mine").key).await);
+    passed().await;
+
+    let (mut second, mut copy) = (send("2", &brokers), send("2", &brokers));
+    let (mut http, mut third) = (send("http", &Scope::Everyone), send("3", &brokers));
+    for event in [&mut second, &mut copy, &mut http] {
+        assert!(futures::poll!(event).is_pending());
+    }
+    passed().await;
+    for event in [&mut second, &mut copy] {
+        assert!(
+            futures::poll!(event).is_pending(),
+            "neither a copy nor who keeps nothing stands for it"
+        );
+    }
+    assert!(futures::poll!(&mut third).is_pending());
+    assert_eq!(second.await, Settled::Done);
+    assert_eq!(copy.await, Settled::Done);
+    passed().await;
+    for event in [&mut first, &mut http, &mut third] {
+        assert!(
+            futures::poll!(event).is_pending(),
+            "it is not reported on, and its own to settle"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_adapter_that_goes_live_looks_at_what_others_were_told_of() {
+    let (host, mut heard) = host(away(), LONG);
+    let settled = host.accept_for(event("theirs"), Scope::Everyone).await;
+    assert!(matches!(settled, Settled::Retry { .. }), "{settled:?}");
+    assert_eq!(heard.recv().await.unwrap(), "theirs");
+    // The other one is there no more, so that nothing of it runs.
+    host.set_adapters(vec![live("two")], BTreeSet::new());
+    assert_eq!(heard.recv().await.unwrap(), "theirs");
+}

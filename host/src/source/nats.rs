@@ -78,7 +78,7 @@ pub struct Settings {
 
 impl Settings {
     /// Settings for an existing stream and consumer: no credentials, the system's authorities,
-    /// 64 messages in flight.
+    /// 256 messages in flight.
     #[must_use]
     pub fn new(url: Url, stream: String, consumer: String) -> Self {
         Self {
@@ -90,7 +90,7 @@ impl Settings {
             credentials_file: None,
             token_file: None,
             ca_file: None,
-            max_in_flight: NonZeroUsize::new(64).unwrap_or(NonZeroUsize::MIN),
+            max_in_flight: NonZeroUsize::new(256).unwrap_or(NonZeroUsize::MIN),
             max_deliver: None,
             ack_wait: Duration::from_secs(30),
         }

@@ -110,7 +110,7 @@ impl Default for Create {
 }
 
 impl Settings {
-    /// Settings for an existing subscription of the real service: 64 messages and 64 MiB in
+    /// Settings for an existing subscription of the real service: 256 messages and 64 MiB in
     /// flight, leases of 60 s, 5 attempts.
     #[must_use]
     pub fn new(project: String, topic: String, subscription: String) -> Self {
@@ -120,7 +120,7 @@ impl Settings {
             subscription,
             dead_letter_topic: None,
             emulator: None,
-            max_in_flight: NonZeroUsize::new(64).unwrap_or(NonZeroUsize::MIN),
+            max_in_flight: NonZeroUsize::new(256).unwrap_or(NonZeroUsize::MIN),
             max_bytes: 64 << 20,
             ack_deadline: Duration::from_secs(60),
             max_attempts: NonZeroU32::new(5).unwrap_or(NonZeroU32::MIN),

@@ -72,6 +72,8 @@ pub struct Memory {
     pub available_at: Option<Generation>,
     /// Our row as it was last stored, for when it cannot be read.
     pub row: Option<Box<crate::contract::AdapterStatus>>,
+    /// Whether objects of the pair existed: by their watch any host knows of it.
+    pub has_objects: bool,
 }
 
 /// What to do next.

@@ -109,6 +109,7 @@ impl Run {
                 generation,
                 available_at,
                 row: Some(Box::new(stored)),
+                has_objects: !self.observed.is_empty(),
             },
         })
     }

@@ -60,7 +60,7 @@ pub const KEYS: &[Key] = &[
     ),
     key(
         "sources.rabbitmq.prefetch",
-        Some("64"),
+        Some("256"),
         "messages in flight at most, for each subscription",
     ),
     key(
@@ -145,7 +145,7 @@ pub const KEYS: &[Key] = &[
     ),
     key(
         "sources.pubsub.maxInFlight",
-        Some("64"),
+        Some("256"),
         "messages in flight at most, for each subscription",
     ),
     key(
@@ -184,7 +184,7 @@ pub const KEYS: &[Key] = &[
     ),
     key(
         "sources.nats.maxInFlight",
-        Some("64"),
+        Some("256"),
         "messages in flight at most, for each consumer",
     ),
     key(
