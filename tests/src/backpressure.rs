@@ -1,7 +1,10 @@
-//! A HyperFleet API that answers some subjects in two seconds, while more events come than it can take.
+//! A HyperFleet API that answers some subjects in two seconds, while more events about them come
+//! than it can take, by the same queue and for the same adapter as those about all others.
 //!
-//! The real program between a real control plane and a real broker. The backlog is larger than
-//! what the host may grow by, so a host that takes in more than its bound is found by its memory.
+//! The real program between a real control plane and a real broker, with its default limits. What
+//! is published is larger than what the host may grow by, so that a host that keeps events which
+//! it has read is found by its memory. How long other subjects take is compared with the same
+//! events before the slow ones came.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -10,7 +13,7 @@
 )]
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     path::Path,
     sync::{
         Arc,
@@ -19,7 +22,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use axum::{Router, extract::Request, middleware::Next};
 use berth::{
     fleet::SystemClock,
@@ -28,130 +31,114 @@ use berth::{
 use serde_json::{Value, json};
 use tokio::{
     net::TcpListener,
+    sync::mpsc,
     task::JoinHandle,
-    time::{Instant, sleep},
+    time::{Instant, MissedTickBehavior, interval, sleep, timeout},
 };
 
 use crate::{
     control_plane::{ControlPlane, Gate, User, everything},
-    kill::host::{Common, Gates, Host, PREFETCH},
+    kill::host::{Common, Gates, Host},
     rabbitmq::{Client, RabbitMq, comes},
     stage,
 };
 
-/// How long the API thinks about slow subjects.
+pub use self::told::Told;
+
+mod told;
+
+/// How long the API thinks about slow subjects, before each answer.
 const THINKS: Duration = Duration::from_secs(2);
-const SLOW: usize = 200;
-const FAST: usize = 20;
-/// Events that wait at the broker, about, and how large each is.
-const BACKLOG: usize = 1_500;
+/// Subjects that the API is slow with. Each may have an event that is worked on and one that waits,
+/// which is less than the host's bound on messages in flight, and than the part of its slots that
+/// slow subjects may have.
+const SLOW: usize = 40;
+/// Subjects that it is quick with.
+const FAST: usize = 60;
+/// How often an event about one of either kind is published.
+const SLOW_EVERY: Duration = Duration::from_millis(20);
+const FAST_EVERY: Duration = Duration::from_millis(50);
+/// How large the events about slow subjects are.
 const SIZE: usize = 64 << 10;
-/// By how much the host may grow: half of the backlog.
-const GROWTH: u64 = (BACKLOG * SIZE / 2) as u64;
-/// Reconciles that run at once: more than the slow subscription can keep busy.
-const CONCURRENCY: usize = 4 * PREFETCH;
-
-/// What was measured.
-#[derive(Debug, Clone, Default)]
-pub struct Told {
-    /// Resident bytes before the backlog.
-    pub bytes_before: u64,
-    /// The most resident bytes in the first half of the time.
-    pub bytes_early: u64,
-    /// The most resident bytes in the second half.
-    pub bytes_late: u64,
-    /// The most events that the host had taken and not settled.
-    pub most_taken: u64,
-    /// The most requests about slow subjects that the API worked on at once.
-    pub most_at_once: usize,
-    /// Events about slow subjects that were published.
-    pub published: usize,
-    /// Events that were settled.
-    pub settled: u64,
-    /// Rounds of all other subjects that were reported while the backlog waited.
-    pub rounds: usize,
-}
-
-impl Told {
-    /// What is not as it must be.
-    #[must_use]
-    pub fn troubles(&self) -> Vec<String> {
-        let mut troubles = Vec::new();
-        let most = self.bytes_early.max(self.bytes_late);
-        if most > self.bytes_before + GROWTH {
-            troubles.push(format!("the host grew by more than {GROWTH} bytes"));
-        }
-        if self.bytes_late > self.bytes_early + GROWTH / 2 {
-            troubles.push("the host goes on growing".to_owned());
-        }
-        // Two subscriptions.
-        if self.most_taken > 2 * PREFETCH as u64 {
-            troubles.push("the host took more events than the prefetch allows".to_owned());
-        }
-        if self.most_at_once > CONCURRENCY {
-            troubles.push("more reconciles ran than are allowed".to_owned());
-        }
-        if self.rounds == 0 || self.settled == 0 {
-            troubles.push("nothing went on".to_owned());
-        }
-        troubles
-    }
-}
+/// The host's defaults.
+const PREFETCH: u64 = 256;
+const CONCURRENCY: usize = 64;
+/// For how long only events about fast subjects are published, for comparison.
+const BASELINE: Duration = Duration::from_secs(8);
 
 /// Publishes for this long, and measures.
 ///
 /// # Errors
-/// When something cannot be set up, or other subjects wait for the slow ones.
+/// When something cannot be set up, or the host does not come to an end with fast subjects alone.
 pub async fn run(length: Duration) -> Result<Told> {
-    let set = Set::new().await?;
+    let (set, reported) = Set::new().await?;
+    let mut times = Times::new(reported, &set.slow);
     let mut told = Told::default();
-    // What every host needs once is not counted: code, pools, the first connections.
-    for subject in &set.slow[..PREFETCH] {
+    // What every host needs once is not counted: code, a place of the pool for each reconcile that runs at once, the first
+    // connections, the objects.
+    for subject in &set.slow {
         set.publish(subject, 0).await;
     }
-    for subject in &set.slow[..PREFETCH] {
-        set.reported(subject).await?;
-    }
+    comes("a report on every slow subject", async || {
+        times.look();
+        times.taken.slow >= SLOW
+    })
+    .await?;
+    set.publish_fast(BASELINE, &mut times).await;
+    set.all_are_reported(&mut times).await?;
+    drop(times.take());
+    set.publish_fast(BASELINE, &mut times).await;
+    set.all_are_reported(&mut times).await?;
+    told.alone = times.take().fast;
     told.bytes_before = set.resident().await?;
 
-    let end = Instant::now() + length;
-    let half = Instant::now() + length / 2;
-    let mut next = 0;
-    while told.rounds == 0 || Instant::now() < end {
-        let (waiting, _) = set.client.depth(&set.slow_queue).await.context("there is a queue")?;
-        for _ in (waiting as usize)..BACKLOG {
-            set.publish(&set.slow[next % SLOW], SIZE).await;
-            next += 1;
-        }
-        let round = set.round().await?;
-        for subject in &round {
-            set.publish(subject, 0).await;
-        }
-        for subject in &round {
-            set.reported(subject).await?;
-            told.look(&set, half).await?;
-        }
-        let (waiting, _) = set.client.depth(&set.slow_queue).await.context("there is a queue")?;
-        ensure!(waiting > 0, "other subjects were reported only after the slow ones");
-        told.rounds += 1;
-        // Nothing is to be awaited: the backlog is what lasts.
-        sleep(Duration::from_millis(200)).await;
+    let begin = Instant::now();
+    let mut fast = interval(FAST_EVERY);
+    let mut slow = interval(SLOW_EVERY);
+    // A late tick is made up for: the rate is what it is.
+    for ticks in [&mut fast, &mut slow] {
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
     }
-    told.published = next;
+    let mut looks = interval(Duration::from_secs(1));
+    let mut next = 0;
+    while begin.elapsed() < length {
+        tokio::select! {
+            _ = slow.tick() => {
+                set.publish(&set.slow[told.published % SLOW], SIZE).await;
+                told.published += 1;
+            }
+            _ = fast.tick() => {
+                let subject = &set.fast[next % FAST];
+                times.published(subject);
+                set.publish(subject, 0).await;
+                next += 1;
+            }
+            _ = looks.tick() => {
+                told.look(&set, begin.elapsed()).await?;
+                told.take_in(&mut times);
+            }
+        }
+    }
+    // Whoever is not reported on long after has waited for so long at least.
+    let all = timeout(4 * THINKS, set.all_are_reported(&mut times)).await;
+    told.look(&set, begin.elapsed()).await?;
+    told.take_in(&mut times);
+    if all.is_err() {
+        told.beside.extend(times.waiting.values().map(Instant::elapsed));
+    }
     told.most_at_once = set.gauge.most.load(Ordering::SeqCst);
     Ok(told)
 }
 
 impl Told {
-    async fn look(&mut self, set: &Set, half: Instant) -> Result<()> {
-        let bytes = set.resident().await?;
-        // On a busy machine the first look may be late.
-        let most = if self.bytes_early == 0 || Instant::now() < half {
-            &mut self.bytes_early
-        } else {
-            &mut self.bytes_late
-        };
-        *most = bytes.max(*most);
+    fn take_in(&mut self, times: &mut Times) {
+        let reports = times.take();
+        self.slow_reports += reports.slow;
+        self.beside.extend(reports.fast);
+    }
+
+    async fn look(&mut self, set: &Set, at: Duration) -> Result<()> {
+        self.bytes.push((at, set.resident().await?));
         // Settled is read first, so that what comes between counts as taken.
         let metrics = set.metrics().await?;
         let settled = counted(&metrics, "berth_events_settled_total");
@@ -162,6 +149,61 @@ impl Told {
     }
 }
 
+/// Tells when which subject was reported on.
+type Reported = mpsc::UnboundedReceiver<(String, Instant)>;
+
+/// From an event to the report on it.
+struct Times {
+    reported: Reported,
+    slow: HashSet<String>,
+    /// Since when something about a fast subject is not reported on.
+    waiting: HashMap<String, Instant>,
+    taken: Taken,
+}
+
+/// What was reported.
+#[derive(Debug, Default)]
+struct Taken {
+    slow: usize,
+    fast: Vec<Duration>,
+}
+
+impl Times {
+    fn new(reported: Reported, slow: &[Value]) -> Self {
+        Self {
+            reported,
+            slow: slow.iter().map(id).collect(),
+            waiting: HashMap::new(),
+            taken: Taken::default(),
+        }
+    }
+
+    fn published(&mut self, subject: &Value) {
+        // What was reported until now is no report on this event.
+        self.look();
+        self.waiting.entry(id(subject)).or_insert_with(Instant::now);
+    }
+
+    fn look(&mut self) {
+        while let Ok((id, at)) = self.reported.try_recv() {
+            if self.slow.contains(&id) {
+                self.taken.slow += 1;
+            } else if let Some(since) = self.waiting.remove(&id) {
+                self.taken.fast.push(at.saturating_duration_since(since));
+            }
+        }
+    }
+
+    fn take(&mut self) -> Taken {
+        self.look();
+        std::mem::take(&mut self.taken)
+    }
+}
+
+fn id(subject: &Value) -> String {
+    subject["id"].as_str().unwrap().to_owned()
+}
+
 /// Requests about slow subjects.
 #[derive(Debug, Default)]
 struct Gauge {
@@ -169,15 +211,29 @@ struct Gauge {
     most: AtomicUsize,
 }
 
+impl Gauge {
+    /// Counts a request until the answer is dropped, also where the client has gone meanwhile.
+    fn one(gauge: &Arc<Self>) -> One {
+        let now = gauge.now.fetch_add(1, Ordering::SeqCst) + 1;
+        gauge.most.fetch_max(now, Ordering::SeqCst);
+        One(Arc::clone(gauge))
+    }
+}
+
+struct One(Arc<Gauge>);
+
+impl Drop for One {
+    fn drop(&mut self) {
+        self.0.now.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 struct Set {
     host: Host,
     client: Client,
-    simulation: Arc<Simulation>,
     slow: Vec<Value>,
-    /// Owns the others.
-    owner: Value,
+    fast: Vec<Value>,
     topic: String,
-    slow_queue: String,
     admin: String,
     gauge: Arc<Gauge>,
     http: reqwest::Client,
@@ -192,120 +248,107 @@ impl Drop for Set {
 }
 
 impl Set {
-    async fn new() -> Result<Self> {
+    async fn new() -> Result<(Self, Reported)> {
         let (plane, broker) = tokio::join!(ControlPlane::shared(), RabbitMq::shared());
         let unique = uuid::Uuid::new_v4().simple().to_string();
         let (namespace, topic) = (format!("slow-{}", &unique[..8]), format!("t{unique}"));
         plane.namespace(&namespace).await?;
         plane.service_account(&namespace, "writer", everything()).await?;
-        let simulation = Simulation::new(FleetState::new(&["slow"], &["fast"]), Arc::new(SystemClock::new()));
-        let create = |kind: Kind, owner: Option<&Value>, name: String| {
-            let owner = owner.and_then(|owner| owner["href"].as_str());
-            let created = simulation.with(|state, now| state.create(now, kind, owner, &name, &json!({})));
+        let simulation = Simulation::new(FleetState::new(&["one"], &[]), Arc::new(SystemClock::new()));
+        let create = |name: String| {
+            let created = simulation.with(|state, now| state.create(now, Kind::Cluster, None, &name, &json!({})));
             created.map_err(|refusal| anyhow::anyhow!("{refusal:?}"))
         };
-        let owner = create(Kind::Cluster, None, "owner".to_owned())?;
-        let slow = (0..SLOW).map(|number| create(Kind::Cluster, None, format!("slow-{number}")));
-        let slow: Vec<Value> = slow.collect::<Result<_>>()?;
+        let slow: Vec<Value> = (0..SLOW)
+            .map(|one| create(format!("slow-{one}")))
+            .collect::<Result<_>>()?;
+        let fast: Vec<Value> = (0..FAST)
+            .map(|one| create(format!("fast-{one}")))
+            .collect::<Result<_>>()?;
         let gauge = Arc::new(Gauge::default());
-        let (port, api) = api(&simulation, &slow, &gauge).await?;
+        let (tell, reported) = mpsc::unbounded_channel();
+        let (port, api) = api(&simulation, &slow, &gauge, tell).await?;
 
         let folder = tempfile::tempdir()?;
         let adapters = folder.path().join("adapters");
         std::fs::create_dir(&adapters)?;
-        let own = "  events: {rabbitmq: {subscription: fast}}\n";
-        for (name, kind, events) in [("slow", "Cluster", ""), ("fast", "NodePool", own)] {
-            let file = adapters.join(name).with_extension("yaml");
-            std::fs::write(file, document(name, kind, events, &namespace))?;
-        }
+        std::fs::write(adapters.join("one.yaml"), document(&namespace))?;
         let common = Common {
             folder: folder.path().to_owned(),
             topic: topic.clone(),
             leases: None,
-            further: json!({"limits": {"concurrency": CONCURRENCY}}),
+            // One subscription for all, with the defaults of all limits.
+            further: json!({"sources": {
+                "http": {"listen": "127.0.0.1:0"},
+                // `Host` writes the file.
+                "rabbitmq": {"urlFile": folder.path().join("broker-0"), "topic": topic, "subscription": "berth"},
+            }}),
         };
-        let at: url::Url = broker.url().parse()?;
         let gates = Gates {
-            broker: Gate::to(at.port().context("the broker has a port")?)?,
+            broker: Gate::to(0)?,
             kubernetes: plane.gate(User::Berth)?,
             fleet: Gate::to(port)?,
         };
         let host = Host::new(0, common, gates, broker.url().as_str())?;
         let client = broker.client().await;
-        let slow_queue = format!("{topic}-berth");
+        let queue = format!("{topic}-berth");
         client.exchange(&topic, lapin::ExchangeKind::Topic).await;
-        for queue in [&slow_queue, &format!("{topic}-fast")] {
-            client.queue(queue, &topic).await;
-        }
+        client.queue(&queue, &topic).await;
         host.start().await?;
-        for queue in [&slow_queue, &format!("{topic}-fast")] {
-            client.comes_to(queue, 0, 1).await;
-        }
+        client.comes_to(&queue, 0, 1).await;
         let admin = admin(&host.log())?;
-        Ok(Self {
+        let set = Self {
             host,
             client,
-            simulation,
             slow,
-            owner,
+            fast,
             topic,
-            slow_queue,
             admin,
             gauge,
             http: stage::client(),
             api,
             _folder: folder,
-        })
+        };
+        Ok((set, reported))
     }
 
-    /// A further round of subjects that are not slow.
-    async fn round(&self) -> Result<Vec<Value>> {
-        // What was asked for is not kept for ever.
-        drop(self.simulation.take_requests());
-        let owner = self.owner["href"].as_str();
-        let create = || {
-            let name = format!("f{}", &uuid::Uuid::new_v4().simple().to_string()[..10]);
-            let created = self
-                .simulation
-                .with(|state, now| state.create(now, Kind::NodePool, owner, &name, &json!({})));
-            created.map_err(|refusal| anyhow::anyhow!("{refusal:?}"))
-        };
-        std::iter::repeat_with(create).take(FAST).collect()
+    /// Publishes events about fast subjects only.
+    async fn publish_fast(&self, length: Duration, times: &mut Times) {
+        let begin = Instant::now();
+        let mut ticks = interval(FAST_EVERY);
+        for subject in self.fast.iter().cycle() {
+            ticks.tick().await;
+            if begin.elapsed() >= length {
+                return;
+            }
+            times.published(subject);
+            self.publish(subject, 0).await;
+        }
+    }
+
+    /// Waits until every fast subject is reported on.
+    async fn all_are_reported(&self, times: &mut Times) -> Result<()> {
+        comes("a report on every fast subject", async || {
+            times.look();
+            times.waiting.is_empty()
+        })
+        .await
     }
 
     /// Publishes a subject with so many bytes that nobody knows.
     async fn publish(&self, subject: &Value, size: usize) {
-        let kind = subject["kind"].as_str().unwrap();
-        let mut event = json!({
+        let event = json!({
             "specversion": "1.0", "id": uuid::Uuid::now_v7().to_string(), "source": "hyperfleet-sentinel",
-            "type": format!("com.redhat.hyperfleet.{}.reconcile", kind.to_lowercase()),
-            "datacontenttype": "application/json",
+            "type": "com.redhat.hyperfleet.cluster.reconcile", "datacontenttype": "application/json",
             "data": {
-                "id": subject["id"], "kind": kind, "href": subject["href"], "generation": subject["generation"],
+                "id": subject["id"], "kind": "Cluster", "href": subject["href"], "generation": subject["generation"],
                 "unknown": "x".repeat(size),
             },
         });
-        if kind == "NodePool" {
-            let owner = &self.owner;
-            event["data"]["owner_references"] = json!({"id": owner["id"], "kind": "Cluster", "href": owner["href"]});
-        }
         let id = event["id"].as_str().unwrap().to_owned();
         let body = event.to_string();
         let stored = self.client.publish(&self.topic, &id, body.as_bytes()).await;
         assert!(stored, "no queue took an event");
-    }
-
-    /// Waits until something is reported of a subject.
-    async fn reported(&self, subject: &Value) -> Result<()> {
-        let path = format!("{}/statuses", subject["href"].as_str().unwrap());
-        comes("a report", async || {
-            let answer = self
-                .simulation
-                .with(|state, now| state.handle(now, "GET", &path, None, b""));
-            let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-            body["items"].as_array().is_some_and(|rows| !rows.is_empty())
-        })
-        .await
     }
 
     async fn resident(&self) -> Result<u64> {
@@ -342,24 +385,39 @@ fn admin(log: &Path) -> Result<String> {
     address.context("the host is not ready")
 }
 
-/// The HyperFleet API, which thinks about some subjects before it does anything.
-async fn api(simulation: &Arc<Simulation>, slow: &[Value], gauge: &Arc<Gauge>) -> Result<(u16, JoinHandle<()>)> {
-    let slow: Arc<HashSet<String>> = Arc::new(
-        slow.iter()
-            .filter_map(|subject| subject["id"].as_str().map(str::to_owned))
-            .collect(),
-    );
-    let gauge = Arc::clone(gauge);
+/// The HyperFleet API, which thinks about some subjects before it does anything, and tells of
+/// reports that it answered.
+async fn api(
+    simulation: &Arc<Simulation>,
+    slow: &[Value],
+    gauge: &Arc<Gauge>,
+    tell: mpsc::UnboundedSender<(String, Instant)>,
+) -> Result<(u16, JoinHandle<()>)> {
+    let slow: Arc<HashSet<String>> = Arc::new(slow.iter().map(id).collect());
+    let (gauge, simulated) = (Arc::clone(gauge), Arc::clone(simulation));
     let think = move |request: Request, next: Next| {
-        let (slow, gauge) = (Arc::clone(&slow), Arc::clone(&gauge));
+        let (slow, gauge, tell, simulated) = (
+            Arc::clone(&slow),
+            Arc::clone(&gauge),
+            tell.clone(),
+            Arc::clone(&simulated),
+        );
         async move {
-            if request.uri().path().split('/').any(|part| slow.contains(part)) {
-                let now = gauge.now.fetch_add(1, Ordering::SeqCst) + 1;
-                gauge.most.fetch_max(now, Ordering::SeqCst);
+            let about = request.uri().path().trim_end_matches("/statuses").rsplit('/').next();
+            let about = about.unwrap_or_default().to_owned();
+            let is_report = request.method() == http::Method::PUT;
+            if slow.contains(&about) {
+                let _one = Gauge::one(&gauge);
                 sleep(THINKS).await;
-                gauge.now.fetch_sub(1, Ordering::SeqCst);
             }
-            next.run(request).await
+            let answer = next.run(request).await;
+            if is_report && answer.status().is_success() {
+                // Nobody listens at the end.
+                let _ = tell.send((about, Instant::now()));
+            }
+            // What was asked for is not kept for ever.
+            drop(simulated.take_requests());
+            answer
         }
     };
     let router: Router = Server::router(Arc::clone(simulation)).layer(axum::middleware::from_fn(think));
@@ -372,15 +430,15 @@ async fn api(simulation: &Arc<Simulation>, slow: &[Value], gauge: &Arc<Gauge>) -
     Ok((port, served))
 }
 
-fn document(name: &str, kind: &str, events: &str, namespace: &str) -> String {
+fn document(namespace: &str) -> String {
     format!(
         r#"
 apiVersion: berth.hyperfleet.io/v1alpha1
 kind: Adapter
-metadata: {{name: {name}}}
+metadata: {{name: one}}
 spec:
-  subjects: [{kind}]
-{events}  namespace: {namespace}
+  subjects: [Cluster]
+  namespace: {namespace}
   serviceAccount: writer
   permits: [{{apiVersion: v1, kind: ConfigMap}}]
   resources:
@@ -388,7 +446,7 @@ spec:
       manifest:
         apiVersion: v1
         kind: ConfigMap
-        metadata: {{name: "{name}-{{{{ .subject.id }}}}"}}
+        metadata: {{name: "note-{{{{ .subject.id }}}}"}}
         data: {{of: "{{{{ .subject.id }}}}"}}
 "#
     )
@@ -397,36 +455,6 @@ spec:
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn good() -> Told {
-        Told {
-            bytes_before: 100 << 20,
-            bytes_early: 110 << 20,
-            bytes_late: 112 << 20,
-            most_taken: 20,
-            most_at_once: 16,
-            published: 100,
-            settled: 10,
-            rounds: 1,
-        }
-    }
-
-    #[test]
-    fn growth_and_greed_are_troubles() {
-        assert_eq!(good().troubles(), Vec::<String>::new());
-        let mut grown = good();
-        grown.bytes_early = (100 << 20) + GROWTH + 1;
-        assert_eq!(grown.troubles().len(), 1);
-        let mut growing = good();
-        growing.bytes_late = growing.bytes_early + GROWTH / 2 + 1;
-        assert!(!growing.troubles().is_empty());
-        let mut greedy = good();
-        greedy.most_taken = 1_000;
-        assert_eq!(greedy.troubles().len(), 1);
-        let mut idle = good();
-        idle.settled = 0;
-        assert_eq!(idle.troubles().len(), 1);
-    }
 
     #[test]
     fn counters_are_summed_over_their_labels() {

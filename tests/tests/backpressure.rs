@@ -1,5 +1,5 @@
 //! More events than a slow HyperFleet API can take: the host takes no more than its bound, does
-//! not grow, and keeps no other subject waiting.
+//! not grow, and keeps no other subject waiting that comes by the same queue.
 //!
 //! With `BERTH_LONG` it takes ten minutes: `cargo xtask test --long`.
 #![allow(
@@ -17,6 +17,6 @@ async fn a_slow_api_slows_the_intake_and_neither_memory_nor_other_subjects_pay_f
     let long = std::env::var_os("BERTH_LONG").is_some();
     let length = Duration::from_secs(if long { 600 } else { 20 });
     let told = backpressure::run(length).await.unwrap();
-    eprintln!("{told:#?}");
-    assert_eq!(told.troubles(), Vec::<String>::new(), "{told:#?}");
+    eprintln!("{told}");
+    assert_eq!(told.troubles(), Vec::<String>::new(), "{told}");
 }
