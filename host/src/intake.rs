@@ -211,6 +211,7 @@ fn pubsub_settings(broker: &host::PubSub, topic: String, subscription: String) -
         dead_letter_topic: broker.dead_letter_topic.clone(),
         emulator: broker.emulator.clone(),
         max_in_flight: broker.max_in_flight,
+        max_bytes: broker.max_bytes as u64,
         ack_deadline: broker.ack_deadline,
         max_attempts: broker.max_attempts,
         create: pubsub::Create {

@@ -64,6 +64,7 @@ const COUNTS: [(&str, &str); 2] = [
 const TYPE: &str = "broker.type";
 const PREFETCH: &str = "broker.rabbitmq.prefetch_count";
 const PARALLELISM: &str = "subscriber.parallelism";
+const MAX_BYTES: &str = "broker.googlepubsub.max_outstanding_bytes";
 const ACK_DEADLINE: &str = "broker.googlepubsub.ack_deadline_seconds";
 /// No lower product of theirs is taken: each of their consumers is serial, and ours is not.
 const LEAST_PREFETCH: u16 = 16;
@@ -140,6 +141,12 @@ pub(super) fn read(
                 .filter(|(text, _)| !is_none(text))
                 .map(|(text, origin)| (format!("{text}s"), origin));
             put("sources.pubsub.ackDeadline", seconds);
+            // Theirs have no unit.
+            let bytes = theirs
+                .get(MAX_BYTES)
+                .filter(|(text, _)| !is_none(text))
+                .map(|(text, origin)| (format!("{text}B"), origin));
+            put("sources.pubsub.maxBytesInFlight", bytes);
             for (key, own) in DURATIONS {
                 let duration = theirs.get(key).filter(|(text, _)| !text.trim().is_empty());
                 put(
@@ -288,5 +295,6 @@ pub(super) fn meanings() -> impl Iterator<Item = &'static str> {
         "sources.pubsub.topic",
         "sources.pubsub.subscription",
         "sources.pubsub.ackDeadline",
+        "sources.pubsub.maxBytesInFlight",
     ])
 }

@@ -149,6 +149,11 @@ pub const KEYS: &[Key] = &[
         "messages in flight at most, for each subscription",
     ),
     key(
+        "sources.pubsub.maxBytesInFlight",
+        Some("64MiB"),
+        "their size in all at most",
+    ),
+    key(
         "sources.nats.url",
         None,
         "address of NATS, `nats://host:4222` or `tls://host:4222`",

@@ -8,7 +8,7 @@ use std::{
 
 use url::Url;
 
-use super::merge::{Values, positive_count, positive_duration, unreadable};
+use super::merge::{Values, positive_count, positive_duration, positive_size, unreadable};
 use crate::{config::units::Unreadable, world::Secret};
 
 /// The brokers; those that nothing is said of are none.
@@ -100,6 +100,8 @@ pub struct PubSub {
     pub dead_letter_topic: Option<String>,
     /// Messages in flight at most, for each subscription.
     pub max_in_flight: NonZeroUsize,
+    /// Their size in all at most, in bytes.
+    pub max_bytes: usize,
 }
 
 /// NATS `JetStream`.
@@ -235,6 +237,7 @@ impl Values {
         let retry_max = self.read("sources.pubsub.retryMax", pause);
         let max_attempts = self.read("sources.pubsub.maxAttempts", attempts);
         let max_in_flight = self.read("sources.pubsub.maxInFlight", positive_count);
+        let max_bytes = self.read("sources.pubsub.maxBytesInFlight", positive_size);
         let topic = self.text("sources.pubsub.topic");
         let subscription = self.text("sources.pubsub.subscription");
         Some(PubSub {
@@ -253,6 +256,7 @@ impl Values {
             max_attempts: max_attempts?,
             dead_letter_topic: self.text("sources.pubsub.deadLetterTopic"),
             max_in_flight: max_in_flight?,
+            max_bytes: max_bytes?,
         })
     }
 

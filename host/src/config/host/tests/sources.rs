@@ -186,6 +186,7 @@ broker:
     retry_min_backoff: 5s
     dead_letter_max_attempts: 7
     max_outstanding_messages: 100
+    max_outstanding_bytes: 1000000
     create_topic_if_missing: true
     dead_letter_topic: never-read
 ";
@@ -199,6 +200,7 @@ broker:
     assert!(pubsub.ordering && pubsub.create_topic && !pubsub.create_subscription);
     assert_eq!(pubsub.retry_min, Duration::from_secs(5));
     assert_eq!((pubsub.max_attempts.get(), pubsub.max_in_flight.get()), (7, 100));
+    assert_eq!(pubsub.max_bytes, 1_000_000);
     assert_eq!(pubsub.dead_letter_topic, None);
 }
 
@@ -209,7 +211,7 @@ fn what_their_library_takes_for_a_default_or_a_duration_is_taken_so_here() {
         read("", &HYPERFLEET, Some(&broker)).unwrap().sources.pubsub.unwrap()
     };
     let zeros = "expiration_ttl: 0, retry_min_backoff: 0s, retry_max_backoff: '', ack_deadline_seconds: 0, \
-                 dead_letter_max_attempts: 0, max_outstanding_messages: -1";
+                 dead_letter_max_attempts: 0, max_outstanding_messages: -1, max_outstanding_bytes: 0";
     assert_eq!(pubsub(zeros), pubsub(""));
     assert_eq!(pubsub("").max_attempts.get(), 5);
     assert_eq!(pubsub("").expiration, None, "never");
