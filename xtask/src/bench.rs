@@ -5,6 +5,7 @@ use std::{ffi::OsString, process::ExitCode};
 use anyhow::{Context, Result};
 
 use crate::{
+    check::EVERYTHING,
     cleanroom::{describe, host_cargo, run as run_command},
     setup, tools,
 };
@@ -13,8 +14,16 @@ use crate::{
 pub(crate) fn run(arguments: &[OsString]) -> Result<ExitCode> {
     let ready = setup::run()?;
     let tools = tools::run()?;
-    // Some figures are those of the program.
-    run_command(host_cargo(&ready.root).args(["build", "--locked", "--profile", "bench", "--package", "berth"]))?;
+    // Some figures are those of the program. With the features of the long tests, so that one build serves both.
+    run_command(host_cargo(&ready.root).args([
+        "build",
+        "--locked",
+        "--profile",
+        "bench",
+        "--package",
+        "berth",
+        EVERYTHING,
+    ]))?;
     let mut command = host_cargo(&ready.root);
     command
         .env(tools::VARIABLE, tools)
@@ -28,6 +37,7 @@ pub(crate) fn run(arguments: &[OsString]) -> Result<ExitCode> {
             "berth-tests",
             "--bin",
             "bench",
+            EVERYTHING,
             "--",
         ])
         .args(arguments);

@@ -33,7 +33,19 @@ impl Plain {
         Ok(Self { engine, file })
     }
 
-    /// Maps the code, and drops it again.
+    /// The same code in another file, which nobody else may write.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn copy(&self, file: PathBuf) -> Result<Self, LoadError> {
+        std::fs::copy(&self.file, &file).map_err(|error| LoadError::Invalid(error.into()))?;
+        Ok(Self {
+            engine: self.engine.clone(),
+            file,
+        })
+    }
+
+    /// Maps the code.
     ///
     /// # Errors
     /// When the file is not what was written.
@@ -42,9 +54,18 @@ impl Plain {
         clippy::disallowed_methods,
         reason = "the baseline is what loading costs without authentication; see below"
     )]
-    pub fn load(&self) -> Result<(), LoadError> {
+    pub fn load(&self) -> Result<Loaded, LoadError> {
         // SAFETY: the file was written by `new` from what `Component::serialize` gave, where nobody else may write.
         let loaded = unsafe { Component::deserialize_file(&self.engine, &self.file) };
-        loaded.map(drop).map_err(LoadError::Invalid)
+        loaded.map(Loaded).map_err(LoadError::Invalid)
+    }
+}
+
+/// Code that is loaded for as long as this lives.
+pub struct Loaded(#[expect(dead_code, reason = "it only has to live")] Component);
+
+impl std::fmt::Debug for Loaded {
+    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        to.debug_struct("Loaded").finish_non_exhaustive()
     }
 }

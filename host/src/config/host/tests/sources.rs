@@ -46,7 +46,7 @@ fn rabbitmq_is_read_with_its_defaults() {
     );
     assert_eq!(url(&read), "/etc/berth/rabbit-url");
     assert_eq!(read.exchange_type, "topic");
-    assert_eq!(read.prefetch.get(), 64);
+    assert_eq!(read.prefetch.get(), 256);
     assert_eq!(read.quorum, None);
     assert_eq!(read.tls.ca_file.as_deref(), Some(Path::new("/ca.pem")));
 }
@@ -168,7 +168,7 @@ fn our_settings_count_before_theirs_and_their_variables_before_their_file() {
 fn what_their_file_leaves_out_is_their_librarys_default() {
     let read = rabbitmq("", &[], Some("broker: {type: rabbitmq, rabbitmq: {url: 'amqp://r'}}"));
     assert_eq!(read.exchange_type, "fanout");
-    assert_eq!(read.prefetch.get(), 64);
+    assert_eq!(read.prefetch.get(), 256);
     let variables = [("BROKER_TYPE", "rabbitmq"), ("BROKER_RABBITMQ_URL", "amqp://r")];
     assert_eq!(url(&rabbitmq("", &variables, None)), "amqp://r");
 }
