@@ -258,3 +258,51 @@ fn is_reason(text: &str) -> bool {
         && text.starts_with(|first: char| first.is_ascii_uppercase())
         && text.chars().all(|letter| letter.is_ascii_alphanumeric())
 }
+
+#[cfg(test)]
+mod tests {
+    use berth_engine::reason::Case;
+
+    use super::*;
+
+    /// One row a cause: all of them, and the reason of each. A cause without a row does not compile.
+    macro_rules! rows {
+        ($($name:ident $({ $($field:ident: $value:expr),+ })? $(($only:expr))? => $reason:ident;)+) => {
+            fn causes() -> Vec<Cause> { vec![$( Cause::$name $({ $($field: $value),+ })? $(($only))?, )+] }
+
+            fn expected(cause: &Cause) -> Reason { match cause { $( Cause::$name { .. } => Reason::$reason, )+ } }
+        };
+    }
+
+    rows! {
+        Failed(Failure { reason: String::new(), message: "no".to_owned() }) => PluginFailed;
+        Trapped { summary: "unreachable".to_owned(), trap: wasmtime::Error::msg("unreachable") } => PluginTrapped;
+        FuelExhausted { limit: 1 } => PluginFuelExhausted;
+        DeadlineExceeded { limit: Duration::from_secs(1) } => PluginDeadlineExceeded;
+        HostTimeExceeded { limit: Duration::from_secs(1) } => PluginHostTimeExceeded;
+        MemoryExceeded { limit: 1 } => PluginMemoryExceeded;
+        StackOverflow => PluginStackOverflow;
+        OutputTooLarge { limit: 1 } => PluginOutputTooLarge;
+        OutputInvalid { field: "carry".to_owned(), problem: "is not JSON".to_owned() } => PluginOutputInvalid;
+        Unavailable("it does not export `status`".to_owned()) => PluginUnavailable;
+    }
+
+    #[test]
+    fn every_cause_has_a_reason_of_its_own_that_is_told_in_a6_and_reaches_the_engine() {
+        let mut seen = Vec::new();
+        for cause in causes() {
+            let reason = expected(&cause);
+            let error = CallError {
+                plugin: "lz".into(),
+                phase: Phase::Status,
+                cause,
+                fuel_used: 0,
+            };
+            assert_eq!(error.reason(), reason);
+            assert_eq!(reason.cases(), [Case::A6], "{reason}");
+            assert!(!seen.contains(&reason), "{reason} is told of two causes");
+            seen.push(reason);
+            assert_eq!(error.into_fault().reason, reason.name());
+        }
+    }
+}

@@ -11,6 +11,7 @@
     reason = "a test may fail by panicking"
 )]
 
+mod causes;
 mod deleting;
 mod dropped;
 mod hard_moments;
