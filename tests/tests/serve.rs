@@ -453,3 +453,36 @@ fn a_bad_configuration_is_refused_where_it_is_bad() {
         "{told}"
     );
 }
+
+#[test]
+fn a_bad_level_of_the_log_is_refused_where_it_is_written() {
+    const HINT: &str =
+        "hint: write `error`, `warn`, `info`, `debug` or `trace`, or directives such as `info,berth=debug`";
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("berth.yaml");
+    let told = |level: &str, variable: Option<&str>| {
+        let text = format!("fleet:\n  url: http://fleet.example\nadapters: .\nlog:\n  level: {level}\n");
+        std::fs::write(&config, text).unwrap();
+        let mut command = berth(&["serve", "--config", config.to_str().unwrap()]);
+        if let Some(level) = variable {
+            command.env("BERTH_LOG_LEVEL", level);
+        }
+        let output = command.output().unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(64), "{told}");
+        told
+    };
+
+    for level in ["loud", "info,berth=loud"] {
+        let expected = format!(
+            "error: {}:5:10: log.level: `{level}` is not a log level\n  {HINT}\n",
+            config.display()
+        );
+        assert_eq!(told(level, None), expected);
+        let expected = format!("error: environment: BERTH_LOG_LEVEL: `{level}` is not a log level\n  {HINT}\n");
+        assert_eq!(told("info", Some(level)), expected);
+    }
+    // An empty text would let nothing but errors through, and nobody meant that.
+    let expected = format!("error: {}:5:10: log.level: must not be empty", config.display());
+    assert!(told("''", None).starts_with(&expected), "{}", told("''", None));
+}
