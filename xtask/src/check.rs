@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use xtask::arrows;
 
 use crate::{
+    bindings,
     cleanroom::{host_cargo, read, run as run_command},
     contract, licences, packages,
     progress::{Steps, say},
@@ -25,6 +26,7 @@ pub(crate) fn run() -> Result<()> {
     let root = ready.root.clone();
     steps.attempt("architecture", || architecture(&root));
     steps.attempt("contract", || contract::check(&root));
+    steps.attempt("bindings", || bindings::check(&root));
     steps.attempt("packages", || packages::check(&ready));
     steps.attempt("licences", || licences::check(&root));
     steps.attempt("cargo deny", || deny(&root));

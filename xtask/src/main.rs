@@ -4,9 +4,11 @@
 
 mod assets;
 mod bench;
+mod bindings;
 mod check;
 mod cleanroom;
 mod contract;
+mod crates;
 mod demo;
 mod files;
 mod fingerprint;
@@ -20,7 +22,6 @@ mod rabbitmq;
 mod setup;
 mod test;
 mod tools;
-mod wkg;
 mod workspace;
 
 use std::{ffi::OsString, process::ExitCode};
@@ -59,6 +60,8 @@ enum Task {
     Check,
     /// Build the test tools: a Kubernetes control plane, servers of brokers, a registry, cosign, wkg, promtool.
     Tools,
+    /// Make the bindings of the contract that are in the repository anew, after a change of `wit/`.
+    Bindings,
     /// Build the reference plugin in Python and Go, for the contract test.
     Plugins,
 }
@@ -72,6 +75,7 @@ fn main() -> ExitCode {
         Task::Test(arguments) => test::run(&arguments).map(|()| ExitCode::SUCCESS),
         Task::Bench { arguments } => bench::run(&arguments),
         Task::Check => check::run().map(|()| ExitCode::SUCCESS),
+        Task::Bindings => bindings::run().map(|()| ExitCode::SUCCESS),
         Task::Plugins => setup::run()
             .and_then(|ready| plugins::build(&ready))
             .map(|()| ExitCode::SUCCESS),

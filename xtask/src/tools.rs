@@ -15,9 +15,9 @@ use anyhow::{Context, Result, bail};
 
 use crate::{
     cleanroom::{program, read, run as run_command},
-    files,
+    crates, files,
     progress::{say, seconds},
-    rabbitmq, wkg, workspace,
+    rabbitmq, workspace,
 };
 
 /// Names the folder of built tools, to this task and to the tests.
@@ -133,7 +133,7 @@ pub(crate) fn run() -> Result<PathBuf> {
 /// # Errors
 /// As [`run`], and when wkg cannot be built.
 pub(crate) fn run_slow() -> Result<PathBuf> {
-    wkg::ensure(&workspace::root()?, &folder()?)?;
+    crates::ensure(&workspace::root()?, &folder()?, &crates::WKG)?;
     build_all(&[COSIGN])
 }
 

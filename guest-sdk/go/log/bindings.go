@@ -11,9 +11,13 @@ import (
 )
 
 const (
+	// Details for whoever writes the plugin.
 	Level_Debug uint8 = 0
-	Level_Info  uint8 = 1
-	Level_Warn  uint8 = 2
+	// What happened.
+	Level_Info uint8 = 1
+	// Something is not as it should be, and the plugin goes on.
+	Level_Warn uint8 = 2
+	// Something failed.
 	Level_Error uint8 = 3
 )
 

@@ -275,5 +275,3 @@ func wasm_export_hyperfleet_adapter_postconditions_evaluate(arg0 uintptr) uintpt
 func wasm_export_post_return_hyperfleet_adapter_postconditions_evaluate(result uintptr) {
 	syncExportPinner.Unpin()
 }
-
-// Unused, but present to make the compiler happy

@@ -220,5 +220,3 @@ func wasm_export_hyperfleet_adapter_preconditions_evaluate(arg0 uintptr) uintptr
 func wasm_export_post_return_hyperfleet_adapter_preconditions_evaluate(result uintptr) {
 	syncExportPinner.Unpin()
 }
-
-// Unused, but present to make the compiler happy

@@ -22,7 +22,8 @@ type Manifest struct {
 	// Unique within the adapter; names the object in later phases.
 	Name string
 	// The manifest: `apiVersion`, `kind`, `metadata.name` and the rest. Labels,
-	// annotations and the namespace that berth needs are added by the host.
+	// annotations and the namespace that berth needs are added by the host. An object with
+	// the annotation `berth.hyperfleet.io/retain: "true"` outlives the subject.
 	Document string
 	// Delete and create again when the manifest changed, for kinds that cannot be
 	// updated in place. Jobs are always treated so.
@@ -86,9 +87,12 @@ type Query struct {
 }
 
 const (
+	// They are deleted after it.
 	Propagation_Background uint8 = 0
+	// They are deleted before it.
 	Propagation_Foreground uint8 = 1
-	Propagation_Orphan     uint8 = 2
+	// They stay.
+	Propagation_Orphan uint8 = 2
 )
 
 // What becomes of the objects that depend on a deleted one.
@@ -106,8 +110,8 @@ type Deletion struct {
 
 // An object that the plan leaves as it is, absent or present.
 //
-// In a deletion this keeps the object: for now, where the plan wants an order, or for
-// good. It does not hold `Finalized` back.
+// In a deletion this keeps the object for now, where the plan wants an order, and holds
+// `Finalized` back: a later plan must no longer skip it.
 type Skipped struct {
 	// The name under which it is told.
 	Name string

@@ -404,5 +404,3 @@ func wasm_export_hyperfleet_adapter_resources_plan_objects(arg0 uintptr) uintptr
 func wasm_export_post_return_hyperfleet_adapter_resources_plan_objects(result uintptr) {
 	syncExportPinner.Unpin()
 }
-
-// Unused, but present to make the compiler happy

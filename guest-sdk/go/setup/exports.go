@@ -82,5 +82,3 @@ func wasm_export_hyperfleet_adapter_setup_prepare(arg0 uintptr, arg1 uint32) uin
 func wasm_export_post_return_hyperfleet_adapter_setup_prepare(result uintptr) {
 	syncExportPinner.Unpin()
 }
-
-// Unused, but present to make the compiler happy

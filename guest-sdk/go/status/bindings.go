@@ -101,7 +101,8 @@ type OperationResult struct {
 // What the host would report without the plugin.
 type Draft struct {
 	// Which case this is: `in-progress`, `achieved`, `waiting`, `not-applicable`,
-	// `creation-failed`, `work-failed`, `plugin-failed`, `unreachable`, `deleting`.
+	// `creation-failed`, `work-failed`, `plugin-failed`, `unreachable`, `deleting`,
+	// `finalized`.
 	Journey string
 	// The conditions, `Applied`, `Available` and `Health` among them.
 	Conditions []types.Condition

@@ -387,5 +387,3 @@ func wasm_export_hyperfleet_adapter_status_report(arg0 uintptr) uintptr {
 func wasm_export_post_return_hyperfleet_adapter_status_report(result uintptr) {
 	syncExportPinner.Unpin()
 }
-
-// Unused, but present to make the compiler happy

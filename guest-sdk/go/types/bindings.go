@@ -51,8 +51,11 @@ type Problem struct {
 }
 
 const (
-	Truth_True    uint8 = 0
-	Truth_False   uint8 = 1
+	// It holds.
+	Truth_True uint8 = 0
+	// It does not hold.
+	Truth_False uint8 = 1
+	// It cannot be said. `Available` is never unknown: the host makes it false.
 	Truth_Unknown uint8 = 2
 )
 
