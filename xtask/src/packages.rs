@@ -1,7 +1,8 @@
 //! Sees that packages that are published are whole: `cargo install --locked berth` has neither this repository nor a
 //! WebAssembly target.
 //!
-//! Only lists what each package would contain, and compares it with what its sources read when they are compiled.
+//! Lists what each package would contain, and compares it with what its sources read when they are compiled. Then lays the
+//! packages out with nothing else beside them, to be compiled there.
 
 use std::{
     collections::BTreeSet,
@@ -14,6 +15,8 @@ use anyhow::{Context, Result, bail};
 use crate::{
     assets,
     cleanroom::{host_cargo, read},
+    files,
+    fingerprint::files_below,
     setup::Ready,
 };
 
@@ -53,7 +56,7 @@ const PACKAGES: [Package; 5] = [
     },
 ];
 
-/// Lists each package and names what is missing.
+/// Lists each package and names what is missing; lays all of them out in [`laid_out`].
 pub(crate) fn check(ready: &Ready) -> Result<()> {
     // Those that are put here for the list go afterwards: a later build would find them old.
     let _assets = assets::lend(ready)?;
@@ -68,6 +71,7 @@ pub(crate) fn check(ready: &Ready) -> Result<()> {
             package.name,
         ]))?;
         let listed: BTreeSet<PathBuf> = listed.lines().map(PathBuf::from).collect();
+        lay_out(&ready.root, package, &listed)?;
         let wanted = wanted(&ready.root, package, &listed)?;
         missing.extend(
             wanted
@@ -79,7 +83,70 @@ pub(crate) fn check(ready: &Ready) -> Result<()> {
     if !missing.is_empty() {
         bail!("packages are not whole:\n{}", missing.join("\n"));
     }
+    let workspace = laid_out(&ready.root);
+    let text = |name: &str| fs::read_to_string(ready.root.join(name)).with_context(|| format!("cannot read {name}"));
+    let mut manifest = text("Cargo.toml")?;
+    for folder in ["host", "guest-sdk"] {
+        for end in ["\"", "/"] {
+            manifest = manifest.replace(&format!("\"{folder}{end}"), &format!("\"{PUBLISHED}/{folder}{end}"));
+        }
+    }
+    files::replace(&workspace.join("Cargo.toml"), manifest.as_bytes())?;
+    files::replace(&workspace.join("Cargo.lock"), text("Cargo.lock")?.as_bytes())?;
+    for name in UNPUBLISHED {
+        link(&ready.root.join(name), &workspace.join(name))?;
+    }
     Ok(())
+}
+
+/// A workspace like this one whose packages have what is published of them, and which has neither the contract's folder nor
+/// the guests': what compiles there compiles for whoever installs it.
+pub(crate) fn laid_out(root: &Path) -> PathBuf {
+    root.join("target/packages")
+}
+
+/// Where in it the packages are. In the place of the originals cargo would take one for the other, and a later build would
+/// find components in it that are old.
+const PUBLISHED: &str = "published";
+
+/// The other members. They are there because the lock file names them.
+const UNPUBLISHED: [&str; 3] = ["plugins", "tests", "xtask"];
+
+/// Copies a package's files, and removes what is no longer in it. What has not changed keeps its time.
+fn lay_out(root: &Path, package: &Package, listed: &BTreeSet<PathBuf>) -> Result<()> {
+    let (from, published) = (root.join(package.folder), laid_out(root).join(PUBLISHED));
+    let to = published.join(package.folder);
+    for name in listed {
+        let source = from.join(name);
+        // Cargo adds some files of its own.
+        if source.is_file() {
+            let content = fs::read(&source).with_context(|| format!("cannot read {}", source.display()))?;
+            files::replace(&to.join(name), &content)?;
+        }
+    }
+    let others = PACKAGES.iter().filter(|other| other.name != package.name);
+    let inside: Vec<PathBuf> = others
+        .map(|other| published.join(other.folder))
+        .filter(|folder| folder.starts_with(&to))
+        .collect();
+    for path in files_below(&to)? {
+        let name = path.strip_prefix(&to).unwrap_or(&path);
+        let is_of_other = inside.iter().any(|folder| path.starts_with(folder));
+        if !is_of_other && !listed.contains(name) {
+            fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+        }
+    }
+    Ok(())
+}
+
+fn link(to: &Path, at: &Path) -> Result<()> {
+    if fs::read_link(at).is_ok_and(|there| there == to) {
+        return Ok(());
+    }
+    if at.is_symlink() {
+        fs::remove_file(at).with_context(|| format!("cannot remove {}", at.display()))?;
+    }
+    std::os::unix::fs::symlink(to, at).with_context(|| format!("cannot write {}", at.display()))
 }
 
 /// What a package must contain, and why.
@@ -175,5 +242,16 @@ mod tests {
     fn a_path_that_leaves_the_package_is_seen() {
         assert_eq!(normal(Path::new("src/demo/../../assets/a")), Path::new("assets/a"));
         assert_eq!(normal(Path::new("src/../../../wit")), Path::new("../../wit"));
+    }
+
+    #[test]
+    fn our_packages_need_each_other_in_exactly_their_version() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let manifest = fs::read_to_string(root.join("Cargo.toml")).unwrap();
+        let version = env!("CARGO_PKG_VERSION");
+        for Package { name, folder, .. } in &PACKAGES {
+            let line = format!("{name} = {{ path = \"{folder}\", version = \"={version}\" }}");
+            assert!(manifest.lines().any(|one| one == line), "no line says {line}");
+        }
     }
 }
