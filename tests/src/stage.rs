@@ -96,6 +96,13 @@ pub fn sandbox() -> Arc<Runtime> {
     Arc::clone(&SANDBOX)
 }
 
+/// Compiles the plugin of all documents, once, and keeps it: else each test's host would compile it anew, and take it along
+/// when it ends.
+pub async fn keep_declarative() {
+    static KEPT: LazyLock<Arc<Plugin>> = LazyLock::new(|| sandbox().load(DECLARATIVE).unwrap());
+    tokio::task::spawn_blocking(|| LazyLock::force(&KEPT)).await.unwrap();
+}
+
 /// Keeps the plugins that most tests use compiled.
 static COMPILED: LazyLock<Vec<Arc<Plugin>>> = LazyLock::new(|| {
     let landing_zone = std::fs::read(component("landing-zone")).unwrap();
