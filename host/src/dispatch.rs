@@ -174,7 +174,7 @@ struct Finished {
 }
 
 impl Dispatcher {
-    /// Starts the loop. It ends after [`Dispatcher::stop`].
+    /// Starts the loop. It ends after [`Dispatcher::begin_stop`].
     #[must_use]
     pub fn spawn(settings: Settings) -> Self {
         let (commands, received) = mpsc::unbounded_channel();
