@@ -11,8 +11,8 @@ pub use super::reference::{At, Digest, Reference, Repository};
 pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 /// The media type of an image index.
 pub const INDEX: &str = "application/vnd.oci.image.index.v1+json";
-/// At most so many manifests that refer to another are read.
-pub const MAX_REFERRERS: usize = 100;
+/// At most so many manifests that refer to another are told of.
+pub const MAX_REFERRERS: usize = 2000;
 
 /// One registry, as the rest of the room sees it. Implemented by `session::Session`.
 #[async_trait]
@@ -23,7 +23,8 @@ pub trait Remote: Send + Sync {
     async fn manifest(&self, repository: &Repository, at: &At, max: u64) -> Result<Manifest, Fault>;
     /// A blob by digest, sha256 verified, at most `max` bytes (Content-Length checked before, bytes while reading).
     async fn blob(&self, repository: &Repository, digest: &Digest, max: u64) -> Result<Vec<u8>, Fault>;
-    /// Manifests that refer to this one, through the referrers API or the fallback tag `sha256-<hex>`; at most 100.
+    /// Manifests that refer to this one, through the referrers API or the fallback tag `sha256-<hex>`; at most
+    /// [`MAX_REFERRERS`].
     async fn referrers(&self, repository: &Repository, digest: &Digest) -> Result<Vec<Descriptor>, Fault>;
     /// Uploads a blob, unless it is there already; answers with its digest.
     async fn push_blob(&self, repository: &Repository, bytes: &[u8]) -> Result<Digest, Fault>;
@@ -222,6 +223,14 @@ pub enum Fault {
         /// What is wrong.
         message: String,
     },
+    /// A list in the registry that is added to cannot be kept whole, so nothing is written.
+    #[error("nothing is added to the list under the tag `{tag}`, so that nothing is lost from it: {why}")]
+    ListKept {
+        /// The tag that the list is under.
+        tag: String,
+        /// Why it cannot be kept whole.
+        why: String,
+    },
     /// Settings or credential files that cannot be used.
     #[error("the access to the registry `{registry}` is not configured well")]
     Misconfigured {
@@ -253,6 +262,7 @@ impl Fault {
             Self::RedirectLoop { .. } => "RedirectLoop",
             Self::BadRedirect { .. } => "BadRedirect",
             Self::Malformed { .. } => "Malformed",
+            Self::ListKept { .. } => "ListKept",
             Self::Misconfigured { .. } => "Misconfigured",
         }
     }
@@ -277,6 +287,7 @@ impl Fault {
             | Self::RedirectLoop { .. }
             | Self::BadRedirect { .. }
             | Self::Malformed { .. }
+            | Self::ListKept { .. }
             | Self::Misconfigured { .. } => None,
         }
     }
@@ -301,6 +312,7 @@ impl Fault {
             | Self::RedirectLoop { .. }
             | Self::BadRedirect { .. }
             | Self::Malformed { .. }
+            | Self::ListKept { .. }
             | Self::Misconfigured { .. } => false,
         }
     }

@@ -54,7 +54,9 @@ const MAX_REDIRECTS: usize = 5;
 /// No list of what refers to a manifest is longer, in bytes.
 const MAX_INDEX: u64 = 4 << 20;
 /// At most so many pages of such a list are read.
-const MAX_PAGES: usize = 16;
+const MAX_PAGES: usize = 32;
+/// All pages of such a list together, in bytes.
+const MAX_PAGES_BYTES: u64 = 16 << 20;
 /// Where a registry tells the digest of what it sends.
 const DIGEST_HEADER: &str = "docker-content-digest";
 
@@ -328,13 +330,11 @@ impl Session {
         })
     }
 
-    /// The list under the fallback tag; empty if there is none.
-    async fn fallback(&self, repository: &Repository, digest: &Digest) -> Result<Vec<Descriptor>, Fault> {
+    /// What is under the fallback tag, whole; none if there is nothing.
+    async fn fallback(&self, repository: &Repository, digest: &Digest) -> Result<Option<Manifest>, Fault> {
         match self.read_manifest(repository, &At::Tag(digest.tag()), MAX_INDEX).await {
-            // Somebody may have put something else under that name.
-            Ok(manifest) if manifest.media_type != INDEX => Ok(Vec::new()),
-            Ok(manifest) => descriptors(&manifest.bytes),
-            Err(Fault::NotFound { .. }) => Ok(Vec::new()),
+            Ok(manifest) => Ok(Some(manifest)),
+            Err(Fault::NotFound { .. }) => Ok(None),
             Err(fault) => Err(fault),
         }
     }
@@ -364,7 +364,7 @@ fn descriptors(index: &[u8]) -> Result<Vec<Descriptor>, Fault> {
             error.column()
         ),
     })?;
-    Ok(index.manifests.into_iter().take(MAX_REFERRERS).collect())
+    Ok(index.manifests)
 }
 
 #[async_trait]
@@ -427,15 +427,24 @@ impl Remote for Session {
             let mut question = Question::get(repository, url, MAX_INDEX, what);
             question.accept = Some(INDEX);
             let mut found = Vec::new();
+            let mut budget = MAX_PAGES_BYTES;
             for page in 0..MAX_PAGES {
+                question.max = budget.min(MAX_INDEX);
                 let answer = match self.ask(&question).await {
                     Ok(answer) => answer,
                     // Registries that do not know this question say so in many ways.
                     Err(Fault::NotFound { .. } | Fault::Refused { .. }) if page == 0 => {
-                        return self.fallback(repository, digest).await;
+                        found = match self.fallback(repository, digest).await? {
+                            Some(manifest) if manifest.media_type == INDEX => descriptors(&manifest.bytes)?,
+                            // Somebody may have put something else under that name.
+                            Some(_) | None => Vec::new(),
+                        };
+                        found.truncate(MAX_REFERRERS);
+                        return Ok(found);
                     }
                     Err(fault) => return Err(fault),
                 };
+                budget = budget.saturating_sub(answer.body.len() as u64);
                 found.extend(descriptors(&answer.body)?);
                 found.truncate(MAX_REFERRERS);
                 match self.next_page(&question.url, &answer)? {

@@ -399,6 +399,88 @@ async fn signatures_that_were_found_suffice_where_others_cannot_be_looked_for() 
     assert_eq!(fetched.plugin.signed_by, ["key-0"]);
 }
 
+/// Puts a manifest among what refers to `digest`; `kind` and `statement` are what the list says of it.
+fn refer(world: &World, digest: &Digest, manifest: &[u8], kind: Option<&str>, statement: Option<&str>) {
+    let statement = statement.map(|one| ("dev.sigstore.bundle.predicateType".to_owned(), one.to_owned()));
+    let descriptor = Descriptor {
+        artifact_type: kind.map(str::to_owned),
+        annotations: statement.into_iter().collect(),
+        ..layout::describe(MANIFEST, manifest)
+    };
+    let mut referrers = world.remote.referrers.lock().unwrap();
+    referrers.entry(digest.clone()).or_default().push(descriptor);
+}
+
+#[tokio::test]
+async fn what_is_listed_as_a_signature_is_looked_at_before_hundreds_of_others() {
+    const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
+    const SIGNED: &str = "https://sigstore.dev/cosign/sign/v1";
+    let key = new_key();
+    // What the list says of the signature, and of all that is listed before it.
+    for (kind, statement, others, other) in [
+        (Some(BUNDLE), Some(SIGNED), Some(BUNDLE), None),
+        (Some(BUNDLE), Some(SIGNED), None, None),
+        (Some(BUNDLE), None, Some("application/vnd.example"), None),
+        (Some(BUNDLE), None, Some(BUNDLE), Some("https://slsa.dev/provenance/v1")),
+        (None, None, Some(BUNDLE), Some("https://slsa.dev/provenance/v1")),
+    ] {
+        let world = World::new(trust(&[&key], Needed::Any));
+        let digest = world.push("one").await;
+        for number in 0..300 {
+            refer(&world, &digest, format!("{number}").as_bytes(), others, other);
+        }
+        let repository = &reference().repository;
+        let signed = signature::sign_as_bundle(world.remote.as_ref(), repository, &digest, &key);
+        let signed = signed.await.unwrap();
+        let manifest = world.remote.manifests.lock().unwrap()[&signed].1.clone();
+        refer(&world, &digest, &manifest, kind, statement);
+        world.remote.calls.lock().unwrap().clear();
+        let fetched = world.registry.fetch(&reference()).await.unwrap();
+        assert_eq!(fetched.plugin.signed_by, ["key-0"]);
+        assert!(world.remote.calls("manifest") < 40, "{}", world.remote.calls("manifest"));
+    }
+}
+
+#[tokio::test]
+async fn no_more_than_some_layers_of_signatures_are_asked_for() {
+    let world = World::new(trust(&[&new_key()], Needed::Any));
+    let digest = world.push("one").await;
+    let layers: Vec<Descriptor> = (0..1000)
+        .map(|number: i32| layout::describe("application/vnd.dev.cosign.simplesigning.v1+json", &number.to_be_bytes()))
+        .collect();
+    // Under the tag, and in as many manifests as there may be.
+    for count in 0..64 {
+        let manifest = serde_json::json!({"schemaVersion": 2, "count": count,
+            "config": layout::describe("c", b"{}"), "layers": layers});
+        let manifest = manifest.to_string().into_bytes();
+        let name = match count {
+            0 => format!("{}.sig", digest.tag()),
+            _ => Digest::of(&manifest).to_string(),
+        };
+        world.remote.put(&name, MANIFEST, &manifest);
+        refer(&world, &digest, &manifest, None, None);
+    }
+    assert_eq!(world.refused().await, "MalformedSignature");
+    assert!(world.remote.calls("blob") <= 256, "{}", world.remote.calls("blob"));
+}
+
+#[tokio::test]
+async fn a_signature_is_not_added_where_it_would_hide_all_others() {
+    let world = World::new(Policy::Off);
+    let digest = world.push("one").await;
+    let mut last = Ok(String::new());
+    for signed in 0..51 {
+        assert!(last.is_ok(), "{signed}");
+        let repository = &reference().repository;
+        last = sign(world.remote.as_ref(), repository, &digest, &new_key()).await;
+    }
+    assert!(matches!(last, Err(signature::SignError::Full(_))), "{last:?}");
+    let tags = world.remote.tags.lock().unwrap().clone();
+    let kept = world.remote.manifests.lock().unwrap()[&tags[&format!("{}.sig", digest.tag())]].1.clone();
+    let kept: layout::Written = serde_json::from_slice(&kept).unwrap();
+    assert_eq!(kept.layers.len(), 50);
+}
+
 #[tokio::test]
 async fn many_referrers_are_not_all_read() {
     let key = new_key();

@@ -7,7 +7,11 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::{AccessArgs, Failure, block, failed, progress, read, remote};
-use crate::registry::{self, PrivateKey, PushError, Reference, signature};
+use crate::registry::{
+    self, PrivateKey, PushError, Reference,
+    access::doctor::advice,
+    signature::{self, SignError},
+};
 
 /// The variable with a key's password, as cosign has it.
 const PASSWORD: &str = "COSIGN_PASSWORD";
@@ -117,11 +121,13 @@ pub(in crate::cli) fn sign(args: &SignArgs) -> Result<ExitCode, Failure> {
         progress(&format!("signing {digest}"));
         let place = match args.format {
             Format::Tag => {
-                let tag = signature::sign(remote.as_ref(), repository, &digest, &key).await?;
+                let signed = signature::sign(remote.as_ref(), repository, &digest, &key).await;
+                let tag = signed.map_err(unsigned)?;
                 format!("{repository}:{tag}")
             }
             Format::Bundle => {
-                let bundle = signature::sign_as_bundle(remote.as_ref(), repository, &digest, &key).await?;
+                let signed = signature::sign_as_bundle(remote.as_ref(), repository, &digest, &key).await;
+                let bundle = signed.map_err(unsigned)?;
                 format!("{repository}@{bundle}")
             }
         };
@@ -129,4 +135,14 @@ pub(in crate::cli) fn sign(args: &SignArgs) -> Result<ExitCode, Failure> {
     })?;
     let json = json!({"digest": digest, "signature": place});
     args.access.tell(&json, &format!("{digest}  {place}\n"))
+}
+
+/// Why nothing was signed, with what to do about it.
+fn unsigned(error: SignError) -> Failure {
+    let hint = match &error {
+        SignError::Registry { source, .. } => advice(source),
+        SignError::Key(_) => "`cosign generate-key-pair` writes a key that can sign",
+        SignError::Occupied(_) | SignError::Full(_) => "sign with `--format bundle`, which needs no tag",
+    };
+    Failure::from(error).with_hint(hint)
 }

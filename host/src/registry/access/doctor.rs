@@ -323,7 +323,8 @@ impl Wrong {
 }
 
 /// What to do about a fault.
-fn advice(fault: &Fault) -> &'static str {
+#[must_use]
+pub fn advice(fault: &Fault) -> &'static str {
     match fault {
         Fault::NotFound { .. } => {
             "check the path and the tag; some registries say so too where credentials do not suffice"
@@ -353,6 +354,9 @@ fn advice(fault: &Fault) -> &'static str {
             "look at where the registry's storage redirects to; plain HTTP is followed to registries in `registries.insecure` only"
         }
         Fault::Malformed { .. } => "check that the address is a registry's, and not a web site's",
+        Fault::ListKept { .. } => {
+            "look at what the registry has under that tag: remove it if it is no list of referrers, or the entries that nobody needs"
+        }
         Fault::Misconfigured { .. } => "mend what is named, in `berth.yaml` or the file",
     }
 }

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use super::{DIGEST_HEADER, INDEX, MAX_INDEX, Question, Session};
 use crate::registry::{
     access::Secrets,
-    remote::{At, Descriptor, Digest, Fault, MANIFEST, Repository, Sent},
+    reference::shortened,
+    remote::{At, Descriptor, Digest, Fault, MANIFEST, Manifest, Repository, Sent},
 };
 
 /// What a manifest says of itself, as far as a list of referrers repeats it.
@@ -77,6 +78,7 @@ impl Session {
 
     /// Uploads a manifest. Where it refers to another and the registry does not keep a list of
     /// such manifests, the list under the fallback tag is brought up to date, as clients must.
+    /// What is in that list stays as it is; where it cannot be read whole, it is not written.
     pub(super) async fn publish(
         &self,
         repository: &Repository,
@@ -97,12 +99,18 @@ impl Session {
         let referring: Referring = serde_json::from_slice(bytes).unwrap_or_default();
         let lists = self.put_manifest(repository, at, media_type, bytes).await?;
         if let Some(subject) = referring.subject.as_ref().filter(|_| !lists) {
-            let mut listed = self.fallback(repository, &subject.digest).await?;
-            if !listed.iter().any(|known| known.digest == digest) {
-                listed.push(descriptor(&referring, media_type, &digest, bytes.len()));
-                let index = index(&listed);
-                let tag = At::Tag(subject.digest.tag());
-                self.put_manifest(repository, &tag, INDEX, &index).await?;
+            let tag = subject.digest.tag();
+            let kept = |why: String| Fault::ListKept { tag: tag.clone(), why };
+            let listed = match self.fallback(repository, &subject.digest).await {
+                Err(Fault::TooLarge { limit, .. }) => {
+                    return Err(kept(format!("it has more than {limit} bytes and cannot be read whole")));
+                }
+                listed => listed?,
+            };
+            let descriptor = descriptor(&referring, media_type, &digest, bytes.len());
+            if let Some(index) = with(listed.as_ref(), &descriptor).map_err(kept)? {
+                self.put_manifest(repository, &At::Tag(tag.clone()), INDEX, &index)
+                    .await?;
             }
         }
         Ok(digest)
@@ -153,7 +161,32 @@ fn descriptor(referring: &Referring, media_type: &str, digest: &Digest, length: 
     }
 }
 
-fn index(listed: &[Descriptor]) -> Vec<u8> {
-    let index: Value = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": listed});
-    index.to_string().into_bytes()
+/// The list with one more entry, and all that it has; none if it has that one.
+///
+/// # Errors
+/// Why the list cannot be kept whole.
+fn with(listed: Option<&Manifest>, new: &Descriptor) -> Result<Option<Vec<u8>>, String> {
+    let mut index = match listed {
+        None => json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": []}),
+        Some(listed) if listed.media_type != INDEX => {
+            let kind = shortened(&listed.media_type);
+            return Err(format!("it is no list of referrers, but of type `{kind}`"));
+        }
+        Some(listed) => serde_json::from_slice(&listed.bytes).unwrap_or_default(),
+    };
+    // Not as our own types: what they do not know would be lost.
+    let Some(entries) = index.get_mut("manifests").and_then(Value::as_array_mut) else {
+        return Err("it cannot be read".to_owned());
+    };
+    if entries.iter().any(|entry| entry["digest"] == new.digest.as_str()) {
+        return Ok(None);
+    }
+    entries.push(json!(new));
+    let index = index.to_string().into_bytes();
+    if index.len() as u64 > MAX_INDEX {
+        return Err(format!(
+            "it would have more than {MAX_INDEX} bytes, and nobody would read it"
+        ));
+    }
+    Ok(Some(index))
 }

@@ -507,7 +507,8 @@ async fn a_tag_is_resolved_by_its_header_or_by_its_bytes() {
 async fn what_refers_to_a_manifest_is_found_under_the_fallback_tag_and_bounded() {
     let subject = Digest::of(b"subject");
     let entry = serde_json::json!({"mediaType": MANIFEST, "digest": Digest::of(b"x"), "size": 1, "annotations": null});
-    let index = serde_json::json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": vec![entry; 150]}).to_string();
+    let entries = vec![entry; MAX_REFERRERS + 50];
+    let index = serde_json::json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries}).to_string();
     let tag = subject.tag();
     let server = Server::start(move |question, _, _| match question {
         fallback if fallback.ends_with(&tag) => reply(200, &[("content-type", INDEX)], index.clone()),
@@ -522,6 +523,96 @@ async fn what_refers_to_a_manifest_is_found_under_the_fallback_tag_and_bounded()
         .await
         .unwrap();
     assert_eq!(none, []);
+}
+
+/// A registry that keeps no list of referrers: under the fallback tag of `subject` it has this.
+async fn without_referrers(subject: &Digest, status: u16, kind: &'static str, listed: String) -> Server {
+    let tag = format!("/manifests/{}", subject.tag());
+    Server::start(move |question, _, _| match question {
+        get if get.starts_with("GET") && get.ends_with(&tag) => {
+            reply(status, &[("content-type", kind)], listed.clone())
+        }
+        put if put.starts_with("PUT") => reply(201, &[], ""),
+        _ => reply(404, &[], ""),
+    })
+    .await
+}
+
+/// What was put under the fallback tag of `subject`.
+fn put_under(server: &Server, subject: &Digest) -> Vec<String> {
+    let begin = format!("PUT /v2/lz/manifests/{} ", subject.tag());
+    let seen = server.seen().into_iter();
+    seen.filter_map(|(question, _)| Some(question.strip_prefix(&begin)?.to_owned()))
+        .collect()
+}
+
+async fn refer(server: &Server, subject: &Digest) -> Result<Digest, Fault> {
+    let manifest = serde_json::json!({"schemaVersion": 2, "mediaType": MANIFEST, "artifactType": "a/signature",
+        "subject": {"mediaType": MANIFEST, "digest": subject, "size": 1}})
+    .to_string();
+    let at = At::Digest(Digest::of(manifest.as_bytes()));
+    let remote = access(quick(), &[server]).open(&server.address).unwrap();
+    let repository = repository(server);
+    remote
+        .push_manifest(&repository, &at, MANIFEST, manifest.as_bytes())
+        .await
+}
+
+#[tokio::test]
+async fn a_long_list_of_referrers_is_added_to_and_nothing_is_lost_from_it() {
+    let subject = Digest::of(b"subject");
+    let entries: Vec<_> = (0..2 * MAX_REFERRERS)
+        .map(|number| {
+            serde_json::json!({"mediaType": MANIFEST, "digest": Digest::of(number.to_string().as_bytes()), "size": 1,
+                "platform": {"os": "linux"}})
+        })
+        .collect();
+    let listed = serde_json::json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries,
+        "annotations": {"kept": "too"}});
+    let server = without_referrers(&subject, 200, INDEX, listed.to_string()).await;
+
+    let digest = refer(&server, &subject).await.unwrap();
+
+    let put = put_under(&server, &subject);
+    assert_eq!(put.len(), 1);
+    let mut put: serde_json::Value = serde_json::from_str(&put[0]).unwrap();
+    let new = put["manifests"].as_array_mut().unwrap().pop().unwrap();
+    assert_eq!((&new["digest"], &new["artifactType"]), (&digest.as_str().into(), &"a/signature".into()));
+    assert_eq!(put, listed);
+
+    // What is listed is not written again.
+    let listed = serde_json::json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [new]});
+    let server = without_referrers(&subject, 200, INDEX, listed.to_string()).await;
+    refer(&server, &subject).await.unwrap();
+    assert_eq!(put_under(&server, &subject), Vec::<String>::new());
+
+    let server = without_referrers(&subject, 404, INDEX, String::new()).await;
+    refer(&server, &subject).await.unwrap();
+    assert!(put_under(&server, &subject)[0].contains(digest.as_str()));
+}
+
+#[tokio::test]
+async fn a_list_of_referrers_that_cannot_be_read_whole_is_never_written() {
+    let subject = Digest::of(b"subject");
+    let large = format!("{{\"manifests\": []}}{}", " ".repeat(1 + MAX_INDEX as usize));
+    let filler = "x".repeat(MAX_INDEX as usize - 150);
+    let full = serde_json::json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [], "annotations": {"x": filler}});
+    assert!(full.to_string().len() as u64 <= MAX_INDEX);
+    for (status, kind, listed, reason, told) in [
+        (200, INDEX, large, "ListKept", "cannot be read whole"),
+        (200, INDEX, full.to_string(), "ListKept", "would have more than"),
+        (200, INDEX, "{".to_owned(), "ListKept", "it cannot be read"),
+        (200, INDEX, r#"{"manifests": {}}"#.to_owned(), "ListKept", "it cannot be read"),
+        (200, MANIFEST, "{}".to_owned(), "ListKept", "no list of referrers"),
+        (500, INDEX, String::new(), "RegistryFailed", "status 500"),
+        (403, INDEX, String::new(), "Forbidden", "forbids"),
+    ] {
+        let server = without_referrers(&subject, status, kind, listed).await;
+        let fault = refer(&server, &subject).await.unwrap_err();
+        assert_eq!(fault.reason(), reason, "{fault}");
+        assert!(fault.to_string().contains(told), "{fault}");
+        assert_eq!(put_under(&server, &subject), Vec::<String>::new(), "{told}");
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! What lies beside an artifact in its registry: found, fetched, and added to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,10 @@ use serde_json::json;
 
 use super::{
     KeyError, PrivateKey,
-    formats::{BUNDLE, Claim, SIGNATURE, SIGNED, SIMPLE, SIMPLE_KIND, STATEMENT, Signed, claims, is_signature, pae},
+    formats::{
+        ANY_BUNDLE, BUNDLE, Claim, MAX_CLAIMS, PREDICATE, SIGNATURE, SIGNATURES, SIGNED, SIMPLE, SIMPLE_KIND,
+        STATEMENT, Signed, claims, is_signature, pae,
+    },
 };
 use crate::registry::{
     layout::{MAX_MANIFEST, Written, describe},
@@ -22,6 +25,8 @@ const EMPTY: &str = "application/vnd.oci.empty.v1+json";
 const MAX_LAYER: u64 = 256 << 10;
 /// At most so many bytes of signatures are read for one artifact.
 const MAX_ALL: u64 = 8 << 20;
+/// At most so many layers and configs of signatures are asked for, for one artifact.
+const MAX_BLOBS: usize = 256;
 /// At most so many manifests with signatures are read for one artifact.
 const MAX_ATTACHMENTS: usize = 32;
 
@@ -56,11 +61,11 @@ pub struct Found {
     pub missed: Option<Fault>,
 }
 
-/// Fetches what may be a signature of `digest`, in both formats. Bounded in number and size; what is larger, or no
-/// signature, is left out.
+/// Fetches what may be a signature of `digest`, in both formats: what says that it is one first. Bounded in number and
+/// size; what is larger, or no signature, is left out.
 pub async fn find(remote: &dyn Remote, repository: &Repository, digest: &Digest) -> Found {
     let mut found = Found::default();
-    let mut budget = MAX_ALL;
+    let mut budget = Budget::default();
     let tag = At::Tag(format!("{}.sig", digest.tag()));
     found.take(fetch(remote, repository, &tag, Place::Tag, &mut budget).await);
     let referrers = match remote.referrers(repository, digest).await {
@@ -71,8 +76,14 @@ pub async fn find(remote: &dyn Remote, repository: &Repository, digest: &Digest)
         }
     };
     // What an index says of its entries may be wrong: only what is surely something else is left out unread.
-    let candidates = referrers.iter().filter(|referrer| may_be_signature(referrer));
-    for referrer in candidates.take(MAX_ATTACHMENTS) {
+    let ranked = referrers.iter().filter_map(|referrer| Some((rank(referrer)?, referrer)));
+    let mut candidates: Vec<(u8, &Descriptor)> = ranked.collect();
+    candidates.sort_by_key(|(rank, _)| *rank);
+    if candidates.len() > MAX_ATTACHMENTS {
+        let (count, most) = (candidates.len(), MAX_ATTACHMENTS);
+        tracing::warn!(%repository, %digest, count, most, "more refers to a plugin than is looked at for signatures");
+    }
+    for (_, referrer) in candidates.into_iter().take(MAX_ATTACHMENTS) {
         let at = At::Digest(referrer.digest.clone());
         let fetched = fetch(remote, repository, &at, Place::Referrer, &mut budget).await;
         if found.take(fetched) {
@@ -96,9 +107,36 @@ impl Found {
     }
 }
 
-fn may_be_signature(referrer: &Descriptor) -> bool {
-    let foreign = |kind: &str| kind.contains("spdx") || kind.contains("cyclonedx") || kind.contains("sarif");
-    referrer.media_type == MANIFEST && !referrer.artifact_type.as_deref().is_some_and(foreign)
+/// In which turn a referrer is looked at, by what its list says of it; none if it is surely no signature.
+fn rank(referrer: &Descriptor) -> Option<u8> {
+    let kind = referrer.artifact_type.as_deref().unwrap_or_default();
+    let is_foreign = ["spdx", "cyclonedx", "sarif"].iter().any(|part| kind.contains(part));
+    if referrer.media_type != MANIFEST || is_foreign {
+        return None;
+    }
+    Some(match referrer.annotations.get(PREDICATE).map(String::as_str) {
+        Some(SIGNED) => 0,
+        None if kind.starts_with(ANY_BUNDLE) || kind == SIGNATURES || kind == SIMPLE => 1,
+        // Some registries forget what a manifest says of itself, or repeat it wrongly.
+        None => 2,
+        // Another statement, such as where it was built.
+        Some(_) => 3,
+    })
+}
+
+/// How much more is read for one artifact.
+struct Budget {
+    bytes: u64,
+    blobs: usize,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self {
+            bytes: MAX_ALL,
+            blobs: MAX_BLOBS,
+        }
+    }
 }
 
 async fn fetch(
@@ -106,7 +144,7 @@ async fn fetch(
     repository: &Repository,
     at: &At,
     place: Place,
-    budget: &mut u64,
+    budget: &mut Budget,
 ) -> Result<Option<Attachment>, Fault> {
     let manifest = match remote.manifest(repository, at, MAX_MANIFEST).await {
         Ok(manifest) => manifest,
@@ -121,11 +159,18 @@ async fn fetch(
     }
     let mut blobs = Vec::new();
     let layers = written.layers.iter().filter(|layer| is_signature(&layer.media_type));
-    for wanted in layers.chain([&written.config]) {
-        let limit = MAX_LAYER.min(*budget);
+    let mut asked = BTreeSet::new();
+    for wanted in layers.take(MAX_CLAIMS).chain([&written.config]) {
+        let limit = MAX_LAYER.min(budget.bytes);
+        // What says that it is too large need not be begun; what is there already comes once.
+        let fits = u64::try_from(wanted.size).is_ok_and(|size| size <= limit);
+        if !fits || budget.blobs == 0 || !asked.insert(&wanted.digest) {
+            continue;
+        }
+        budget.blobs -= 1;
         match remote.blob(repository, &wanted.digest, limit).await {
             Ok(blob) => {
-                *budget = budget.saturating_sub(blob.len() as u64);
+                budget.bytes = budget.bytes.saturating_sub(blob.len() as u64);
                 blobs.push(blob);
             }
             Err(Fault::NotFound { .. } | Fault::TooLarge { .. }) => {}
@@ -157,6 +202,9 @@ pub enum SignError {
     /// What is under the tag for signatures is something else.
     #[error("the tag `{0}` holds something else than signatures")]
     Occupied(String),
+    /// With one more, what is under the tag for signatures would not be read any more.
+    #[error("the tag `{0}` holds as many signatures as are read: with one more, none of them would be")]
+    Full(String),
 }
 
 /// Signs `digest` with `key` in cosign's SimpleSigning format, beside the signatures that are there. An artifact that
@@ -190,7 +238,7 @@ pub async fn sign(
     if layers.iter().any(|layer| layer.media_type != SIMPLE) {
         return Err(SignError::Occupied(tag));
     }
-    let mut budget = MAX_ALL;
+    let mut budget = Budget::default();
     let present = fetch(remote, repository, &at, Place::Tag, &mut budget)
         .await
         .map_err(registry)?;
@@ -207,9 +255,13 @@ pub async fn sign(
     layer.annotations = BTreeMap::from([(SIGNATURE.to_owned(), STANDARD.encode(signature))]);
     layers.push(layer);
     let config = config(&layers);
+    let count = layers.len();
+    let manifest = manifest(&config, layers);
+    if count > MAX_CLAIMS || manifest.len() as u64 > MAX_MANIFEST {
+        return Err(SignError::Full(tag));
+    }
     remote.push_blob(repository, &payload).await.map_err(registry)?;
     remote.push_blob(repository, &config).await.map_err(registry)?;
-    let manifest = manifest(&config, layers);
     remote
         .push_manifest(repository, &at, MANIFEST, &manifest)
         .await
@@ -272,7 +324,7 @@ pub async fn sign_as_bundle(
         "subject": subject,
         "annotations": {
             "dev.sigstore.bundle.content": "dsse-envelope",
-            "dev.sigstore.bundle.predicateType": SIGNED,
+            PREDICATE: SIGNED,
         },
     })
     .to_string()

@@ -30,8 +30,12 @@ pub(super) const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 pub(super) const STATEMENT: &str = "application/vnd.in-toto+json";
 /// The statement that an image is signed. Other statements (provenance, lists of parts) are none.
 pub(super) const SIGNED: &str = "https://sigstore.dev/cosign/sign/v1";
+/// The annotation of a manifest with a bundle: which statement the bundle makes.
+pub(super) const PREDICATE: &str = "dev.sigstore.bundle.predicateType";
+/// What cosign 2 calls a manifest with signatures that refers to an artifact.
+pub(super) const SIGNATURES: &str = "application/vnd.dev.cosign.artifact.sig.v1+json";
 /// At most so many signatures of one attachment are read.
-const MAX_CLAIMS: usize = 50;
+pub(super) const MAX_CLAIMS: usize = 50;
 
 /// What a layer claims.
 #[derive(Debug, PartialEq, Eq)]

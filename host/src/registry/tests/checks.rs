@@ -85,6 +85,7 @@ fn of_registry(fault: &Fault) -> Option<Check> {
         | Fault::Failed { .. }
         | Fault::Busy { .. }
         | Fault::Refused { .. }
+        | Fault::ListKept { .. }
         | Fault::Misconfigured { .. } => return None,
     })
 }
