@@ -203,14 +203,27 @@ impl Registry {
     }
 
     /// Asks the registry what `reference` stands for, and answers with those bytes: from the cache if it has them and
-    /// their signatures suffice, else from the registry.
+    /// their signatures suffice, else from the registry. What a mirror has and is refused, such as a tag that points
+    /// elsewhere or too few signatures, is asked of the registry itself.
     ///
     /// # Errors
     /// When any check fails, or the registry cannot be asked. There is no fall back: see [`Registry::fetch_or_cached`].
     pub async fn fetch_under(&self, reference: &Reference, policy: &Policy) -> Result<Fetched, Error> {
         let remote = self.remote(reference)?;
-        self.in_time(reference, self.fetch_from(remote.as_ref(), reference, policy))
-            .await
+        self.in_time(reference, async {
+            let error = match self.fetch_from(remote.as_ref(), reference, policy).await {
+                Err(error) if !error.is_outage() => error,
+                // Where mirrors do not answer, the registry itself was asked.
+                fetched => return fetched,
+            };
+            let Some(origin) = remote.behind_mirrors(&reference.repository) else {
+                return Err(error);
+            };
+            let (reason, refused) = (error.reason(), chain(&error));
+            tracing::warn!(%reference, reason, refused, "what a mirror has is refused; the registry itself is asked");
+            self.fetch_from(origin.as_ref(), reference, policy).await
+        })
+        .await
     }
 
     /// As [`Registry::fetch_under`]; where the registry cannot be asked, what took over last serves.

@@ -26,6 +26,11 @@ pub trait Remote: Send + Sync {
     /// Manifests that refer to this one, through the referrers API or the fallback tag `sha256-<hex>`; at most
     /// [`MAX_REFERRERS`].
     async fn referrers(&self, repository: &Repository, digest: &Digest) -> Result<Vec<Descriptor>, Fault>;
+    /// The registry itself, where mirrors answer in its place for this repository: what they have may be old, or not
+    /// all of it.
+    fn behind_mirrors(&self, _repository: &Repository) -> Option<Arc<dyn Remote>> {
+        None
+    }
     /// Uploads a blob, unless it is there already; answers with its digest.
     async fn push_blob(&self, repository: &Repository, bytes: &[u8]) -> Result<Digest, Fault>;
     /// The same, telling meanwhile how many bytes are on their way. An upload that is begun again begins to tell anew.

@@ -481,6 +481,147 @@ async fn a_signature_is_not_added_where_it_would_hide_all_others() {
     assert_eq!(kept.layers.len(), 50);
 }
 
+/// A mirror in front of a registry.
+struct Mirrored {
+    mirror: Arc<Memory>,
+    origin: Arc<Memory>,
+}
+
+/// What the mirror has, else what the registry has.
+macro_rules! first {
+    ($self:ident, $call:ident ($($argument:expr),*)) => {
+        match $self.mirror.$call($($argument),*).await {
+            Err(Fault::NotFound { .. }) => $self.origin.$call($($argument),*).await,
+            answer => answer,
+        }
+    };
+}
+
+#[async_trait::async_trait]
+impl Remote for Mirrored {
+    async fn resolve(&self, reference: &Reference) -> Result<Digest, Fault> {
+        first!(self, resolve(reference))
+    }
+
+    async fn manifest(&self, repository: &Repository, at: &At, max: u64) -> Result<remote::Manifest, Fault> {
+        first!(self, manifest(repository, at, max))
+    }
+
+    async fn blob(&self, repository: &Repository, digest: &Digest, max: u64) -> Result<Vec<u8>, Fault> {
+        first!(self, blob(repository, digest, max))
+    }
+
+    async fn referrers(&self, repository: &Repository, digest: &Digest) -> Result<Vec<Descriptor>, Fault> {
+        first!(self, referrers(repository, digest))
+    }
+
+    fn behind_mirrors(&self, _: &Repository) -> Option<Arc<dyn Remote>> {
+        let origin: Arc<dyn Remote> = self.origin.clone();
+        Some(origin)
+    }
+
+    async fn push_blob(&self, repository: &Repository, bytes: &[u8]) -> Result<Digest, Fault> {
+        self.origin.push_blob(repository, bytes).await
+    }
+
+    async fn push_manifest(
+        &self,
+        repository: &Repository,
+        at: &At,
+        kind: &str,
+        bytes: &[u8],
+    ) -> Result<Digest, Fault> {
+        self.origin.push_manifest(repository, at, kind, bytes).await
+    }
+}
+
+impl Connect for Mirrored {
+    fn remote(&self, _: &str) -> Result<Arc<dyn Remote>, Fault> {
+        Ok(Arc::new(Self {
+            mirror: Arc::clone(&self.mirror),
+            origin: Arc::clone(&self.origin),
+        }))
+    }
+}
+
+/// A registry behind a mirror that has the same plugin and its first signature.
+async fn behind_a_mirror(key: &PrivateKey) -> (World, Arc<Memory>, Digest) {
+    let mut world = World::new(trust(&[key], Needed::Any));
+    let digest = world.push("one").await;
+    world.sign(&digest, &new_key()).await;
+    let mirror = Arc::new(Memory::default());
+    let (origin, copy) = (&world.remote, &mirror);
+    copy.tags.lock().unwrap().clone_from(&origin.tags.lock().unwrap());
+    copy.manifests.lock().unwrap().clone_from(&origin.manifests.lock().unwrap());
+    copy.blobs.lock().unwrap().clone_from(&origin.blobs.lock().unwrap());
+    let connect = Mirrored {
+        mirror: Arc::clone(&mirror),
+        origin: Arc::clone(origin),
+    };
+    world.registry = Registry::new(world.registry.settings().clone(), Arc::new(connect)).unwrap();
+    (world, mirror, digest)
+}
+
+#[tokio::test]
+async fn the_registry_itself_is_asked_where_what_its_mirror_has_is_refused() {
+    let key = new_key();
+    // The mirror has the plugin, and none of the signatures that count.
+    let (world, _mirror, digest) = behind_a_mirror(&key).await;
+    assert_eq!(world.refused().await, "WrongKey");
+    world.sign(&digest, &key).await;
+    let fetched = world.registry.fetch(&reference()).await.unwrap();
+    assert_eq!((fetched.plugin.signed_by, fetched.plugin.manifest), (vec!["key-0".to_owned()], digest));
+
+    // The mirror's tag points to something that nobody has, to something that nobody signed, or to no plugin.
+    let nowhere = |mirror: &Memory| {
+        mirror.tags.lock().unwrap().insert("1".to_owned(), Digest::of(b"nowhere"));
+    };
+    let other = |mirror: &Memory| {
+        let packed = pack(&sample("other")).unwrap();
+        mirror.put_blob(&packed.config);
+        mirror.put_blob(&sample("other"));
+        mirror.put("1", MANIFEST, &packed.manifest);
+    };
+    let garbage = |mirror: &Memory| drop(mirror.put("1", MANIFEST, b"{}"));
+    let changes: [&dyn Fn(&Memory); 3] = [&nowhere, &other, &garbage];
+    for change in changes {
+        let (world, mirror, digest) = behind_a_mirror(&key).await;
+        world.sign(&digest, &key).await;
+        change(&mirror);
+        let fetched = world.registry.fetch(&reference()).await.unwrap();
+        assert_eq!(fetched.plugin.manifest, digest);
+        let pinned = Reference {
+            digest: Some(digest.clone()),
+            ..reference()
+        };
+        assert_eq!(world.registry.fetch(&pinned).await.unwrap().plugin.manifest, digest);
+    }
+}
+
+#[tokio::test]
+async fn an_outage_of_the_registry_behind_a_mirror_is_told_as_one_where_the_mirror_does_not_suffice() {
+    let key = new_key();
+    let (world, mirror, _) = behind_a_mirror(&key).await;
+    world.remote.is_down();
+    assert_eq!(world.refused().await, "Unreachable");
+    assert!(mirror.calls("resolve") > 0);
+}
+
+#[tokio::test]
+async fn a_signature_is_added_to_those_of_the_registry_and_not_to_those_of_its_mirror() {
+    let (world, mirror, digest) = behind_a_mirror(&new_key()).await;
+    world.sign(&digest, &new_key()).await;
+    let repository = &reference().repository;
+    let both = Mirrored {
+        mirror,
+        origin: Arc::clone(&world.remote),
+    };
+    sign(&both, repository, &digest, &new_key()).await.unwrap();
+    let found = signature::find(world.remote.as_ref(), repository, &digest).await;
+    let kept: layout::Written = serde_json::from_slice(&found.attachments[0].manifest).unwrap();
+    assert_eq!(kept.layers.len(), 3);
+}
+
 #[tokio::test]
 async fn many_referrers_are_not_all_read() {
     let key = new_key();

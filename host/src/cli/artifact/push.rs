@@ -116,6 +116,8 @@ pub(in crate::cli) fn sign(args: &SignArgs) -> Result<ExitCode, Failure> {
     let settings = args.access.settings(None)?;
     let repository = &args.reference.repository;
     let remote = remote(&settings, &repository.registry)?;
+    // What a tag points to at a mirror is not what is to be signed.
+    let remote = remote.behind_mirrors(repository).unwrap_or(remote);
     let (digest, place) = block(async {
         let digest = remote.resolve(&args.reference).await.map_err(failed)?;
         progress(&format!("signing {digest}"));

@@ -88,8 +88,7 @@ async fn mirror(access: &Access, reference: &Reference) -> (Option<Step>, Reposi
             finding,
         })
     };
-    let mut mirrors = access.candidates(own);
-    mirrors.retain(|mirror| mirror != own);
+    let mirrors = access.mirrors(own);
     if mirrors.is_empty() {
         return (None, own.clone());
     }
@@ -192,7 +191,12 @@ async fn look(
         Ok(remote) => remote,
         Err(fault) => return bad(steps, chain(&fault), advice(&fault)),
     };
-    let found = signature::find(remote.as_ref(), signed, &digest).await;
+    let mut found = signature::find(remote.as_ref(), signed, &digest).await;
+    if let Some(origin) = remote.behind_mirrors(signed)
+        && signature::verify(policy, &digest, &found.attachments).is_err()
+    {
+        found = signature::find(origin.as_ref(), signed, &digest).await;
+    }
     match (signature::verify(policy, &digest, &found.attachments), found.missed) {
         (Err(_), Some(fault)) => bad(steps, chain(&fault), advice(&fault)),
         (Err(refusal), None) => bad(steps, chain(&refusal), refusal.advice()),

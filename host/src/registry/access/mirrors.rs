@@ -1,8 +1,15 @@
 //! Which repositories stand in for another.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
-use crate::registry::remote::Repository;
+use crate::registry::remote::{Fault, Repository};
+
+/// For so long a mirror that did not answer is not asked again.
+const REST: Duration = Duration::from_secs(60);
 
 /// Where copies of what begins with a prefix are: `registry.example.com/partners` → `mirror.internal:5000/copies`.
 pub type Mirrors = BTreeMap<String, Vec<String>>;
@@ -35,6 +42,30 @@ pub(crate) fn candidates(mirrors: &Mirrors, repository: &Repository) -> Vec<Repo
     candidates.push(repository.clone());
     candidates.dedup();
     candidates
+}
+
+/// Mirrors that did not answer, and until when they are left alone.
+#[derive(Debug, Default)]
+pub(super) struct Resting(Mutex<BTreeMap<String, Instant>>);
+
+impl Resting {
+    /// Whether this mirror is left alone now.
+    pub(super) fn has(&self, mirror: &str, now: Instant) -> bool {
+        let mut until = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        until.retain(|_, until| *until > now);
+        until.contains_key(mirror)
+    }
+
+    /// Notes why a mirror gave nothing. Tells whether it is left alone for it: where it did answer, it is not.
+    pub(super) fn note(&self, mirror: &str, fault: &Fault, now: Instant) -> bool {
+        let rests = fault.is_transient() || matches!(fault, Fault::Tls { .. });
+        if rests {
+            let rest = fault.retry_after().unwrap_or_default().max(REST);
+            let mut until = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            until.insert(mirror.to_owned(), now + rest);
+        }
+        rests
+    }
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ use std::{
     fmt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
@@ -255,14 +255,28 @@ struct Holder {
     fingerprint: [u8; 32],
 }
 
+/// Tells the time.
+pub(crate) type Clock = Arc<dyn Fn() -> Instant + Send + Sync>;
+
 struct Inner {
     settings: Settings,
     sessions: Mutex<Sessions>,
+    resting: mirrors::Resting,
+    clock: Clock,
 }
 
-/// By registry and holder: a session keeps tokens. It is kept as long as the files and documents that it was made of
-/// stay as they are.
-type Sessions = BTreeMap<(String, Option<String>), ([u8; 32], Arc<Session>)>;
+/// As what a registry is talked to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Role {
+    /// As itself.
+    Origin,
+    /// As one that stands in for another: it is asked once, and not waited for.
+    Mirror,
+}
+
+/// By registry, role and holder: a session keeps tokens. It is kept as long as the files and documents that it was made
+/// of stay as they are.
+type Sessions = BTreeMap<(String, Role, Option<String>), ([u8; 32], Arc<Session>)>;
 
 impl fmt::Debug for Access {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -276,10 +290,17 @@ impl Access {
     /// Access with these settings. Files are read when a registry is first talked to.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
+        Self::with_clock(settings, Arc::new(Instant::now))
+    }
+
+    /// The same by another clock.
+    pub(crate) fn with_clock(settings: Settings, clock: Clock) -> Self {
         Self {
             inner: Arc::new(Inner {
                 settings,
                 sessions: Mutex::default(),
+                resting: mirrors::Resting::default(),
+                clock,
             }),
             holder: None,
         }
@@ -328,10 +349,12 @@ impl Access {
         Ok(Arc::new(routed::Routed::new(self.clone(), origin)))
     }
 
-    /// Where a repository is looked for, in order.
+    /// What stands in for a repository, in order.
     #[must_use]
-    pub fn candidates(&self, repository: &Repository) -> Vec<Repository> {
-        mirrors::candidates(&self.inner.settings.mirrors, repository)
+    pub fn mirrors(&self, repository: &Repository) -> Vec<Repository> {
+        let mut candidates = mirrors::candidates(&self.inner.settings.mirrors, repository);
+        candidates.retain(|candidate| candidate != repository);
+        candidates
     }
 
     /// Where credentials for a registry are looked for, in order.
@@ -350,6 +373,21 @@ impl Access {
 
     /// The session with exactly this registry.
     pub(crate) fn session(&self, registry: &str) -> Result<Arc<Session>, Fault> {
+        self.session_as(Role::Origin, registry)
+    }
+
+    /// The session with a mirror that did not fail to answer just now. None: it did, and is left alone for a while.
+    pub(in crate::registry) fn mirror(&self, registry: &str) -> Option<Result<Arc<Session>, Fault>> {
+        let rests = self.inner.resting.has(registry, (self.inner.clock)());
+        (!rests).then(|| self.session_as(Role::Mirror, registry))
+    }
+
+    /// Notes why a mirror gave nothing. Tells whether it is left alone for it.
+    fn failed(&self, mirror: &str, fault: &Fault) -> bool {
+        self.inner.resting.note(mirror, fault, (self.inner.clock)())
+    }
+
+    fn session_as(&self, role: Role, registry: &str) -> Result<Arc<Session>, Fault> {
         let settings = &self.inner.settings;
         let misconfigured = |source: ClientError| Fault::Misconfigured {
             registry: registry.to_owned(),
@@ -365,7 +403,7 @@ impl Access {
                 .finalize()
                 .into()
         });
-        let key = (registry.to_owned(), holder.map(|holder| holder.name.clone()));
+        let key = (registry.to_owned(), role, holder.map(|holder| holder.name.clone()));
         let mut sessions = self.inner.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((known, session)) = sessions.get(&key)
             && *known == fingerprint
@@ -377,7 +415,11 @@ impl Access {
         let sources = self.sources(registry);
         let place = Place::new(registry, &settings.insecure, per_registry.token_servers)?;
         let purse = Arc::new(Purse { sources });
-        let session = Arc::new(Session::new(place, clients, purse, settings.limits, settings.retries));
+        let retries = match role {
+            Role::Origin => settings.retries,
+            Role::Mirror => settings.retries.once(),
+        };
+        let session = Arc::new(Session::new(place, clients, purse, settings.limits, retries));
         sessions.insert(key, (fingerprint, Arc::clone(&session)));
         Ok(session)
     }

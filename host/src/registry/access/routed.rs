@@ -15,7 +15,7 @@ use crate::registry::{
 ///
 /// What a mirror says is believed no more than what the registry says: bytes are compared with
 /// their digest, and signatures are verified afterwards. Where none answers, the registry's own
-/// fault is told.
+/// fault is told. A mirror that does not answer costs one try, and is left alone for a while.
 pub(super) struct Routed {
     access: Access,
     origin: Arc<Session>,
@@ -31,23 +31,35 @@ impl Routed {
         repository: &Repository,
         ask: impl Fn(Arc<Session>, Repository) -> BoxFuture<'a, Result<T, Fault>>,
     ) -> Result<T, Fault> {
-        for candidate in self.access.candidates(repository) {
-            if candidate == *repository {
-                break;
-            }
-            let answer = match self.access.session(&candidate.registry) {
-                Ok(mirror) => ask(mirror, candidate.clone()).await,
-                Err(fault) => Err(fault),
+        self.first_that(repository, |_| true, ask).await
+    }
+
+    /// The first answer of a mirror that is enough, else the registry's.
+    async fn first_that<'a, T>(
+        &'a self,
+        repository: &Repository,
+        enough: impl Fn(&T) -> bool,
+        ask: impl Fn(Arc<Session>, Repository) -> BoxFuture<'a, Result<T, Fault>>,
+    ) -> Result<T, Fault> {
+        for mirror in self.access.mirrors(repository) {
+            let answer = match self.access.mirror(&mirror.registry) {
+                Some(Ok(session)) => ask(session, mirror.clone()).await,
+                Some(Err(fault)) => Err(fault),
+                None => {
+                    tracing::debug!(%repository, %mirror, "the mirror did not answer a while ago, and is not asked");
+                    continue;
+                }
             };
             match answer {
-                Ok(answer) => return Ok(answer),
+                Ok(answer) if enough(&answer) => return Ok(answer),
                 // A mirror need not have everything.
-                Err(Fault::NotFound { .. }) => {
-                    tracing::debug!(%repository, mirror = %candidate, "the mirror does not have it");
+                Ok(_) | Err(Fault::NotFound { .. }) => {
+                    tracing::debug!(%repository, %mirror, "the mirror does not have it");
                 }
                 Err(fault) => {
+                    let rests = self.access.failed(&mirror.registry, &fault);
                     let fault = crate::registry::chain(&fault);
-                    tracing::warn!(%repository, mirror = %candidate, fault, "a mirror cannot be used");
+                    tracing::warn!(%repository, %mirror, fault, rests, "a mirror cannot be used");
                 }
             }
         }
@@ -86,18 +98,17 @@ impl Remote for Routed {
 
     async fn referrers(&self, repository: &Repository, digest: &Digest) -> Result<Vec<Descriptor>, Fault> {
         // A mirror may have the plugin without its signatures: nothing there is no answer.
-        for candidate in self.access.candidates(repository) {
-            if candidate == *repository {
-                break;
-            }
-            if let Ok(mirror) = self.access.session(&candidate.registry)
-                && let Ok(found) = mirror.referrers(&candidate, digest).await
-                && !found.is_empty()
-            {
-                return Ok(found);
-            }
-        }
-        self.origin.referrers(repository, digest).await
+        let something = |found: &Vec<Descriptor>| !found.is_empty();
+        self.first_that(repository, something, |remote, repository| {
+            let digest = digest.clone();
+            Box::pin(async move { remote.referrers(&repository, &digest).await })
+        })
+        .await
+    }
+
+    fn behind_mirrors(&self, repository: &Repository) -> Option<Arc<dyn Remote>> {
+        let origin: Arc<dyn Remote> = self.origin.clone();
+        (!self.access.mirrors(repository).is_empty()).then_some(origin)
     }
 
     async fn push_blob(&self, repository: &Repository, bytes: &[u8]) -> Result<Digest, Fault> {

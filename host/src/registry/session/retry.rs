@@ -22,6 +22,17 @@ pub struct Retries {
     pub patience: Duration,
 }
 
+impl Retries {
+    /// Things are tried once, and nothing is waited for.
+    pub(crate) fn once(self) -> Self {
+        Self {
+            attempts: 1,
+            patience: Duration::ZERO,
+            ..self
+        }
+    }
+}
+
 impl Default for Retries {
     fn default() -> Self {
         Self {

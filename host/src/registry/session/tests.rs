@@ -486,6 +486,105 @@ async fn a_mirror_is_asked_first_and_the_registry_where_the_mirror_fails() {
     assert_eq!(origin.asked(), 1);
 }
 
+/// A clock that tells what it is told, and moves it on.
+fn told_time() -> (crate::registry::access::Clock, impl Fn(u64)) {
+    let begun = std::time::Instant::now();
+    let passed = Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let told = Arc::clone(&passed);
+    let clock = move || begun + Duration::from_secs(told.load(std::sync::atomic::Ordering::SeqCst));
+    let pass = move |seconds| {
+        passed.fetch_add(seconds, std::sync::atomic::Ordering::SeqCst);
+    };
+    (Arc::new(clock), pass)
+}
+
+/// Access by this clock, with a mirror in front of a registry.
+fn mirrored(settings: Settings, mirror: &Server, origin: &Server, clock: crate::registry::access::Clock) -> Access {
+    let settings = Settings {
+        insecure: listed(&[mirror, origin]),
+        mirrors: BTreeMap::from([(origin.address.clone(), vec![mirror.address.clone()])]),
+        ..settings
+    };
+    Access::with_clock(settings, clock)
+}
+
+#[tokio::test]
+async fn a_mirror_that_does_not_answer_costs_one_try_and_is_left_alone_for_a_minute() {
+    type Answer = fn() -> Response<Body>;
+    let silent = || {
+        let body = Body::from_stream(futures::stream::pending::<Result<Vec<u8>, std::io::Error>>());
+        reply(200, &[("content-length", "1")], body)
+    };
+    let cases: [(&str, u64, Answer); 4] = [
+        ("fails", 60, || reply(502, &[], "")),
+        ("limits our rate", 60, || reply(429, &[], "")),
+        ("wants to be left alone for long", 600, || {
+            reply(503, &[("retry-after", "600")], "")
+        }),
+        ("is silent", 60, silent),
+    ];
+    for (name, rest, answer) in cases {
+        let mirror = Server::start(move |_, _, _| answer()).await;
+        let origin = Server::start(|_, _, _| reply(200, &[], "x")).await;
+        let mut settings = quick();
+        settings.limits.answer = Duration::from_millis(500);
+        let (clock, pass) = told_time();
+        let access = mirrored(settings, &mirror, &origin, clock);
+        for asked in 1..=3 {
+            assert_eq!(blob(&access, &origin, b"x").await.unwrap(), b"x", "{name}");
+            assert_eq!((mirror.asked(), origin.asked()), (1, asked), "{name}");
+        }
+        pass(rest - 1);
+        blob(&access, &origin, b"x").await.unwrap();
+        assert_eq!(mirror.asked(), 1, "{name}");
+        pass(1);
+        blob(&access, &origin, b"x").await.unwrap();
+        // One that says that it wants to be left alone is by the session, too, which has a clock of its own.
+        let again = if name == "wants to be left alone for long" {
+            1
+        } else {
+            2
+        };
+        assert_eq!(mirror.asked(), again, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn nobody_at_the_address_of_a_mirror_is_left_alone_too_and_whoever_answers_is_asked_again() {
+    let origin = Server::start(|_, _, _| reply(200, &[], "x")).await;
+    let gone = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap().to_string()
+    };
+    let (clock, pass) = told_time();
+    let settings = Settings {
+        insecure: BTreeSet::from([origin.address.clone(), gone.clone()]),
+        mirrors: BTreeMap::from([(origin.address.clone(), vec![gone.clone()])]),
+        ..quick()
+    };
+    let access = Access::with_clock(settings, clock);
+    assert!(access.mirror(&gone).is_some());
+    assert_eq!(blob(&access, &origin, b"x").await.unwrap(), b"x");
+    assert!(access.mirror(&gone).is_none());
+    // Also for who has credentials of their own, and not for what it is itself.
+    assert!(access.holding("one", Vec::new()).mirror(&gone).is_none());
+    assert!(access.session(&gone).is_ok());
+    pass(60);
+    assert!(access.mirror(&gone).is_some());
+
+    // What answers is there, even where it has something else, or nothing for us.
+    for (status, body) in [(404, ""), (401, ""), (403, ""), (200, "another")] {
+        let mirror = Server::start(move |_, _, _| reply(status, &[], body)).await;
+        let origin = Server::start(|_, _, _| reply(200, &[], "x")).await;
+        let (clock, _) = told_time();
+        let access = mirrored(quick(), &mirror, &origin, clock);
+        for asked in 1..=2 {
+            assert_eq!(blob(&access, &origin, b"x").await.unwrap(), b"x", "{status}");
+            assert_eq!((mirror.asked(), origin.asked()), (asked, asked), "{status}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_tag_is_resolved_by_its_header_or_by_its_bytes() {
     let digest = Digest::of(b"manifest");
@@ -577,7 +676,10 @@ async fn a_long_list_of_referrers_is_added_to_and_nothing_is_lost_from_it() {
     assert_eq!(put.len(), 1);
     let mut put: serde_json::Value = serde_json::from_str(&put[0]).unwrap();
     let new = put["manifests"].as_array_mut().unwrap().pop().unwrap();
-    assert_eq!((&new["digest"], &new["artifactType"]), (&digest.as_str().into(), &"a/signature".into()));
+    assert_eq!(
+        (&new["digest"], &new["artifactType"]),
+        (&digest.as_str().into(), &"a/signature".into())
+    );
     assert_eq!(put, listed);
 
     // What is listed is not written again.
@@ -596,13 +698,20 @@ async fn a_list_of_referrers_that_cannot_be_read_whole_is_never_written() {
     let subject = Digest::of(b"subject");
     let large = format!("{{\"manifests\": []}}{}", " ".repeat(1 + MAX_INDEX as usize));
     let filler = "x".repeat(MAX_INDEX as usize - 150);
-    let full = serde_json::json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [], "annotations": {"x": filler}});
+    let full =
+        serde_json::json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [], "annotations": {"x": filler}});
     assert!(full.to_string().len() as u64 <= MAX_INDEX);
     for (status, kind, listed, reason, told) in [
         (200, INDEX, large, "ListKept", "cannot be read whole"),
         (200, INDEX, full.to_string(), "ListKept", "would have more than"),
         (200, INDEX, "{".to_owned(), "ListKept", "it cannot be read"),
-        (200, INDEX, r#"{"manifests": {}}"#.to_owned(), "ListKept", "it cannot be read"),
+        (
+            200,
+            INDEX,
+            r#"{"manifests": {}}"#.to_owned(),
+            "ListKept",
+            "it cannot be read",
+        ),
         (200, MANIFEST, "{}".to_owned(), "ListKept", "no list of referrers"),
         (500, INDEX, String::new(), "RegistryFailed", "status 500"),
         (403, INDEX, String::new(), "Forbidden", "forbids"),

@@ -220,6 +220,9 @@ pub async fn sign(
     digest: &Digest,
     key: &PrivateKey,
 ) -> Result<String, SignError> {
+    // A mirror may have fewer signatures than those that one is added to.
+    let origin = remote.behind_mirrors(repository);
+    let remote = origin.as_deref().unwrap_or(remote);
     let registry = |source| SignError::Registry {
         digest: digest.clone(),
         source,
@@ -282,6 +285,9 @@ pub async fn sign_as_bundle(
     digest: &Digest,
     key: &PrivateKey,
 ) -> Result<Digest, SignError> {
+    // A mirror may have fewer signatures than those that one is added to.
+    let origin = remote.behind_mirrors(repository);
+    let remote = origin.as_deref().unwrap_or(remote);
     let registry = |source| SignError::Registry {
         digest: digest.clone(),
         source,
