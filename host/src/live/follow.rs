@@ -66,7 +66,7 @@ impl Keeper {
                     self.round(false).await;
                 }
             }
-            if !self.sources.is_fetching() {
+            if !self.sources.is_fetching() && !self.sources.is_asked_for() {
                 for answer in waiting.drain(..) {
                     // Whoever asked may have gone.
                     let _ = answer.send(());

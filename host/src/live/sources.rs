@@ -30,6 +30,8 @@ const MAX_FILE: u64 = 256 << 20;
 const SETTLES: Duration = Duration::from_millis(150);
 /// The first and the longest pause between attempts at a registry that gives nothing.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
+/// However often it is asked for by hand, a registry is asked no sooner than this after the last time.
+const CALM: Duration = Duration::from_secs(1);
 
 /// How long a digest that cannot be compiled is not compiled again.
 const REMEMBERED: Duration = Duration::from_secs(3600);
@@ -74,8 +76,13 @@ struct Entry {
     stamp: Option<Stamp>,
     /// When a registry is asked next.
     due: Timestamp,
+    /// Somebody wants the registry to be asked now.
+    by_hand: bool,
+    /// When it was asked last.
+    asked: Option<Timestamp>,
     failures: u32,
-    fetching: bool,
+    /// The fetch under way. What any other brings is older than what this one will.
+    fetching: Option<Id>,
 }
 
 /// How a source stands.
@@ -93,6 +100,7 @@ type Fetched = Result<Arrived, ArtifactFault>;
 
 /// A fetch that ended.
 pub(super) struct Landed {
+    id: Id,
     /// Which source's.
     name: String,
     fetched: Result<Fetched, JoinError>,
@@ -136,8 +144,10 @@ impl Sources {
                 broken: None,
                 stamp: None,
                 due: Timestamp::MIN,
+                by_hand: false,
+                asked: None,
                 failures: 0,
-                fetching: false,
+                fetching: None,
             });
             self.entries.entry(name).or_insert(entry);
         }
@@ -185,7 +195,13 @@ impl Sources {
         !self.fetching.is_empty()
     }
 
-    /// Looks at every file, and begins to ask registries where it is time, or where `all` says so.
+    /// Whether a registry is still to be asked because somebody wants it.
+    pub(super) fn is_asked_for(&self) -> bool {
+        self.entries.values().any(|entry| entry.by_hand)
+    }
+
+    /// Looks at every file, and begins to ask registries where it is time. `all`: somebody wants every registry to be
+    /// asked from now on. One that was asked a moment ago is asked a little later: once, for all who want it meanwhile.
     pub(super) async fn look(&mut self, loader: &Loader, now: Timestamp, all: bool) {
         for (name, entry) in &mut self.entries {
             match &entry.source {
@@ -200,9 +216,11 @@ impl Sources {
                     entry.look_at_file(&path, loader).await;
                 }
                 Source::Oci(reference) => {
-                    if entry.fetching || (entry.due > now && !all) {
+                    entry.by_hand |= all;
+                    if entry.fetching.is_some() || !entry.is_due(now) {
                         continue;
                     }
+                    let by_hand = std::mem::take(&mut entry.by_hand);
                     let Some(artifacts) = self.artifacts.clone() else {
                         entry.trouble = Some(Trouble {
                             message: "this host is set up to load plugins from files only".to_owned(),
@@ -210,11 +228,11 @@ impl Sources {
                         });
                         continue;
                     };
-                    let broken = entry.broken.as_ref().filter(|broken| broken.until > now && !all);
+                    let broken = entry.broken.as_ref().filter(|broken| broken.until > now && !by_hand);
                     let wish = Wish {
                         reference: reference.clone(),
                         recipient: entry.recipient.clone(),
-                        refresh: if entry.usable.is_none() && !all {
+                        refresh: if entry.usable.is_none() && !by_hand {
                             Refresh::Known
                         } else {
                             Refresh::Resolve
@@ -222,11 +240,12 @@ impl Sources {
                         usable: entry.usable.as_ref().map(|usable| usable.digest.clone()),
                         broken: broken.map(|broken| (broken.digest.clone(), broken.message.clone())),
                     };
-                    entry.fetching = true;
+                    entry.asked = Some(now);
                     let (loader, doors) = (loader.clone(), self.doors.clone());
                     let begun = self
                         .fetching
                         .spawn(async move { fetch::fetch(artifacts.as_ref(), &loader, &doors, wish).await });
+                    entry.fetching = Some(begun.id());
                     self.names.insert(begun.id(), name.clone());
                 }
             }
@@ -242,6 +261,7 @@ impl Sources {
         };
         let name = self.names.remove(&id).unwrap_or_default();
         Some(Landed {
+            id,
             name,
             fetched: landed.map(|(_, fetched)| fetched),
         })
@@ -249,12 +269,12 @@ impl Sources {
 
     /// Takes in what was fetched.
     pub(super) fn take_in(&mut self, landed: Landed, now: Timestamp, jitter: f64) {
-        let Landed { name, fetched } = landed;
-        // Nobody may want it any more.
-        let Some(entry) = self.entries.get_mut(&name) else {
+        let Landed { id, name, fetched } = landed;
+        // Nobody may want it any more; or again, and then what a later fetch brings is newer.
+        let Some(entry) = self.entries.get_mut(&name).filter(|entry| entry.fetching == Some(id)) else {
             return;
         };
-        entry.fetching = false;
+        entry.fetching = None;
         let fetched = fetched.unwrap_or_else(|error| {
             tracing::error!(source = name, %error, "a fetch panicked; this is a defect of berth");
             Err(ArtifactFault {
@@ -268,7 +288,10 @@ impl Sources {
         let outage = match fetched {
             Ok(mut arrived) => {
                 let outage = arrived.outage.take();
-                entry.arrives(arrived, now);
+                // What is known from before is no newer than what can be used already.
+                if outage.is_none() || entry.usable.is_none() {
+                    entry.arrives(arrived, now);
+                }
                 outage
             }
             Err(fault) => Some(fault),
@@ -288,6 +311,12 @@ impl Sources {
 }
 
 impl Entry {
+    /// Whether it is time to ask the registry.
+    fn is_due(&self, now: Timestamp) -> bool {
+        let calm = self.asked.is_none_or(|asked| asked > now || after(asked, CALM) <= now);
+        self.due <= now || (self.by_hand && calm)
+    }
+
     /// A component came.
     fn arrives(&mut self, arrived: Arrived, now: Timestamp) {
         let Arrived {

@@ -76,6 +76,115 @@ async fn a_registry_that_is_away_is_asked_after_a_pause_that_grows_and_not_by_th
     assert!(sources.turn(at(begin, 195)).await, "by the interval again");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn however_often_it_is_asked_for_a_registry_is_asked_once_a_second() {
+    let site = Site::new(NEVER);
+    site.publish(&guest("one")).await;
+    let mut sources = site.sources();
+    let begin = Timestamp::now();
+    let later = |milliseconds| sources::after(begin, Duration::from_millis(milliseconds));
+    assert!(sources.turn(begin).await);
+    // At once, should nobody have asked for long.
+    let second = site.publish(&guest("second")).await;
+    assert!(sources.ask(later(10_000)).await);
+    assert_eq!(sources.stands(), (Some(second.to_string()), None));
+    assert!(!sources.sources.is_asked_for());
+    // Then all that want it within a second share one question, which comes after the last of them.
+    let third = site.publish(&guest("third")).await;
+    for milliseconds in 10_001..10_101 {
+        assert!(!sources.ask(later(milliseconds)).await);
+        assert!(sources.sources.is_asked_for(), "nobody is answered yet");
+    }
+    assert_eq!(site.remote.calls("resolve"), 2);
+    assert!(!sources.turn(later(10_999)).await);
+    assert!(sources.turn(later(11_000)).await);
+    assert_eq!(site.remote.calls("resolve"), 3);
+    assert_eq!(sources.stands(), (Some(third.to_string()), None));
+    assert!(!sources.sources.is_asked_for());
+    // A clock that is set back holds nobody up.
+    assert!(sources.ask(later(0)).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_asks_for_a_refresh_again_and_again_is_answered_and_the_registry_is_spared() {
+    let site = Site::new(NEVER);
+    let digest = site.publish(&guest("one")).await;
+    let stage = site.start().await;
+    stage.lives("a", &digest).await;
+    let before = site.remote.calls("resolve");
+    let began = Instant::now();
+    let host = &stage.host;
+    futures::future::join_all((0..100).map(|_| host.refresh())).await;
+    let newer = site.publish(&guest("newer")).await;
+    host.refresh().await;
+    // Whoever asks last is told of what was there before.
+    assert_eq!(stage.state("a").unwrap().plugins[0].live.as_deref(), Some(newer.as_str()));
+    let asked = site.remote.calls("resolve") - before;
+    let seconds = usize::try_from(began.elapsed().as_secs()).unwrap();
+    assert!(asked <= 2 + seconds, "{asked} in {seconds} s");
+    stage.stop().await;
+}
+
+/// Gives each caller what its own channel brings, in the order of the calls.
+struct Waiting(std::sync::Mutex<Vec<tokio::sync::oneshot::Receiver<Artifact>>>);
+
+#[async_trait::async_trait]
+impl Artifacts for Waiting {
+    async fn fetch(&self, _: &str, _: Refresh) -> Result<Artifact, ArtifactFault> {
+        let next = self.0.lock().unwrap().remove(0);
+        Ok(next.await.unwrap())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_answer_that_comes_late_takes_nothing_over() {
+    let site = Site::new(NEVER);
+    let (first, answer_first) = tokio::sync::oneshot::channel();
+    let (second, answer_second) = tokio::sync::oneshot::channel();
+    let waiting = Waiting(std::sync::Mutex::new(vec![answer_first, answer_second]));
+    let mut sources = site.sources_of(Arc::new(waiting));
+    let now = Timestamp::now();
+    let artifact = |digest: &str, bytes: Vec<u8>| Artifact {
+        bytes: bytes.into(),
+        digest: format!("sha256:{digest}"),
+        signed_by: Vec::new(),
+        outage: None,
+    };
+    // The document is taken away while its plugin is fetched, and comes back.
+    sources.sources.look(&sources.loader, now, false).await;
+    sources.sources.want(std::iter::empty());
+    let adapter = sources.adapter.clone();
+    sources.sources.want([(&adapter, &adapter.plugins["guest"])].into_iter());
+    sources.sources.look(&sources.loader, now, false).await;
+    assert!(second.send(artifact("new", guest("new"))).is_ok());
+    let landed = sources.sources.landed().await.unwrap();
+    sources.sources.take_in(landed, now, 0.5);
+    assert_eq!(sources.stands(), (Some("sha256:new".to_owned()), None));
+    assert!(first.send(artifact("old", guest("old"))).is_ok());
+    let landed = sources.sources.landed().await.unwrap();
+    sources.sources.take_in(landed, now, 0.5);
+    assert_eq!(sources.stands(), (Some("sha256:new".to_owned()), None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_outage_leaves_in_the_cache_does_not_replace_what_is_newer() {
+    let site = Site::new(NEVER);
+    let old = site.publish(&guest("old")).await;
+    let mut sources = site.sources();
+    let begin = Timestamp::now();
+    assert!(sources.turn(begin).await);
+    // What a restart begins with is the old one, as if noting the new one had failed.
+    site.shelf().took_over(REFERENCE, old.as_str()).await;
+    let new = site.publish(&guest("new")).await;
+    assert!(sources.ask(at(begin, 10)).await);
+    assert_eq!(sources.stands(), (Some(new.to_string()), None));
+    site.remote.is_down();
+    assert!(sources.ask(at(begin, 20)).await);
+    let (usable, trouble) = sources.stands();
+    assert_eq!(usable, Some(new.to_string()));
+    assert!(trouble.unwrap().contains("(Unreachable)"));
+}
+
 /// Gives what it was told to.
 struct Given(std::sync::Mutex<Artifact>);
 
