@@ -142,7 +142,7 @@ impl Shelf {
             if let Ok(Some(known)) = registry.cached(reference, policy).await {
                 tracing::warn!(%reference, %error, "a pull secret cannot be asked for; a plugin comes from the cache");
                 return Ok(Artifact {
-                    outage: Some(error.into()),
+                    stale: Some(error.into()),
                     ..artifact(known)
                 });
             }
@@ -153,12 +153,14 @@ impl Shelf {
 
 fn artifact(fetched: Fetched) -> Artifact {
     let Fetched { plugin, origin } = fetched;
+    let asked = !matches!(origin, Origin::Cache);
     Artifact {
         bytes: plugin.bytes.into(),
         digest: plugin.manifest.to_string(),
         signed_by: plugin.signed_by,
-        outage: match origin {
-            Origin::Outage(error) => Some(fault(&error)),
+        asked,
+        stale: match origin {
+            Origin::Outage(error) | Origin::Denied(error) => Some(fault(&error)),
             Origin::Registry | Origin::Confirmed | Origin::Cache => None,
         },
     }
@@ -168,7 +170,7 @@ fn fault(error: &Error) -> ArtifactFault {
     ArtifactFault {
         reason: error.reason().to_owned(),
         message: chain(error),
-        retryable: error.is_outage(),
+        retryable: error.is_outage() || error.is_denial(),
         retry_after: error.retry_after(),
     }
 }

@@ -193,8 +193,11 @@ pub struct Artifact {
     pub digest: String,
     /// The names of the keys or identities whose signatures were verified.
     pub signed_by: Vec<String>,
-    /// Why this is what was verified before and not what the registry has now, where it could not be asked.
-    pub outage: Option<ArtifactFault>,
+    /// Whether the registry was asked for it; else it is what is known from before.
+    pub asked: bool,
+    /// Why this is what was verified before and not what the registry has now, where it could not be asked, or does not
+    /// let us in.
+    pub stale: Option<ArtifactFault>,
 }
 
 /// An [`Artifact`] whose bytes are not needed by whoever has its compiled code.

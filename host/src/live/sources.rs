@@ -30,6 +30,8 @@ const MAX_FILE: u64 = 256 << 20;
 const SETTLES: Duration = Duration::from_millis(150);
 /// The first and the longest pause between attempts at a registry that gives nothing.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
+/// What a host begins with is confirmed by its registry so soon, so that it is told why nothing newer comes.
+const CONFIRMED: Duration = Duration::from_secs(5);
 /// However often it is asked for by hand, a registry is asked no sooner than this after the last time.
 const CALM: Duration = Duration::from_secs(1);
 
@@ -285,18 +287,22 @@ impl Sources {
             })
         });
         let told = entry.trouble.take();
-        let outage = match fetched {
+        let mut every = self.every;
+        let stale = match fetched {
             Ok(mut arrived) => {
-                let outage = arrived.outage.take();
+                if !arrived.asked {
+                    every = every.min(CONFIRMED);
+                }
+                let stale = arrived.stale.take();
                 // What is known from before is no newer than what can be used already.
-                if outage.is_none() || entry.usable.is_none() {
+                if stale.is_none() || entry.usable.is_none() {
                     entry.arrives(arrived, now);
                 }
-                outage
+                stale
             }
             Err(fault) => Some(fault),
         };
-        match outage {
+        match stale {
             Some(fault) => {
                 // What is known from before serves, and it is told why it is not newer.
                 let told = entry.trouble.take().or(told);
@@ -304,7 +310,7 @@ impl Sources {
             }
             None => {
                 entry.failures = 0;
-                entry.due = after(now, spread(self.every, jitter));
+                entry.due = after(now, spread(every, jitter));
             }
         }
     }
@@ -323,7 +329,8 @@ impl Entry {
             digest,
             signed_by,
             compiled,
-            outage: _,
+            asked: _,
+            stale: _,
         } = arrived;
         match compiled {
             Compiled::Same => {

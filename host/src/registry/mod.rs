@@ -101,6 +101,8 @@ pub enum Origin {
     Cache,
     /// The registry was asked in vain.
     Outage(Error),
+    /// The registry does not let us in. What it let us have before serves.
+    Denied(Error),
 }
 
 /// A verified plugin, and where it came from.
@@ -212,7 +214,7 @@ impl Registry {
         let remote = self.remote(reference)?;
         self.in_time(reference, async {
             let error = match self.fetch_from(remote.as_ref(), reference, policy).await {
-                Err(error) if !error.is_outage() => error,
+                Err(error) if !error.is_outage() && !error.is_denial() => error,
                 // Where mirrors do not answer, the registry itself was asked.
                 fetched => return fetched,
             };
@@ -226,26 +228,28 @@ impl Registry {
         .await
     }
 
-    /// As [`Registry::fetch_under`]; where the registry cannot be asked, what took over last serves.
+    /// As [`Registry::fetch_under`]; where the registry cannot be asked, or does not let us in, what took over last
+    /// serves.
     ///
     /// # Errors
     /// When any check fails, or neither registry nor cache have it.
     pub async fn fetch_or_cached(&self, reference: &Reference, policy: &Policy) -> Result<Fetched, Error> {
         let error = match self.fetch_under(reference, policy).await {
             Ok(fetched) => return Ok(fetched),
-            Err(error) if error.is_outage() => error,
+            Err(error) if error.is_outage() || error.is_denial() => error,
             Err(error) => return Err(error),
         };
-        match self.cached(reference, policy).await {
-            Ok(Some(fetched)) => {
-                tracing::warn!(%reference, reason = error.reason(), "the registry cannot be asked; a plugin comes from the cache");
-                Ok(Fetched {
-                    origin: Origin::Outage(error),
-                    ..fetched
-                })
-            }
-            Ok(None) | Err(_) => Err(error),
-        }
+        let (Ok(Some(fetched)), reason) = (self.cached(reference, policy).await, error.reason()) else {
+            return Err(error);
+        };
+        let origin = if error.is_denial() {
+            tracing::warn!(%reference, reason, "the registry does not let us in; a plugin comes from the cache");
+            Origin::Denied(error)
+        } else {
+            tracing::warn!(%reference, reason, "the registry cannot be asked; a plugin comes from the cache");
+            Origin::Outage(error)
+        };
+        Ok(Fetched { origin, ..fetched })
     }
 
     /// What the cache has of `reference` under `policy`: what took over last. No network is used. None if there is

@@ -101,20 +101,28 @@ impl Error {
         }
     }
 
+    /// Whether the registry does not let us in: what is known from before may serve, but nothing newer comes until
+    /// somebody mends the credentials or the rights.
+    #[must_use]
+    pub fn is_denial(&self) -> bool {
+        match self {
+            Self::Registry { source, .. } => matches!(source, Fault::Unauthorized { .. } | Fault::Forbidden { .. }),
+            Self::NotAllowed(_)
+            | Self::MovedTag { .. }
+            | Self::Signature { .. }
+            | Self::Layout { .. }
+            | Self::Deadline { .. }
+            | Self::Aborted { .. } => false,
+        }
+    }
+
     /// Whether the registry could not be asked, so that what is known from before may serve. That it answered, and
     /// said no, is something else.
     #[must_use]
     pub fn is_outage(&self) -> bool {
         match self {
             Self::Registry { source, .. } => {
-                source.is_transient()
-                    || matches!(
-                        source,
-                        Fault::Unauthorized { .. }
-                            | Fault::Forbidden { .. }
-                            | Fault::Tls { .. }
-                            | Fault::Misconfigured { .. }
-                    )
+                source.is_transient() || matches!(source, Fault::Tls { .. } | Fault::Misconfigured { .. })
             }
             Self::Deadline { .. } => true,
             Self::NotAllowed(_)

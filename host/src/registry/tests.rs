@@ -255,6 +255,26 @@ async fn what_was_fetched_once_serves_while_the_registry_is_down() {
 }
 
 #[tokio::test]
+async fn a_registry_that_does_not_let_us_in_is_no_outage_and_what_it_gave_before_serves() {
+    let world = World::new(Policy::Off);
+    let digest = world.push("one").await;
+    world.registry.fetch(&reference()).await.unwrap();
+    world.registry.took_over(&reference(), &digest).await;
+    world.remote.lies(|_| {
+        Some(Fault::Unauthorized {
+            registry: "registry.example.com".to_owned(),
+        })
+    });
+    let error = world.registry.fetch(&reference()).await.unwrap_err();
+    assert!(error.is_denial() && !error.is_outage());
+    let fetched = world.registry.fetch_or_cached(&reference(), &Policy::Off).await;
+    let Origin::Denied(error) = fetched.unwrap().origin else {
+        panic!("it is not told that it was denied");
+    };
+    assert_eq!(error.reason(), "Unauthorized");
+}
+
+#[tokio::test]
 async fn what_was_fetched_and_did_not_take_over_leaves_what_did() {
     let world = World::new(Policy::Off);
     let good = world.push("good").await;

@@ -51,7 +51,8 @@ fn artifact(digest: &str, bytes: Vec<u8>) -> Artifact {
         bytes: bytes.into(),
         digest: format!("sha256:{digest}"),
         signed_by: vec!["platform".to_owned()],
-        outage: None,
+        asked: true,
+        stale: None,
     }
 }
 

@@ -48,8 +48,10 @@ pub(super) struct Arrived {
     pub(super) digest: String,
     pub(super) signed_by: Vec<String>,
     pub(super) compiled: Compiled,
+    /// Whether the registry was asked; else it is what was known from before.
+    pub(super) asked: bool,
     /// Why it is not what the registry has now.
-    pub(super) outage: Option<ArtifactFault>,
+    pub(super) stale: Option<ArtifactFault>,
 }
 
 /// What became of the component.
@@ -86,7 +88,8 @@ pub(super) async fn fetch(
             digest: usable.digest,
             signed_by: usable.signed_by,
             compiled: Compiled::New(usable.plugin),
-            outage: None,
+            asked: false,
+            stale: None,
         });
     }
     // Nobody closes it. Held until the component is compiled, so that its bytes are few at a time.
@@ -99,7 +102,8 @@ pub(super) async fn fetch(
         bytes,
         digest,
         signed_by,
-        outage,
+        asked,
+        stale,
     } = artifact?;
     let compiled = match broken {
         _ if usable.as_ref() == Some(&digest) => Compiled::Same,
@@ -113,7 +117,8 @@ pub(super) async fn fetch(
         digest,
         signed_by,
         compiled,
-        outage,
+        asked,
+        stale,
     })
 }
 

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
+use crate::registry::remote::Fault;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plugin_that_the_cache_refuses_goes_live_by_the_interval_once_it_is_signed() {
@@ -125,6 +126,48 @@ async fn whoever_asks_for_a_refresh_again_and_again_is_answered_and_the_registry
     stage.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn credentials_that_are_not_accepted_are_told_soon_beside_what_the_cache_has() {
+    let site = Site::new(NEVER);
+    let digest = site.publish(&guest("one")).await;
+    assert!(site.sources().turn(Timestamp::now()).await);
+    site.shelf().took_over(REFERENCE, digest.as_str()).await;
+    let registry = || "registry.example.com".to_owned();
+    for reason in ["Unauthorized", "Forbidden"] {
+        site.remote.lies(move |_| {
+            Some(match reason {
+                "Unauthorized" => Fault::Unauthorized { registry: registry() },
+                _ => Fault::Forbidden {
+                    registry: registry(),
+                    message: "not yours".to_owned(),
+                },
+            })
+        });
+        // A start asks nobody; a little later it is told, although the interval is long.
+        let mut sources = site.sources();
+        let (begin, asked) = (Timestamp::now(), site.remote.calls("resolve"));
+        assert!(sources.turn(begin).await);
+        assert_eq!(sources.stands(), (Some(digest.to_string()), None));
+        assert_eq!(site.remote.calls("resolve"), asked);
+        assert!(sources.turn(at(begin, 5)).await);
+        let (usable, trouble) = sources.stands();
+        assert_eq!(usable, Some(digest.to_string()));
+        let trouble = trouble.unwrap();
+        assert!(trouble.ends_with(&format!("({reason})")), "{trouble}");
+    }
+
+    // And where people look: the state, the metrics, and what is logged of it.
+    let stage = site.start().await;
+    let why = |plugin: &PluginState| plugin.why.as_ref().is_some_and(|why| why.ends_with("(Forbidden)"));
+    let plugin = stage.plugin("a", "told of the denial", why).await;
+    assert_eq!(plugin.live.as_deref(), Some(digest.as_str()));
+    assert_eq!(stage.state("a").unwrap().state, Standing::Live);
+    stage
+        .tells(r#"berth_plugin_current{adapter="a",plugin="guest"} 0"#)
+        .await;
+    stage.stop().await;
+}
+
 /// Gives each caller what its own channel brings, in the order of the calls.
 struct Waiting(std::sync::Mutex<Vec<tokio::sync::oneshot::Receiver<Artifact>>>);
 
@@ -148,7 +191,8 @@ async fn an_older_answer_that_comes_late_takes_nothing_over() {
         bytes: bytes.into(),
         digest: format!("sha256:{digest}"),
         signed_by: Vec::new(),
-        outage: None,
+        asked: true,
+        stale: None,
     };
     // The document is taken away while its plugin is fetched, and comes back.
     sources.sources.look(&sources.loader, now, false).await;
@@ -201,7 +245,8 @@ async fn a_digest_that_cannot_be_compiled_is_not_compiled_again_at_every_refresh
         bytes: bytes.into(),
         digest: "sha256:1".to_owned(),
         signed_by: Vec::new(),
-        outage: None,
+        asked: true,
+        stale: None,
     };
     let given = Arc::new(Given(std::sync::Mutex::new(artifact(b"none".to_vec()))));
     let mut site = Site::new(Duration::from_secs(60));
@@ -273,7 +318,7 @@ async fn a_registry_that_says_when_it_wants_to_be_asked_again_is_obeyed() {
     let begin = Timestamp::now();
     assert!(sources.turn(begin).await);
     site.remote.lies(|_| {
-        Some(crate::registry::remote::Fault::RateLimited {
+        Some(Fault::RateLimited {
             registry: "registry.example.com".to_owned(),
             retry_after: Some(Duration::from_secs(900)),
         })
