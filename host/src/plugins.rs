@@ -62,13 +62,13 @@ impl Loader {
     /// Compiles a component. Takes seconds where it is not in the cache.
     ///
     /// # Errors
-    /// Why the bytes are no plugin, in words.
+    /// Why the bytes are no plugin, in words, with the name of the cause.
     pub async fn compile(&self, bytes: Arc<[u8]>) -> Result<Arc<Plugin>, String> {
         let runtime = Arc::clone(&self.runtime);
         tokio::task::spawn_blocking(move || runtime.load(&bytes))
             .await
             .map_err(|error| error.to_string())?
-            .map_err(|error| chain(&error))
+            .map_err(|error| format!("{} ({})", chain(&error), error.reason()))
     }
 
     /// The plugin whose component has this SHA-256 (64 hex digits), if it need not be compiled.

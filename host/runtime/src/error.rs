@@ -78,6 +78,26 @@ pub enum LoadError {
     },
 }
 
+impl LoadError {
+    /// Stable name of the cause.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::TooLarge { .. } => "PluginTooLarge",
+            Self::Precompiled => "NativeCode",
+            Self::CoreModule => "CoreModule",
+            Self::Invalid(_) => "InvalidComponent",
+            Self::NoCompiler(_) => "NoCompiler",
+            Self::TooSlow { .. } => "CompileTimeout",
+            Self::TooMuchCode { .. } => "CompiledTooLarge",
+            Self::CompilerDied { .. } => "CompilerDied",
+            Self::UnknownImport(_) => "UnknownImport",
+            Self::Contract(_) => "ContractMismatch",
+            Self::NoPhase { .. } => "NoPhase",
+        }
+    }
+}
+
 fn colon(text: &str) -> String {
     if text.is_empty() {
         String::new()

@@ -29,6 +29,9 @@ pub async fn check(mut loading: Loading) -> Result<Loading> {
         plugins.map(|plugin| (&one.adapter, plugin))
     }));
     sources.look(&loader, Timestamp::MIN, false).await;
+    while let Some(landed) = sources.landed().await {
+        sources.take_in(landed, Timestamp::MIN, 0.0);
+    }
     for loaded in std::mem::take(&mut loading.adapters) {
         let mut usable = BTreeMap::new();
         let mut problems = Vec::new();

@@ -4,8 +4,7 @@ mod fetch;
 
 use std::{
     collections::{BTreeMap, HashMap},
-    io::Read as _,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -15,8 +14,8 @@ use berth_runtime::Plugin;
 use jiff::{SignedDuration, Timestamp};
 use tokio::task::{Id, JoinError, JoinSet};
 
-use self::fetch::{Arrived, Compiled, Doors, Wish};
-use super::folder::{self, Stamp};
+use self::fetch::{Arrived, Compiled, Doors, FileRead, Wish};
+use super::folder::Stamp;
 use crate::{
     driver,
     plugins::{DECLARATIVE, Loader},
@@ -24,10 +23,6 @@ use crate::{
     world::{ArtifactFault, Artifacts, Recipient, Refresh},
 };
 
-/// The largest plugin file that is read, in bytes.
-const MAX_FILE: u64 = 256 << 20;
-/// How long a plugin file must be left alone before it is read: somebody may be writing it.
-const SETTLES: Duration = Duration::from_millis(150);
 /// The first and the longest pause between attempts at a registry that gives nothing.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
 /// What a host begins with is confirmed by its registry so soon, so that it is told why nothing newer comes.
@@ -35,7 +30,7 @@ const CONFIRMED: Duration = Duration::from_secs(5);
 /// However often it is asked for by hand, a registry is asked no sooner than this after the last time.
 const CALM: Duration = Duration::from_secs(1);
 
-/// How long a digest that cannot be compiled is not compiled again.
+/// How long a digest or a file that cannot be compiled is not compiled again.
 const REMEMBERED: Duration = Duration::from_secs(3600);
 
 /// A component that can be used.
@@ -76,7 +71,7 @@ struct Entry {
     /// What came last and cannot be compiled.
     broken: Option<Broken>,
     stamp: Option<Stamp>,
-    /// When a registry is asked next.
+    /// When a registry is asked next, or a file is tried again that could not be used.
     due: Timestamp,
     /// Somebody wants the registry to be asked now.
     by_hand: bool,
@@ -92,13 +87,17 @@ struct Entry {
 pub(super) enum State<'a> {
     /// This can be used.
     Usable(&'a Usable),
-    /// Its first fetch is under way.
+    /// Its first fetch is under way, or its changed file is compiled.
     Fetching,
     /// There is nothing that can be used.
     Unusable(&'a Trouble),
 }
 
-type Fetched = Result<Arrived, ArtifactFault>;
+/// What came of a fetch, or of reading a file.
+enum Fetched {
+    Registry(Result<Arrived, ArtifactFault>),
+    File(FileRead),
+}
 
 /// A fetch that ended.
 pub(super) struct Landed {
@@ -178,6 +177,8 @@ impl Sources {
             return State::Fetching;
         };
         match (&entry.usable, &entry.trouble) {
+            // What is wanted is not known yet: what is live goes on as it is, with its document.
+            _ if entry.fetching.is_some() && matches!(entry.source, Source::File(_)) => State::Fetching,
             // A file that is there and wrong is what is wanted now; a registry that does not
             // answer, or whose tag moved to something bad, leaves what was verified before.
             (Some(usable), None) => State::Usable(usable),
@@ -214,8 +215,26 @@ impl Sources {
                 }
                 Source::Embedded => {}
                 Source::File(path) => {
+                    if entry.fetching.is_some() {
+                        continue;
+                    }
                     let path = path.clone();
-                    entry.look_at_file(&path, loader).await;
+                    let rests = entry.trouble.is_none() || (entry.due > now && !all);
+                    let seen = match fetch::stamp(&path).await {
+                        Ok(seen) if entry.stamp == Some(seen) && rests => continue,
+                        // Nothing was there, and nothing is.
+                        Err(error) if entry.stamp.is_none() => {
+                            entry.take(Err(fetch::unreadable(&path, &error)), Vec::new());
+                            continue;
+                        }
+                        seen => seen,
+                    };
+                    let before = entry.stamp;
+                    let (loader, doors) = (loader.clone(), self.doors.clone());
+                    let read = async move { Fetched::File(fetch::file(&path, seen, before, &loader, &doors).await) };
+                    let begun = self.fetching.spawn(read);
+                    entry.fetching = Some(begun.id());
+                    self.names.insert(begun.id(), name.clone());
                 }
                 Source::Oci(reference) => {
                     entry.by_hand |= all;
@@ -244,9 +263,9 @@ impl Sources {
                     };
                     entry.asked = Some(now);
                     let (loader, doors) = (loader.clone(), self.doors.clone());
-                    let begun = self
-                        .fetching
-                        .spawn(async move { fetch::fetch(artifacts.as_ref(), &loader, &doors, wish).await });
+                    let begun = self.fetching.spawn(async move {
+                        Fetched::Registry(fetch::fetch(artifacts.as_ref(), &loader, &doors, wish).await)
+                    });
                     entry.fetching = Some(begun.id());
                     self.names.insert(begun.id(), name.clone());
                 }
@@ -277,15 +296,25 @@ impl Sources {
             return;
         };
         entry.fetching = None;
-        let fetched = fetched.unwrap_or_else(|error| {
-            tracing::error!(source = name, %error, "a fetch panicked; this is a defect of berth");
-            Err(ArtifactFault {
-                reason: "Aborted".to_owned(),
-                message: "the fetch ended abnormally".to_owned(),
-                retryable: true,
-                retry_after: None,
-            })
-        });
+        let fetched = match fetched {
+            Ok(Fetched::File(FileRead { stamp, compiled, again })) => {
+                entry.stamp = stamp;
+                entry.due = after(now, again);
+                let digest = |plugin: &Plugin| format!("sha256:{}", plugin.digest().as_str());
+                entry.take(compiled.map(|plugin| (digest(&plugin), plugin)), Vec::new());
+                return;
+            }
+            Ok(Fetched::Registry(fetched)) => fetched,
+            Err(error) => {
+                tracing::error!(source = name, %error, "a fetch panicked; this is a defect of berth");
+                Err(ArtifactFault {
+                    reason: "Aborted".to_owned(),
+                    message: "the fetch ended abnormally".to_owned(),
+                    retryable: true,
+                    retry_after: None,
+                })
+            }
+        };
         let told = entry.trouble.take();
         let mut every = self.every;
         let stale = match fetched {
@@ -394,57 +423,6 @@ impl Entry {
             Err(message) => self.trouble = Some(Trouble { message, passes: false }),
         }
     }
-
-    async fn look_at_file(&mut self, path: &Path, loader: &Loader) {
-        let told = |error: std::io::Error| format!("cannot read `{}`: {error}", path.display());
-        let mut seen = stamp(path).await;
-        if matches!(&seen, Ok(stamp) if self.stamp == Some(*stamp)) {
-            return;
-        }
-        // A first look finds what was there before; a later one may find it half written.
-        while self.stamp.is_some() {
-            tokio::time::sleep(SETTLES).await;
-            let again = stamp(path).await;
-            let rests = matches!((&seen, &again), (Ok(one), Ok(other)) if one == other) || again.is_err();
-            seen = again;
-            if rests {
-                break;
-            }
-        }
-        let stamp = match seen {
-            Ok(stamp) => stamp,
-            Err(error) => {
-                self.stamp = None;
-                self.take(Err(told(error)), Vec::new());
-                return;
-            }
-        };
-        let owned = path.to_owned();
-        let bytes = match tokio::task::spawn_blocking(move || read(&owned)).await {
-            Ok(Ok(bytes)) => bytes,
-            Ok(Err(error)) => return self.take(Err(told(error)), Vec::new()),
-            Err(error) => return self.take(Err(error.to_string()), Vec::new()),
-        };
-        let compiled = loader.compile(bytes.into()).await;
-        let digest = |plugin: &Plugin| format!("sha256:{}", plugin.digest().as_str());
-        self.take(compiled.map(|plugin| (digest(&plugin), plugin)), Vec::new());
-        self.stamp = Some(stamp);
-    }
-}
-
-async fn stamp(path: &Path) -> std::io::Result<Stamp> {
-    let owned = path.to_owned();
-    let stamped = folder::apart(move || folder::stamp(&owned)).await;
-    stamped.unwrap_or_else(|| Err(std::io::Error::other("it cannot be looked at")))
-}
-
-fn read(path: &Path) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    std::fs::File::open(path)?.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_FILE {
-        return Err(std::io::Error::other(format!("it has more than {MAX_FILE} bytes")));
-    }
-    Ok(bytes)
 }
 
 /// What is fetched once: recipients that are not judged apart share it.

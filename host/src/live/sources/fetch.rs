@@ -1,24 +1,32 @@
-//! One fetch, apart from everything else: from a reference to a component that can be called.
+//! One fetch, apart from everything else: from a reference, or a file, to a component that can be called.
 
-use std::sync::Arc;
+use std::{io::Read as _, path::Path, sync::Arc, time::Duration};
 
 use berth_runtime::Plugin;
 use tokio::sync::Semaphore;
 
-use super::Usable;
+use super::{PAUSES, REMEMBERED, Usable};
 use crate::{
+    live::folder::{self, Stamp},
     plugins::Loader,
     world::{Artifact, ArtifactFault, Artifacts, Recipient, Refresh},
 };
 
 /// So many registries are asked at once, and no more components than this are in memory for it.
 const FETCHES: usize = 4;
+/// So many files are read and compiled at once. They do not wait for registries.
+const FILES: usize = 4;
+/// The largest plugin file that is read, in bytes.
+const MAX_FILE: u64 = 256 << 20;
+/// How long a plugin file must be left alone before it is read: somebody may be writing it.
+const SETTLES: Duration = Duration::from_millis(150);
 
 /// Bounds what fetches do at once. What is in the caches does not wait for registries.
 #[derive(Debug, Clone)]
 pub(super) struct Doors {
     registries: Arc<Semaphore>,
     caches: Arc<Semaphore>,
+    files: Arc<Semaphore>,
 }
 
 impl Doors {
@@ -27,6 +35,7 @@ impl Doors {
         Self {
             registries: Arc::new(Semaphore::new(FETCHES)),
             caches: Arc::new(Semaphore::new(threads)),
+            files: Arc::new(Semaphore::new(FILES)),
         }
     }
 }
@@ -138,4 +147,77 @@ async fn known(
         digest: known.digest,
         signed_by: known.signed_by,
     })
+}
+
+/// What became of a file.
+pub(super) struct FileRead {
+    /// When it was read: what has another stamp is read again.
+    pub(super) stamp: Option<Stamp>,
+    /// Its component, or why there is none.
+    pub(super) compiled: Result<Arc<Plugin>, String>,
+    /// After which pause it is tried again where there is none.
+    pub(super) again: Duration,
+}
+
+/// Reads and compiles a file that is `seen` as another than it was `before`.
+pub(super) async fn file(
+    path: &Path,
+    mut seen: std::io::Result<Stamp>,
+    before: Option<Stamp>,
+    loader: &Loader,
+    doors: &Doors,
+) -> FileRead {
+    // A first look finds what was there before; a later one may find it half written.
+    while before.is_some() {
+        tokio::time::sleep(SETTLES).await;
+        let again = stamp(path).await;
+        let rests = matches!((&seen, &again), (Ok(one), Ok(other)) if one == other) || again.is_err();
+        seen = again;
+        if rests {
+            break;
+        }
+    }
+    // Held until it is compiled, so that few are in memory at a time.
+    let _door = doors.files.acquire().await.ok();
+    let owned = path.to_owned();
+    let read = match &seen {
+        Ok(_) => folder::apart(move || read(&owned)).await,
+        Err(error) => Some(Err(std::io::Error::new(error.kind(), error.to_string()))),
+    };
+    let compiled = match read {
+        Some(Ok(bytes)) => loader.compile(bytes.into()).await,
+        Some(Err(error)) => {
+            return FileRead {
+                stamp: seen.ok(),
+                compiled: Err(unreadable(path, &error)),
+                again: PAUSES.0,
+            };
+        }
+        None => Err(format!("reading `{}` ended abnormally", path.display())),
+    };
+    FileRead {
+        stamp: seen.ok(),
+        compiled,
+        again: REMEMBERED,
+    }
+}
+
+/// Why there is no component where a file cannot be read.
+pub(super) fn unreadable(path: &Path, error: &std::io::Error) -> String {
+    format!("cannot read `{}`: {error}", path.display())
+}
+
+pub(super) async fn stamp(path: &Path) -> std::io::Result<Stamp> {
+    let owned = path.to_owned();
+    let stamped = folder::apart(move || folder::stamp(&owned)).await;
+    stamped.unwrap_or_else(|| Err(std::io::Error::other("it cannot be looked at")))
+}
+
+fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_FILE {
+        return Err(std::io::Error::other(format!("it has more than {MAX_FILE} bytes")));
+    }
+    Ok(bytes)
 }

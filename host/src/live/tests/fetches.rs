@@ -119,7 +119,10 @@ async fn whoever_asks_for_a_refresh_again_and_again_is_answered_and_the_registry
     let newer = site.publish(&guest("newer")).await;
     host.refresh().await;
     // Whoever asks last is told of what was there before.
-    assert_eq!(stage.state("a").unwrap().plugins[0].live.as_deref(), Some(newer.as_str()));
+    assert_eq!(
+        stage.state("a").unwrap().plugins[0].live.as_deref(),
+        Some(newer.as_str())
+    );
     let asked = site.remote.calls("resolve") - before;
     let seconds = usize::try_from(began.elapsed().as_secs()).unwrap();
     assert!(asked <= 2 + seconds, "{asked} in {seconds} s");
@@ -168,6 +171,80 @@ async fn credentials_that_are_not_accepted_are_told_soon_beside_what_the_cache_h
     stage.stop().await;
 }
 
+/// The sources of a document with a file for a plugin, compiled by this script in this time.
+fn sources_of_file(site: &mut Site, bytes: &[u8], script: &str, time: Duration) -> Turning {
+    let settings = berth_runtime::Settings {
+        pool: Pool::OnDemand,
+        compiler: Some(berth_runtime::Compiler {
+            program: "/bin/sh".into(),
+            arguments: vec!["-c".into(), script.into()],
+            time,
+        }),
+        ..berth_runtime::Settings::default()
+    };
+    site.runtime = Arc::new(Runtime::new(&settings).unwrap());
+    let file = site.folder.path().join("guest.wasm");
+    std::fs::write(&file, bytes).unwrap();
+    let text = DOCUMENT
+        .replace("NAME", "a")
+        .replace("oci://SOURCE", &format!("file:{}", file.display()));
+    let read = document::parse(std::path::Path::new("a.yaml"), &text, &caps());
+    let adapter = read.strict().unwrap().remove(0).adapter;
+    let mut sources = Sources::new(None, NEVER);
+    sources.want([(&adapter, &adapter.plugins["guest"])].into_iter());
+    Turning {
+        sources,
+        loader: site.loader(),
+        adapter,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_takes_the_compiler_too_long_has_a_reason_of_its_own_and_is_tried_again_later() {
+    let mut site = Site::new(NEVER);
+    let limit = Duration::from_millis(50);
+    let mut sources = sources_of_file(&mut site, &guest("slow"), "exec /bin/sleep 600", limit);
+    let begin = Timestamp::now();
+    assert!(sources.turn(begin).await);
+    let (usable, trouble) = sources.stands();
+    assert_eq!(usable, None);
+    assert_eq!(
+        trouble.as_deref(),
+        Some("compiling the plugin takes longer than 50ms (CompileTimeout)")
+    );
+    // The same file is not tried at every look, but after an hour, or by hand.
+    assert!(!sources.turn(at(begin, 3599)).await);
+    assert!(sources.turn(at(begin, 3600)).await);
+    assert!(!sources.turn(at(begin, 3601)).await);
+    assert!(sources.ask(at(begin, 3602)).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_is_compiled_beside_everything_else_as_what_comes_from_a_registry() {
+    let mut site = Site::new(NEVER);
+    let done = site.folder.path().join("done");
+    let script = format!(
+        "while [ ! -e {} ]; do /bin/sleep 0.01; done; echo 'no component' >&2; exit 3",
+        done.display()
+    );
+    let mut sources = sources_of_file(&mut site, &guest("slow"), &script, PATIENCE);
+    // A look does not wait for it; and until it ends, nothing is known of it.
+    sources.sources.look(&sources.loader, Timestamp::now(), false).await;
+    assert!(sources.sources.is_fetching());
+    assert_eq!(sources.stands(), (None, None));
+    let plugin = &sources.adapter.plugins["guest"];
+    assert!(matches!(
+        sources.sources.state(&sources.adapter, plugin),
+        State::Fetching
+    ));
+    std::fs::write(done, "").unwrap();
+    // Another look does not begin it again.
+    assert!(sources.turn(Timestamp::now()).await);
+    let trouble = sources.stands().1.unwrap();
+    assert!(trouble.ends_with("no component (InvalidComponent)"), "{trouble}");
+    assert!(!sources.turn(Timestamp::now()).await);
+}
+
 /// Gives each caller what its own channel brings, in the order of the calls.
 struct Waiting(std::sync::Mutex<Vec<tokio::sync::oneshot::Receiver<Artifact>>>);
 
@@ -198,7 +275,9 @@ async fn an_older_answer_that_comes_late_takes_nothing_over() {
     sources.sources.look(&sources.loader, now, false).await;
     sources.sources.want(std::iter::empty());
     let adapter = sources.adapter.clone();
-    sources.sources.want([(&adapter, &adapter.plugins["guest"])].into_iter());
+    sources
+        .sources
+        .want([(&adapter, &adapter.plugins["guest"])].into_iter());
     sources.sources.look(&sources.loader, now, false).await;
     assert!(second.send(artifact("new", guest("new"))).is_ok());
     let landed = sources.sources.landed().await.unwrap();
