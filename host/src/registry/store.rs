@@ -131,6 +131,27 @@ struct WrittenAttachment {
     blobs: Vec<String>,
 }
 
+/// Bytes on disk that are nobody's yet. They go with this.
+#[derive(Debug)]
+pub struct Staged {
+    file: PathBuf,
+}
+
+impl Staged {
+    /// The bytes; none if they cannot be read.
+    #[must_use]
+    pub fn read(&self) -> Option<Vec<u8>> {
+        read(&self.file)
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        // Where it was kept, nothing is there any more.
+        let _ = fs::remove_file(&self.file);
+    }
+}
+
 /// A folder of verified plugins.
 #[derive(Debug, Clone)]
 pub struct Store {
@@ -196,33 +217,79 @@ impl Store {
         self.blob_file(digest).is_file()
     }
 
+    /// How large the folder may grow, in bytes.
+    #[must_use]
+    pub fn max(&self) -> u64 {
+        self.max
+    }
+
+    /// How many bytes an entry takes here.
+    #[must_use]
+    pub fn weight(entry: &Entry) -> u64 {
+        written(entry).len() as u64
+    }
+
+    /// Writes bytes where nobody looks for them, until they are [kept](Store::keep) or dropped.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn stage(&self, bytes: &[u8]) -> Result<Staged, StoreError> {
+        let file = self.folder.join("new").join(Uuid::new_v4().to_string());
+        let staged = Staged { file };
+        let written = File::create_new(&staged.file).and_then(|mut open| {
+            open.write_all(bytes)?;
+            open.sync_all()
+        });
+        match written {
+            Ok(()) => Ok(staged),
+            Err(source) => Err(StoreError::Write {
+                file: staged.file.clone(),
+                source,
+            }),
+        }
+    }
+
+    /// Keeps what was staged, under the digest that its bytes were found to have.
+    ///
+    /// # Errors
+    /// When the file cannot be moved.
+    pub fn keep(&self, digest: &Digest, staged: Staged) -> Result<(), StoreError> {
+        let file = self.blob_file(digest);
+        fs::rename(&staged.file, &file).map_err(|source| StoreError::Write { file, source })
+    }
+
+    /// Whether a plugin is here: its entry and its layer.
+    #[must_use]
+    pub fn has(&self, manifest: &Digest, layer: &Digest) -> bool {
+        self.entry_file(manifest).is_file() && self.has_blob(layer)
+    }
+
     /// Keeps a plugin: the layer first, so that an entry never stands alone. Whoever might have it before still may.
     ///
     /// # Errors
     /// When a file cannot be written.
     pub fn put(&self, entry: &Entry, layer: &[u8]) -> Result<(), StoreError> {
         self.put_blob(&Digest::of(layer), layer)?;
-        let before = self.entry(&Digest::of(&entry.manifest));
-        let readers = before.map_or_else(
-            || entry.readers.clone(),
-            |before| before.readers.or(entry.readers.clone()),
-        );
-        self.put_entry(&Entry {
-            readers,
-            ..entry.clone()
-        })?;
+        self.put_entry(entry)?;
         self.shrink();
         Ok(())
     }
 
-    /// Keeps what belongs to a layer that is kept already.
+    /// Keeps what belongs to a layer that is kept already. Whoever might have it before still may.
     ///
     /// # Errors
     /// When the file cannot be written.
     pub fn put_entry(&self, entry: &Entry) -> Result<(), StoreError> {
         let digest = Digest::of(&entry.manifest);
-        let text = serde_json::to_vec(&encode(entry)).unwrap_or_default();
-        self.write(&self.entry_file(&digest), &sum(&text))
+        let readers = match self.entry(&digest) {
+            Some(before) => before.readers.or(entry.readers.clone()),
+            None => entry.readers.clone(),
+        };
+        let entry = Entry {
+            readers,
+            ..entry.clone()
+        };
+        self.write(&self.entry_file(&digest), &written(&entry))
     }
 
     /// Keeps bytes under their digest, which the caller has computed.
@@ -402,6 +469,10 @@ fn unsum(whole: &[u8]) -> Option<&[u8]> {
     let end = whole.iter().position(|byte| *byte == b'\n')?;
     let text = &whole[end + 1..];
     (whole[..end] == *Digest::of(text).as_str().as_bytes()).then_some(text)
+}
+
+fn written(entry: &Entry) -> Vec<u8> {
+    sum(&serde_json::to_vec(&encode(entry)).unwrap_or_default())
 }
 
 fn encode(entry: &Entry) -> WrittenEntry {

@@ -14,7 +14,11 @@ use serde_json::json;
 use super::{AccessArgs, Failure, TrustArgs, block, fetcher, progress, refused};
 use crate::{
     artifacts,
-    registry::{Reference, archive, store::Store},
+    registry::{
+        Reference,
+        archive::{self, ArchiveError},
+        store::Store,
+    },
 };
 
 #[derive(Debug, Args)]
@@ -103,7 +107,7 @@ pub(in crate::cli) fn load(args: &LoadArgs) -> Result<ExitCode, Failure> {
     let policy = artifacts::policy(&settings)?;
     let store = Store::open(&cache, settings.cache_size as u64)?;
     let file = File::open(&args.file).with_context(|| format!("cannot read `{}`", args.file.display()))?;
-    let loaded = archive::load(&store, BufReader::new(file), &policy, settings.max_size as u64)?;
+    let loaded = archive::load(&store, BufReader::new(file), &policy, settings.max_size as u64).map_err(unloaded)?;
     let json = loaded.iter().map(|loaded| {
         json!({
             "reference": loaded.reference.to_string(), "digest": loaded.manifest, "signedBy": loaded.signed_by,
@@ -114,4 +118,25 @@ pub(in crate::cli) fn load(args: &LoadArgs) -> Result<ExitCode, Failure> {
         .map(|loaded| format!("{}  {}\n", loaded.manifest, loaded.reference))
         .collect();
     args.access.tell(&json.collect(), &text)
+}
+
+/// Why nothing was loaded, with what to do about it.
+fn unloaded(error: ArchiveError) -> Failure {
+    let hint = match &error {
+        ArchiveError::LargerThanCache(_) => "raise `registries.cacheSize`, or save fewer plugins in one archive",
+        ArchiveError::TooLarge { .. } => "raise `registries.maxSize` if a plugin is meant to be so large",
+        ArchiveError::Signature { source, .. } => source.advice(),
+        ArchiveError::Layout { .. } => "push the component again with `berth plugin push`, and save it again",
+        ArchiveError::Store(_) => "look at the folder: its rights, and the room on its disk",
+        ArchiveError::Io(_)
+        | ArchiveError::Path(_)
+        | ArchiveError::Extension(_)
+        | ArchiveError::NoFile(_)
+        | ArchiveError::Twice(_)
+        | ArchiveError::TooMany
+        | ArchiveError::DigestMismatch { .. }
+        | ArchiveError::Missing(_)
+        | ArchiveError::NotKept(_) => "write it again with `berth plugin save`",
+    };
+    Failure::from(error).with_hint(hint)
 }

@@ -76,7 +76,9 @@ pub async fn find(remote: &dyn Remote, repository: &Repository, digest: &Digest)
         }
     };
     // What an index says of its entries may be wrong: only what is surely something else is left out unread.
-    let ranked = referrers.iter().filter_map(|referrer| Some((rank(referrer)?, referrer)));
+    let ranked = referrers
+        .iter()
+        .filter_map(|referrer| Some((rank(referrer)?, referrer)));
     let mut candidates: Vec<(u8, &Descriptor)> = ranked.collect();
     candidates.sort_by_key(|(rank, _)| *rank);
     if candidates.len() > MAX_ATTACHMENTS {
@@ -139,6 +141,42 @@ impl Default for Budget {
     }
 }
 
+/// What is read of a manifest with signatures: its layers that are some, as many as count, and its config; each once.
+fn parts(written: &Written) -> impl Iterator<Item = &Descriptor> {
+    let layers = written.layers.iter().filter(|layer| is_signature(&layer.media_type));
+    let mut seen = BTreeSet::new();
+    let parts = layers.take(MAX_CLAIMS).chain([&written.config]);
+    parts.filter(move |part| seen.insert(&part.digest))
+}
+
+/// What lies beside an artifact by these manifests, whose bytes `blob` has; bounded as what comes from a registry.
+pub(in crate::registry) fn gathered<'a>(
+    manifests: impl Iterator<Item = (Place, &'a [u8])>,
+    blob: impl Fn(&Digest) -> Option<&'a [u8]>,
+) -> Vec<Attachment> {
+    let mut budget = MAX_ALL;
+    let mut attachments = Vec::new();
+    for (place, manifest) in manifests.take(1 + MAX_ATTACHMENTS) {
+        let Ok(written) = serde_json::from_slice::<Written>(manifest) else {
+            continue;
+        };
+        let mut blobs = Vec::new();
+        for part in parts(&written) {
+            let found = blob(&part.digest).filter(|blob| blob.len() as u64 <= MAX_LAYER.min(budget));
+            blobs.extend(found.map(|blob| {
+                budget -= blob.len() as u64;
+                blob.to_vec()
+            }));
+        }
+        attachments.push(Attachment {
+            place,
+            manifest: manifest.to_vec(),
+            blobs,
+        });
+    }
+    attachments
+}
+
 async fn fetch(
     remote: &dyn Remote,
     repository: &Repository,
@@ -158,13 +196,11 @@ async fn fetch(
         return Ok(None);
     }
     let mut blobs = Vec::new();
-    let layers = written.layers.iter().filter(|layer| is_signature(&layer.media_type));
-    let mut asked = BTreeSet::new();
-    for wanted in layers.take(MAX_CLAIMS).chain([&written.config]) {
+    for wanted in parts(&written) {
         let limit = MAX_LAYER.min(budget.bytes);
-        // What says that it is too large need not be begun; what is there already comes once.
+        // What says that it is too large need not be begun.
         let fits = u64::try_from(wanted.size).is_ok_and(|size| size <= limit);
-        if !fits || budget.blobs == 0 || !asked.insert(&wanted.digest) {
+        if !fits || budget.blobs == 0 {
             continue;
         }
         budget.blobs -= 1;

@@ -18,6 +18,7 @@ use std::{collections::BTreeSet, num::NonZeroUsize};
 
 use serde::{Deserialize, Serialize};
 
+pub(in crate::registry) use attach::gathered;
 pub use attach::{Attachment, Found, Place, SignError, find, sign, sign_as_bundle};
 pub use identity::{Identity, MAX_ROOT_FILE, RootError, TrustedIdentities};
 pub use key::{KeyError, MAX_KEY_FILE, PublicKey};
