@@ -19,8 +19,8 @@ use crate::{
         host::{Policy as Wanted, Registries, Trust},
     },
     registry::{
-        Error, Fetched, Identity, Needed, Origin, Policy, PublicKey, Reference, ReferenceError, Registry, Settings,
-        TrustedIdentities, TrustedKey, TrustedRoot,
+        Allow, Error, Fetched, Identity, Needed, Origin, Policy, PublicKey, Reference, ReferenceError, Registry,
+        Settings, TrustedIdentities, TrustedKey, TrustedRoot,
         access::{self, Access, CredentialSource, PerRegistry},
         signature::{MAX_KEY_FILE, MAX_ROOT_FILE},
     },
@@ -319,6 +319,18 @@ fn key(file: &Path) -> Result<TrustedKey> {
     })
 }
 
+/// Where plugins may come from.
+///
+/// # Errors
+/// When a line of the list cannot be used.
+pub fn allow(settings: &Registries) -> Result<Vec<Allow>> {
+    let read = |line: &String| {
+        line.parse()
+            .with_context(|| format!("cannot use `{line}` in `registries.allow`"))
+    };
+    settings.allow.iter().map(read).collect()
+}
+
 /// What fetches plugins and keeps them in `cache`.
 ///
 /// # Errors
@@ -328,17 +340,9 @@ pub fn registry(settings: &Registries, cache: PathBuf) -> Result<Registry> {
 }
 
 fn registry_by(settings: &Registries, cache: PathBuf, access: &Access) -> Result<Registry> {
-    let allow: Result<Vec<_>> = settings
-        .allow
-        .iter()
-        .map(|line| {
-            line.parse()
-                .with_context(|| format!("cannot use `{line}` in `registries.allow`"))
-        })
-        .collect();
     let settings_of_room = Settings {
         policy: policy(settings)?,
-        allow: allow?,
+        allow: allow(settings)?,
         cache_size: settings.cache_size as u64,
         max_size: settings.max_size as u64,
         deadline: settings.timeout,

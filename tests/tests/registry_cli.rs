@@ -349,6 +349,37 @@ async fn a_check_tells_the_step_that_fails_and_what_to_do() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_check_tells_whether_a_host_would_load_from_there_and_looks_at_the_rest_all_the_same() {
+    let running = Running::start(&Guard::Password).await;
+    let name = running.name("partners/lz:1");
+    data(&running, &["plugin", "push", &PLUGIN, &name]);
+    let config = running.folder().join("berth.yaml");
+    let check = |allow: Value| {
+        fs::write(&config, json!({"registries": {"allow": allow}}).to_string()).unwrap();
+        let config = config.to_str().unwrap();
+        run(
+            &running,
+            &["registry", "check", &name, "--config", config, "--output", "json"],
+        )
+    };
+    let below = running.name("partners/*");
+    let (code, told, _) = check(json!(["registry.example.com/*", below]));
+    let (step, result) = steps(&told).remove(0);
+    assert_eq!((code, step.as_str(), result.as_str()), (0, "allow-list", "ok"), "{told}");
+    assert!(told.contains(&format!("`{below}` in `registries.allow` covers")), "{told}");
+
+    let (code, told, _) = check(json!(["registry.example.com/*", running.name("partner/*")]));
+    let mut found = steps(&told);
+    let (step, result) = found.remove(0);
+    assert_eq!((code, step.as_str(), result.as_str()), (1, "allow-list", "failed"), "{told}");
+    assert!(found.iter().all(|(_, result)| result != "failed"), "{told}");
+    assert!(
+        told.contains("is not among the repositories") && told.contains("registries.allow"),
+        "{told}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_check_looks_at_the_mirror_that_has_the_plugin_and_tells_which_one_is_broken() {
     let running = Running::start(&Guard::Password).await;
     data(&running, &["plugin", "push", &PLUGIN, &running.name("copies/lz:1")]);

@@ -20,7 +20,7 @@ const BAD: Style = AnsiColor::Red.on_default().bold();
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum RegistryCommand {
-    /// Looks for what is wrong between here and a plugin: mirrors, name, connection, TLS, log-in, manifest, layout, signatures.
+    /// Looks for what is wrong between here and a plugin: allow-list, mirrors, name, connection, TLS, log-in, manifest, layout, signatures.
     Check(CheckArgs),
 }
 
@@ -50,10 +50,10 @@ pub(in crate::cli) fn run(command: &RegistryCommand) -> Result<ExitCode, Failure
 
 fn check(args: &CheckArgs) -> Result<ExitCode, Failure> {
     let settings = args.access.settings(Some(&args.trust))?;
-    let policy = artifacts::policy(&settings)?;
+    let (policy, allow) = (artifacts::policy(&settings)?, artifacts::allow(&settings)?);
     let access = artifacts::access(&settings);
     let max = settings.max_size as u64;
-    let steps = block(async { Ok(examine(&access, &args.reference, &policy, max).await) })?;
+    let steps = block(async { Ok(examine(&access, &args.reference, &allow, &policy, max).await) })?;
     let json: Vec<Value> = steps.iter().map(json).collect();
     let text: String = steps.iter().map(text).collect();
     let told = args.access.tell(&json.into(), &text)?;

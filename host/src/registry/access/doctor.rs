@@ -7,7 +7,7 @@ use url::Url;
 
 use super::Access;
 use crate::registry::{
-    chain,
+    Allow, Error, chain,
     layout::{Layout, MAX_CONFIG, MAX_MANIFEST},
     reference::{At, Digest, Reference, Repository},
     remote::{Fault, Remote},
@@ -57,9 +57,10 @@ const STEPS: [&str; 7] = [
 /// Looks at everything between here and the plugin that `reference` names. The steps after one
 /// that failed are skipped, since they need it.
 ///
-/// Where mirrors stand in for the registry, a step about them is the first, and the others look at
-/// the mirror that has the plugin, or at the registry itself.
-pub async fn examine(access: &Access, reference: &Reference, policy: &Policy, max: u64) -> Vec<Step> {
+/// Where repositories are listed from which plugins may come, a step about that list is the first. Where mirrors stand
+/// in for the registry, the next is about them, and the others look at the mirror that has the plugin, or at the
+/// registry itself.
+pub async fn examine(access: &Access, reference: &Reference, allow: &[Allow], policy: &Policy, max: u64) -> Vec<Step> {
     let mut steps = Vec::new();
     let (mirrors, repository) = mirror(access, reference).await;
     let at = Reference {
@@ -75,8 +76,27 @@ pub async fn examine(access: &Access, reference: &Reference, policy: &Policy, ma
         });
         steps.push(Step { name, finding });
     }
-    steps.splice(0..0, mirrors);
+    steps.splice(0..0, allowed(allow, &reference.repository).into_iter().chain(mirrors));
     steps
+}
+
+/// Whether a host with this list loads from the repository; none without a list. What is found at the registry counts
+/// all the same, for whoever wants to list it.
+fn allowed(allow: &[Allow], repository: &Repository) -> Option<Step> {
+    if allow.is_empty() {
+        return None;
+    }
+    let finding = match allow.iter().find(|line| line.covers(repository)) {
+        Some(line) => Finding::Good(format!("`{line}` in `registries.allow` covers `{repository}`")),
+        None => Finding::Bad {
+            problem: chain(&Error::NotAllowed(repository.clone())),
+            advice: format!("add `{repository}` to `registries.allow`: a host refuses it until then (NotAllowed)"),
+        },
+    };
+    Some(Step {
+        name: "allow-list",
+        finding,
+    })
 }
 
 /// Which repository is looked at, and what is to be said of mirrors, if there are any.
