@@ -122,6 +122,21 @@ async fn what_was_pushed_is_pulled_byte_by_byte_and_pushing_is_reproducible() {
         "{there}"
     );
 
+    // What the plugin says of itself is what the registry shows.
+    let annotation = |name: &str| there["annotations"][format!("org.opencontainers.image.{name}")].clone();
+    assert_eq!(first["annotations"], there["annotations"]);
+    for (name, expected) in [
+        ("title", "landing-zone"),
+        ("version", env!("CARGO_PKG_VERSION")),
+        ("licenses", env!("CARGO_PKG_LICENSE")),
+        ("source", env!("CARGO_PKG_REPOSITORY")),
+    ] {
+        assert_eq!(annotation(name), json!(expected), "{there:#}");
+    }
+    let (code, shown, _) = run(&running, &["plugin", "inspect", &name]);
+    let line = format!("org.opencontainers.image.version: {}", env!("CARGO_PKG_VERSION"));
+    assert!(code == 0 && shown.contains(&line), "{shown}");
+
     let (code, stdout, _) = run(&running, &["plugin", "digest", &PLUGIN]);
     assert_eq!(
         (code, stdout),

@@ -9,11 +9,11 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use berth_componentize::{Options, componentize};
+use berth_componentize::{Metadata, Options, componentize, describe};
 use serde_json::Value;
 
 use crate::{
-    cleanroom::read_with_progress,
+    cleanroom::{host_cargo, read, read_with_progress},
     files,
     fingerprint::{Fingerprint, Stamp},
     guest_toolchain::GuestToolchain,
@@ -66,11 +66,17 @@ pub(crate) fn build(root: &Path, toolchain: &GuestToolchain) -> Result<PathBuf> 
         toolchain.summary()
     ));
     let mut outputs = Vec::new();
+    let packages = read(host_cargo(root).args(["metadata", "--no-deps", "--offline", "--format-version", "1"]))?;
     for (name, core) in compile(root, toolchain)? {
         let component = components.join(format!("{name}.wasm"));
         let module = fs::read(&core).with_context(|| format!("cannot read {}", core.display()))?;
         let bytes = componentize(&module, &Options::default())
             .with_context(|| format!("cannot make a component of {}", core.display()))?;
+        let library = core.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+        let about = Metadata::of_cargo(&packages, library).context("cannot read what cargo tells of packages")?;
+        let about = about.with_context(|| format!("cargo knows no package of {}", core.display()))?;
+        let bytes =
+            describe(&bytes, &about).with_context(|| format!("cannot describe the component of {}", core.display()))?;
         files::replace(&component, &bytes)?;
         say(&format!("setup: {} ({} KiB)", component.display(), bytes.len() / 1024));
         outputs.push(component);
@@ -82,6 +88,8 @@ pub(crate) fn build(root: &Path, toolchain: &GuestToolchain) -> Result<PathBuf> 
 fn inputs(root: &Path, toolchain: &GuestToolchain) -> Result<String> {
     let mut fingerprint = Fingerprint::default();
     fingerprint.value("toolchain", toolchain.identity().as_bytes());
+    // What is done to a component here besides.
+    fingerprint.value("described", b"by its package");
     for source in SOURCES {
         fingerprint.tree(root, source)?;
     }
