@@ -380,13 +380,24 @@ async fn a_check_tells_whether_a_host_would_load_from_there_and_looks_at_the_res
     let below = running.name("partners/*");
     let (code, told, _) = check(json!(["registry.example.com/*", below]));
     let (step, result) = steps(&told).remove(0);
-    assert_eq!((code, step.as_str(), result.as_str()), (0, "allow-list", "ok"), "{told}");
-    assert!(told.contains(&format!("`{below}` in `registries.allow` covers")), "{told}");
+    assert_eq!(
+        (code, step.as_str(), result.as_str()),
+        (0, "allow-list", "ok"),
+        "{told}"
+    );
+    assert!(
+        told.contains(&format!("`{below}` in `registries.allow` covers")),
+        "{told}"
+    );
 
     let (code, told, _) = check(json!(["registry.example.com/*", running.name("partner/*")]));
     let mut found = steps(&told);
     let (step, result) = found.remove(0);
-    assert_eq!((code, step.as_str(), result.as_str()), (1, "allow-list", "failed"), "{told}");
+    assert_eq!(
+        (code, step.as_str(), result.as_str()),
+        (1, "allow-list", "failed"),
+        "{told}"
+    );
     assert!(found.iter().all(|(_, result)| result != "failed"), "{told}");
     assert!(
         told.contains("is not among the repositories") && told.contains("registries.allow"),
@@ -478,6 +489,53 @@ async fn a_credential_helper_is_asked_and_what_it_says_is_never_shown() {
     assert_eq!(code, 1);
     assert!(stderr.contains("docker-credential-berth-test"), "{stderr}");
     assert!(!format!("{stdout}{stderr}").contains(WRONG), "{stdout}{stderr}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_helper_that_knows_nothing_leaves_it_to_the_next_source_and_one_that_is_broken_does_not() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let running = Running::start(&Guard::Password).await;
+    let (name, address) = (running.name("lz:1"), running.address());
+    let helper = |name: &str, script: &str| {
+        let file = running.folder().join(format!("docker-credential-{name}"));
+        fs::write(&file, format!("#!/bin/sh\ncat >> {name}.asked\n{script}\n")).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+        let config = running.folder().join(format!("{name}.json"));
+        fs::write(&config, json!({"credHelpers": {(address.clone()): name}}).to_string()).unwrap();
+        config.to_str().unwrap().to_owned()
+    };
+    let asked = |name: &str| fs::read_to_string(running.folder().join(format!("{name}.asked"))).is_ok();
+    let path = format!("{}:{}", running.folder().display(), std::env::var("PATH").unwrap());
+    let push = |first: &str, next: &str| {
+        let sources = [
+            "--docker-config",
+            first,
+            "--docker-config",
+            next,
+            "--insecure",
+            &address,
+        ];
+        let arguments = [&["plugin", "push", &PLUGIN, &name], sources.as_slice()].concat();
+        told(&berth(&running, &arguments).env("PATH", &path).output().unwrap())
+    };
+
+    let nothing = helper("nothing", "echo 'credentials not found in native keychain'; exit 1");
+    let right = helper("right", r#"echo '{"Username": "robot", "Secret": "hunter2"}'"#);
+    let (code, stdout, stderr) = push(&nothing, &right);
+    assert_eq!(code, 0, "{stdout}{stderr}");
+    assert!(asked("nothing") && asked("right"));
+    // A file in the place of a helper will do as well.
+    let (code, _, stderr) = push(&nothing, running.docker_config().to_str().unwrap());
+    assert_eq!(code, 0, "{stderr}");
+
+    // One that is broken is told: with what the next source has, it would be somebody else who asks.
+    let broken = helper("broken", "echo 'the keychain is locked'; exit 1");
+    let unasked = helper("unasked", "exit 1");
+    let (code, _, stderr) = push(&broken, &unasked);
+    assert_eq!(code, 1);
+    assert!(stderr.contains("docker-credential-broken"), "{stderr}");
+    assert!(asked("broken") && !asked("unasked"));
 }
 
 #[test]

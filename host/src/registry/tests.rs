@@ -10,6 +10,7 @@ use super::{
 };
 
 mod bad;
+mod bombs;
 mod checks;
 #[cfg(feature = "keyless")]
 mod keyless;
@@ -457,7 +458,11 @@ async fn what_is_listed_as_a_signature_is_looked_at_before_hundreds_of_others() 
         world.remote.calls.lock().unwrap().clear();
         let fetched = world.registry.fetch(&reference()).await.unwrap();
         assert_eq!(fetched.plugin.signed_by, ["key-0"]);
-        assert!(world.remote.calls("manifest") < 40, "{}", world.remote.calls("manifest"));
+        assert!(
+            world.remote.calls("manifest") < 40,
+            "{}",
+            world.remote.calls("manifest")
+        );
     }
 }
 
@@ -466,7 +471,12 @@ async fn no_more_than_some_layers_of_signatures_are_asked_for() {
     let world = World::new(trust(&[&new_key()], Needed::Any));
     let digest = world.push("one").await;
     let layers: Vec<Descriptor> = (0..1000)
-        .map(|number: i32| layout::describe("application/vnd.dev.cosign.simplesigning.v1+json", &number.to_be_bytes()))
+        .map(|number: i32| {
+            layout::describe(
+                "application/vnd.dev.cosign.simplesigning.v1+json",
+                &number.to_be_bytes(),
+            )
+        })
         .collect();
     // Under the tag, and in as many manifests as there may be.
     for count in 0..64 {
@@ -496,7 +506,9 @@ async fn a_signature_is_not_added_where_it_would_hide_all_others() {
     }
     assert!(matches!(last, Err(signature::SignError::Full(_))), "{last:?}");
     let tags = world.remote.tags.lock().unwrap().clone();
-    let kept = world.remote.manifests.lock().unwrap()[&tags[&format!("{}.sig", digest.tag())]].1.clone();
+    let kept = world.remote.manifests.lock().unwrap()[&tags[&format!("{}.sig", digest.tag())]]
+        .1
+        .clone();
     let kept: layout::Written = serde_json::from_slice(&kept).unwrap();
     assert_eq!(kept.layers.len(), 50);
 }
@@ -544,13 +556,7 @@ impl Remote for Mirrored {
         self.origin.push_blob(repository, bytes).await
     }
 
-    async fn push_manifest(
-        &self,
-        repository: &Repository,
-        at: &At,
-        kind: &str,
-        bytes: &[u8],
-    ) -> Result<Digest, Fault> {
+    async fn push_manifest(&self, repository: &Repository, at: &At, kind: &str, bytes: &[u8]) -> Result<Digest, Fault> {
         self.origin.push_manifest(repository, at, kind, bytes).await
     }
 }
@@ -572,7 +578,10 @@ async fn behind_a_mirror(key: &PrivateKey) -> (World, Arc<Memory>, Digest) {
     let mirror = Arc::new(Memory::default());
     let (origin, copy) = (&world.remote, &mirror);
     copy.tags.lock().unwrap().clone_from(&origin.tags.lock().unwrap());
-    copy.manifests.lock().unwrap().clone_from(&origin.manifests.lock().unwrap());
+    copy.manifests
+        .lock()
+        .unwrap()
+        .clone_from(&origin.manifests.lock().unwrap());
     copy.blobs.lock().unwrap().clone_from(&origin.blobs.lock().unwrap());
     let connect = Mirrored {
         mirror: Arc::clone(&mirror),
@@ -590,11 +599,18 @@ async fn the_registry_itself_is_asked_where_what_its_mirror_has_is_refused() {
     assert_eq!(world.refused().await, "WrongKey");
     world.sign(&digest, &key).await;
     let fetched = world.registry.fetch(&reference()).await.unwrap();
-    assert_eq!((fetched.plugin.signed_by, fetched.plugin.manifest), (vec!["key-0".to_owned()], digest));
+    assert_eq!(
+        (fetched.plugin.signed_by, fetched.plugin.manifest),
+        (vec!["key-0".to_owned()], digest)
+    );
 
     // The mirror's tag points to something that nobody has, to something that nobody signed, or to no plugin.
     let nowhere = |mirror: &Memory| {
-        mirror.tags.lock().unwrap().insert("1".to_owned(), Digest::of(b"nowhere"));
+        mirror
+            .tags
+            .lock()
+            .unwrap()
+            .insert("1".to_owned(), Digest::of(b"nowhere"));
     };
     let other = |mirror: &Memory| {
         let packed = pack(&sample("other")).unwrap();

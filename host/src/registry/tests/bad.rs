@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::{checks::check, *};
+use super::{bombs, checks::check, *};
 use crate::registry::{
     check::Check,
     component::tests::with_too_many_imports,
@@ -221,8 +221,8 @@ const BAD: &[Bad] = &[
         "a file of native code under the type of a component",
         |a| a.layer(b"\x7fELF\x02\x01\x01\0precompiled".to_vec()),
     ),
-    bad(Check::NotPacked, "a gzip file under the type of a component", |a| {
-        a.layer([b"\x1f\x8b\x08\0".as_slice(), &[0; 4096]].concat());
+    bad(Check::NotPacked, "a gzip bomb under the type of a component", |a| {
+        a.layer(bombs::SMALL.clone());
     }),
     bad(Check::WebAssembly, "a page that a proxy made", |a| {
         a.layer(b"<html>sign in</html>".to_vec());
@@ -277,6 +277,20 @@ async fn pulled(bad: &Bad) -> (Option<Check>, String, bool) {
 
 #[tokio::test]
 async fn every_bad_artifact_is_refused_by_its_own_check_and_nothing_of_it_is_kept() {
+    all_are_refused().await;
+}
+
+/// A layer of these bytes is refused without a look behind the first ones.
+pub(super) async fn is_refused_by_its_first_bytes(bytes: &[u8]) {
+    let world = World::new(Policy::Off);
+    let mut artifact = Artifact::good();
+    artifact.layer(bytes.to_vec());
+    artifact.put(&world.remote);
+    let error = world.registry.fetch(&reference()).await.unwrap_err();
+    assert_eq!(check(&error), Some(Check::NotPacked), "{error:?}");
+}
+
+pub(super) async fn all_are_refused() {
     let mut wrong = Vec::new();
     for bad in BAD {
         let (by, told, kept) = pulled(bad).await;

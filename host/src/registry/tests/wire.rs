@@ -5,7 +5,7 @@ use std::time::Instant;
 use axum::{Router, body::Body, extract::State, http::Request, response::Response};
 use futures::{StreamExt as _, stream};
 
-use super::{checks::check, *};
+use super::{bombs, checks::check, *};
 use crate::registry::{
     access::{self, Access, Limits},
     check::Check,
@@ -14,10 +14,10 @@ use crate::registry::{
 };
 
 /// What the registry answers instead of what it should; none where it behaves.
-type Misbehave = fn(&Artifact, &str) -> Option<Response>;
+pub(super) type Misbehave = fn(&Artifact, &str) -> Option<Response>;
 
 /// A good plugin, and how the registry that has it misbehaves.
-struct Artifact {
+pub(super) struct Artifact {
     packed: Packed,
     layer: Vec<u8>,
     misbehave: Misbehave,
@@ -127,16 +127,7 @@ const CASES: &[(&str, Outcome, Misbehave)] = &[
                 .then(|| reply(200, &headers, broken(&artifact.layer[..8])))
         },
     ),
-    (
-        "encodes the layer for its way",
-        By(Check::AnswerPlain),
-        |artifact, question| {
-            let packed = b"\x1f\x8b\x08\0\0\0\0\0\0\x03\x03\0\0\0\0\0\0\0\0\0".to_vec();
-            artifact
-                .is_layer(question)
-                .then(|| reply(200, &[("content-encoding", "gzip")], packed))
-        },
-    ),
+    ("encodes the layer for its way", By(Check::AnswerPlain), bomb),
     ("swaps the manifest", By(Check::AnsweredManifest), |_, question| {
         let evil = pack(&sample("evil")).unwrap().manifest;
         question
@@ -215,6 +206,20 @@ const CASES: &[(&str, Outcome, Misbehave)] = &[
     ),
     ("speaks no TLS", Told("Tls"), |_, _| None),
 ];
+
+/// Sends a bomb for a layer that is encoded for its way. In pieces, no length is announced.
+pub(super) fn bomb(artifact: &Artifact, question: &str) -> Option<Response> {
+    let pieces = || stream::iter([Ok::<_, std::io::Error>(bombs::LARGE.clone())]);
+    let encoded = [("content-encoding", "gzip")];
+    artifact
+        .is_layer(question)
+        .then(|| reply(200, &encoded, Body::from_stream(pieces())))
+}
+
+/// Pulls from a registry that misbehaves so. What comes of it is told elsewhere.
+pub(super) async fn answers(misbehave: Misbehave) {
+    pulled(Good, misbehave).await;
+}
 
 /// The checks that have a case here: the first of each.
 pub(super) fn checks() -> impl Iterator<Item = Check> {
