@@ -116,10 +116,11 @@ impl Keeper {
     fn settings(&self, news: News, caps: &mut Limits) -> bool {
         let (settings, differences) = match news {
             News::Refused(problems) => {
+                // Who reads the log finds it counted.
+                self.tools.metrics.reloaded("configuration", false);
                 for problem in problems {
                     tracing::error!(%problem, "the changed configuration is refused; the host runs on as it was");
                 }
-                self.tools.metrics.reloaded("configuration", false);
                 return false;
             }
             News::Good(settings, differences) => (settings, differences),
