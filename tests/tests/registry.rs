@@ -12,6 +12,7 @@
 mod running;
 
 mod registry {
+    mod keyless;
     mod wkg;
     #[allow(dead_code, reason = "other tests use the rest")]
     pub(crate) mod world;

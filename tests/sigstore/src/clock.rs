@@ -2,8 +2,7 @@
 
 use jiff::Timestamp;
 use rcgen::{
-    CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose, SerialNumber,
-    SigningKey as _,
+    CertificateParams, CertifiedIssuer, CustomExtension, KeyPair, KeyUsagePurpose, SerialNumber, SigningKey as _,
 };
 
 use crate::{
@@ -18,6 +17,8 @@ const SERIAL: u8 = 7;
 // Object identifiers.
 const COMMON_NAME: &[u64] = &[2, 5, 4, 3];
 const CONTENT_TYPE: &[u64] = &[1, 2, 840, 113_549, 1, 9, 3];
+const EXTENDED_KEY_USAGE: &[u64] = &[2, 5, 29, 37];
+const TIME_STAMPING: &[u64] = &[1, 3, 6, 1, 5, 5, 7, 3, 8];
 const ECDSA_SHA256: &[u64] = &[1, 2, 840, 10_045, 4, 3, 2];
 const MESSAGE_DIGEST: &[u64] = &[1, 2, 840, 113_549, 1, 9, 4];
 const POLICY: &[u64] = &[1, 3, 6, 1, 4, 1, 57_264, 2];
@@ -40,7 +41,11 @@ impl Clock {
         lasting(&mut params, "time");
         params.serial_number = Some(SerialNumber::from_slice(&[SERIAL]));
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::TimeStamping];
+        // Critical, as RFC 3161 wants it.
+        let usage = der::value(SEQUENCE, &[&der::name(TIME_STAMPING)]);
+        let mut usage = CustomExtension::from_oid_content(EXTENDED_KEY_USAGE, usage);
+        usage.set_criticality(true);
+        params.custom_extensions = vec![usage];
         let certificate = params.signed_by(&key, &root).unwrap().der().to_vec();
         Self { root, key, certificate }
     }

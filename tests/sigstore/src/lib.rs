@@ -316,7 +316,12 @@ impl Instance {
         let leaf = |entry: &[u8]| hash(&[&[0], entry].concat());
         let before = leaf(b"an earlier entry");
         let root = hash(&[[1].as_slice(), &before, &leaf(body.as_bytes())].concat());
-        let head = format!("{ORIGIN}\n2\n{}\n", STANDARD.encode(root));
+        // Rekor 1 has the tree's number there, and by that cosign tells the two.
+        let tree = match how.log {
+            Log::V1 => " - 1193050959916656506",
+            Log::V2 => "",
+        };
+        let head = format!("{ORIGIN}{tree}\n2\n{}\n", STANDARD.encode(root));
         let signed_head = [&id[..4], &self.log.sign(head.as_bytes()).unwrap()].concat();
         let body = STANDARD.encode(body);
         let (kind, version) = match how.log {
