@@ -213,16 +213,11 @@ impl Registry {
     pub async fn fetch_under(&self, reference: &Reference, policy: &Policy) -> Result<Fetched, Error> {
         let remote = self.remote(reference)?;
         self.in_time(reference, async {
-            let error = match self.fetch_from(remote.as_ref(), reference, policy).await {
-                Err(error) if !error.is_outage() && !error.is_denial() => error,
-                // Where mirrors do not answer, the registry itself was asked.
-                fetched => return fetched,
+            let refused = match self.fetch_from(remote.as_ref(), reference, policy).await {
+                Ok(fetched) => return Ok(fetched),
+                Err(refused) => refused,
             };
-            let Some(origin) = remote.behind_mirrors(&reference.repository) else {
-                return Err(error);
-            };
-            let (reason, refused) = (error.reason(), chain(&error));
-            tracing::warn!(%reference, reason, refused, "what a mirror has is refused; the registry itself is asked");
+            let origin = behind(remote.as_ref(), reference, refused)?;
             self.fetch_from(origin.as_ref(), reference, policy).await
         })
         .await
@@ -423,6 +418,47 @@ impl Registry {
             }
         }
     }
+}
+
+/// What `reference` stands for, and who of the trusted signed it. Nothing of the plugin itself is fetched. What a mirror
+/// has and is refused is asked of the registry itself.
+///
+/// # Errors
+/// When the registry does not tell, or the policy is not fulfilled.
+pub async fn verify(
+    remote: &dyn Remote,
+    reference: &Reference,
+    policy: &Policy,
+) -> Result<(Digest, Vec<String>), Error> {
+    let refused = match signed_there(remote, reference, policy).await {
+        Ok(signed) => return Ok(signed),
+        Err(refused) => refused,
+    };
+    let origin = behind(remote, reference, refused)?;
+    signed_there(origin.as_ref(), reference, policy).await
+}
+
+async fn signed_there(
+    remote: &dyn Remote,
+    reference: &Reference,
+    policy: &Policy,
+) -> Result<(Digest, Vec<String>), Error> {
+    let digest = pull::resolve(remote, reference).await?;
+    let (_, signed_by) = pull::signatures(remote, reference, &digest, policy).await?;
+    Ok((digest, signed_by))
+}
+
+/// The registry itself, where mirrors gave what was `refused`. Where they do not answer, it was asked already.
+fn behind(remote: &dyn Remote, reference: &Reference, refused: Error) -> Result<Arc<dyn Remote>, Error> {
+    if refused.is_outage() || refused.is_denial() {
+        return Err(refused);
+    }
+    let Some(origin) = remote.behind_mirrors(&reference.repository) else {
+        return Err(refused);
+    };
+    let (reason, refused) = (refused.reason(), chain(&refused));
+    tracing::warn!(%reference, reason, refused, "what a mirror has is refused; the registry itself is asked");
+    Ok(origin)
 }
 
 /// Runs what blocks where it may.

@@ -595,14 +595,25 @@ async fn behind_a_mirror(key: &PrivateKey) -> (World, Arc<Memory>, Digest) {
 async fn the_registry_itself_is_asked_where_what_its_mirror_has_is_refused() {
     let key = new_key();
     // The mirror has the plugin, and none of the signatures that count.
-    let (world, _mirror, digest) = behind_a_mirror(&key).await;
+    let (world, mirror, digest) = behind_a_mirror(&key).await;
     assert_eq!(world.refused().await, "WrongKey");
+    let both = Mirrored {
+        mirror,
+        origin: Arc::clone(&world.remote),
+    };
+    let policy = trust(&[&key], Needed::Any);
+    let refused = verify(&both, &reference(), &policy).await.unwrap_err();
+    assert_eq!(refused.reason(), "WrongKey");
     world.sign(&digest, &key).await;
     let fetched = world.registry.fetch(&reference()).await.unwrap();
+    let signed = vec!["key-0".to_owned()];
     assert_eq!(
-        (fetched.plugin.signed_by, fetched.plugin.manifest),
-        (vec!["key-0".to_owned()], digest)
+        (fetched.plugin.manifest, fetched.plugin.signed_by),
+        (digest.clone(), signed.clone())
     );
+    // Without the plugin itself, too.
+    let verified = verify(&both, &reference(), &policy).await.unwrap();
+    assert_eq!(verified, (digest, signed));
 
     // The mirror's tag points to something that nobody has, to something that nobody signed, or to no plugin.
     let nowhere = |mirror: &Memory| {

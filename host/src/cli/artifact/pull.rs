@@ -6,10 +6,10 @@ use anyhow::{Context as _, anyhow};
 use clap::Args;
 use serde_json::json;
 
-use super::{AccessArgs, Failure, TrustArgs, block, failed, fetcher, progress, refused, remote};
+use super::{AccessArgs, Failure, TrustArgs, block, fetcher, progress, refused, remote};
 use crate::{
     artifacts,
-    registry::{Reference, signature},
+    registry::{self, Reference},
 };
 
 #[derive(Debug, Args)]
@@ -80,18 +80,8 @@ pub(in crate::cli) fn verify(args: &VerifyArgs) -> Result<ExitCode, Failure> {
     }
     let repository = &args.reference.repository;
     let remote = remote(&settings, &repository.registry)?;
-    let (digest, by) = block(async {
-        let digest = remote.resolve(&args.reference).await.map_err(failed)?;
-        let found = signature::find(remote.as_ref(), repository, &digest).await;
-        match (signature::verify(&policy, &digest, &found.attachments), found.missed) {
-            (Ok(by), _) => Ok((digest, by)),
-            (Err(_), Some(fault)) => Err(failed(fault)),
-            (Err(refusal), None) => {
-                let hint = refusal.advice();
-                Err(Failure::from(refusal).with_hint(hint))
-            }
-        }
-    })?;
+    let verified = registry::verify(remote.as_ref(), &args.reference, &policy);
+    let (digest, by) = block(async { verified.await.map_err(refused) })?;
     let json = json!({"digest": digest, "signedBy": by});
     args.access
         .tell(&json, &format!("{digest}  signed by {}\n", by.join(", ")))
