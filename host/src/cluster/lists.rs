@@ -20,8 +20,7 @@ const PAGE: usize = 500;
 /// Objects per page of what adapters look up, whole and of any size.
 const FOUND_PAGE: usize = 50;
 
-/// Lists all objects that `selector` selects, pruned; and the version of the list. Where objects are so large that a page
-/// of them is no answer to read, pages get smaller.
+/// Lists all objects that `selector` selects, pruned; and the version of the list.
 pub(super) async fn list(
     wire: &Wire,
     kind: &Kind,
@@ -30,6 +29,20 @@ pub(super) async fn list(
     accept: Option<&'static str>,
 ) -> Result<(Vec<Value>, String), Refusal> {
     let mut items = Vec::new();
+    let version = pages(wire, kind, namespace, selector, accept, |page| items.extend(page)).await?;
+    Ok((items, version))
+}
+
+/// Lists all objects that `selector` selects, and hands each page of them on, pruned, before it asks for the next; answers
+/// with the version of the list. Where objects are so large that a page of them is no answer to read, pages get smaller.
+pub(super) async fn pages(
+    wire: &Wire,
+    kind: &Kind,
+    namespace: Option<&str>,
+    selector: &str,
+    accept: Option<&'static str>,
+    mut take: impl FnMut(&mut dyn Iterator<Item = Value>),
+) -> Result<String, Refusal> {
     let mut size = PAGE;
     let mut next: Option<String> = None;
     loop {
@@ -50,10 +63,10 @@ pub(super) async fn list(
             }
             page => page?,
         };
-        items.extend(items_of(&mut page).map(|item| prune(kind, item)));
+        take(&mut items_of(&mut page).map(|item| prune(kind, item)));
         next = more(&page);
         if next.is_none() {
-            return Ok((items, resource_version(&page)));
+            return Ok(resource_version(&page));
         }
     }
 }

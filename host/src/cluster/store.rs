@@ -95,6 +95,14 @@ impl Version {
     }
 }
 
+/// A list that is being taken over.
+#[derive(Debug, Default)]
+pub(super) struct Listing {
+    listed: HashSet<Key>,
+    /// What appeared or changed.
+    pub(super) differing: Vec<Key>,
+}
+
 /// The objects of one kind in one place. Documents have been pruned before they come here.
 #[derive(Debug)]
 pub(super) struct Store {
@@ -119,25 +127,30 @@ impl Store {
         }
     }
 
-    /// Takes a whole list over; answers with the documents of all that appeared, changed or vanished.
-    pub(super) fn replace(&mut self, items: Vec<Value>, version: Version) -> Vec<Value> {
+    /// Takes a page of a list over. So no more of a list than that is ever held as it came.
+    pub(super) fn take_page(&mut self, listing: &mut Listing, page: impl Iterator<Item = Value>) {
+        for item in page {
+            let key = key(&item);
+            // Whose deletion we were told of may be listed all the same.
+            if !self.gone.contains(uid(&item)) && self.put(&item) {
+                listing.differing.push(key.clone());
+            }
+            listing.listed.insert(key);
+        }
+    }
+
+    /// A list of this version has ended: whatever it has not is gone. Answers with that, as it was at last.
+    pub(super) fn end_list(&mut self, listing: &Listing, version: Version) -> Vec<Value> {
         self.seen = self.seen.max(version);
         self.gone.clear();
-        let listed: HashSet<Key> = items.iter().map(key).collect();
         // What was written after the list was made is not in it, and yet there.
         let vanished: Vec<Arc<Key>> = self
             .entries
             .iter()
-            .filter(|(key, entry)| !listed.contains(&***key) && entry.version <= version)
+            .filter(|(key, entry)| !listing.listed.contains(&***key) && entry.version <= version)
             .map(|(key, _)| Arc::clone(key))
             .collect();
-        let mut differing: Vec<Value> = vanished.iter().filter_map(|key| self.remove(key)).collect();
-        for item in items {
-            if self.put(&item) {
-                differing.push(item);
-            }
-        }
-        differing
+        vanished.iter().filter_map(|key| self.remove(key)).collect()
     }
 
     /// The watch tells of an object as it is now.
@@ -193,6 +206,11 @@ impl Store {
     /// One object.
     pub(super) fn get(&self, key: &Key) -> Option<&Kept> {
         self.entries.get(key).map(|entry| &entry.kept)
+    }
+
+    /// Where every object is.
+    pub(super) fn keys(&self) -> Vec<Arc<Key>> {
+        self.entries.keys().map(Arc::clone).collect()
     }
 
     /// Every object.
@@ -314,10 +332,20 @@ mod tests {
         store.held_by(&holder()).iter().map(Kept::document).collect()
     }
 
+    /// Lists these, each on a page of its own; answers with what differs, and what has vanished.
+    fn list(store: &mut Store, items: Vec<Value>, version: Version) -> (Vec<Key>, Vec<Value>) {
+        let mut listing = Listing::default();
+        for item in items {
+            store.take_page(&mut listing, std::iter::once(item));
+        }
+        let vanished = store.end_list(&listing, version);
+        (listing.differing, vanished)
+    }
+
     #[test]
     fn the_answer_to_a_write_is_seen_before_the_watch_tells_it() {
         let mut store = store(10_000);
-        store.replace(vec![object("a", 5)], Version(10));
+        list(&mut store, vec![object("a", 5)], Version(10));
         store.answered(&object("a", 12));
         store.present(&object("a", 11));
         assert_eq!(held(&store), [object("a", 12)]);
@@ -326,7 +354,7 @@ mod tests {
     #[test]
     fn an_answer_that_the_watch_has_overtaken_does_not_bring_back_a_deleted_object() {
         let mut store = store(10_000);
-        store.replace(vec![], Version(10));
+        list(&mut store, vec![], Version(10));
         store.present(&object("a", 11));
         let mut last = object("a", 11);
         last["metadata"]["resourceVersion"] = json!("13");
@@ -338,22 +366,37 @@ mod tests {
     #[test]
     fn what_we_deleted_stays_away_although_the_watch_is_late() {
         let mut store = store(10_000);
-        store.replace(vec![object("a", 5)], Version(10));
+        list(&mut store, vec![object("a", 5)], Version(10));
         store.deleted(&key(&object("a", 5)), "uid-a");
         store.present(&object("a", 7));
         assert_eq!(held(&store), Vec::<Value>::new());
     }
 
     #[test]
+    fn what_we_deleted_while_it_was_listed_stays_away() {
+        let mut store = store(10_000);
+        list(&mut store, vec![object("a", 5)], Version(10));
+        let mut listing = Listing::default();
+        store.deleted(&key(&object("a", 5)), "uid-a");
+        store.take_page(&mut listing, std::iter::once(object("a", 5)));
+        assert_eq!(store.end_list(&listing, Version(20)), Vec::<Value>::new());
+        assert_eq!(held(&store), Vec::<Value>::new());
+    }
+
+    #[test]
     fn a_list_tells_what_differs_and_keeps_what_was_written_after_it() {
         let mut store = store(10_000);
-        store.replace(
+        list(
+            &mut store,
             vec![object("same", 5), object("changed", 6), object("vanished", 7)],
             Version(10),
         );
         store.answered(&object("new", 21));
-        let differing = store.replace(vec![object("same", 5), object("changed", 15)], Version(20));
-        assert_eq!(differing, [object("vanished", 7), object("changed", 15)]);
+        let differing = list(&mut store, vec![object("same", 5), object("changed", 15)], Version(20));
+        assert_eq!(
+            differing,
+            (vec![key(&object("changed", 15))], vec![object("vanished", 7)])
+        );
         let mut names: Vec<_> = held(&store).iter().map(|one| one["metadata"]["name"].clone()).collect();
         names.sort_by_key(Value::to_string);
         assert_eq!(names, ["changed", "new", "same"]);
@@ -363,7 +406,7 @@ mod tests {
     fn beyond_the_budget_only_metadata_is_kept_and_room_is_given_back() {
         let one = Packed::of(&object("a", 5)).bytes();
         let mut store = store(one + 10);
-        store.replace(vec![object("a", 5)], Version(10));
+        list(&mut store, vec![object("a", 5)], Version(10));
         store.present(&object("b", 11));
         let kept = |store: &Store, name: &str| store.get(&key(&object(name, 0))).cloned();
         assert_eq!(kept(&store, "a"), Some(Kept::Whole(Packed::of(&object("a", 5)))));

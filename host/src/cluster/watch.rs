@@ -22,9 +22,9 @@ use super::{
     backoff::{self, Backoff},
     fault::Refusal,
     kinds::{Doubt, Kind, Kinds},
-    lists::{list, resource_version},
+    lists::{pages, resource_version},
     objects::prune,
-    store::{Budget, Store, Version},
+    store::{Budget, Key, Listing, Store, Version},
     wire::{Call, METADATA, Wire, lock},
 };
 
@@ -135,6 +135,14 @@ impl Scope {
         }
     }
 
+    /// Tells of an object as it is held, if it still is.
+    fn tell_present(&self, key: &Key, tell: &impl Fn(News)) {
+        let kept = lock(&self.store).get(key).cloned();
+        if let Some(kept) = kept {
+            tell(News::Present(kept.document()));
+        }
+    }
+
     /// Lists, then watches until that ends.
     async fn once(
         &self,
@@ -154,7 +162,9 @@ impl Scope {
             tokio::time::sleep(REFUSED).await;
             return Ok(());
         };
-        let (items, mut version) = list(wire, &kind, self.namespace.as_deref(), LABEL_ADAPTER, None)
+        let mut listing = Listing::default();
+        let take = |page: &mut dyn Iterator<Item = Value>| lock(&self.store).take_page(&mut listing, page);
+        let mut version = pages(wire, &kind, self.namespace.as_deref(), LABEL_ADAPTER, None, take)
             .await
             .inspect_err(|refusal| {
                 if refusal.code() == Some(404) {
@@ -162,25 +172,20 @@ impl Scope {
                 }
             })
             .map_err(End::Failed)?;
-        let listed: std::collections::HashSet<String> = items.iter().map(|item| uid(item).to_owned()).collect();
-        let differing = {
+        let vanished = {
             let mut store = lock(&self.store);
-            let differing = store.replace(items, Version::parse(&version));
+            let vanished = store.end_list(&listing, Version::parse(&version));
             self.live.store(true, Ordering::Release);
-            differing
+            vanished
         };
-        for document in differing {
-            tell(if listed.contains(uid(&document)) {
-                News::Present(document)
-            } else {
-                News::Vanished(document)
-            });
-        }
+        // Nothing is told before the store may be read.
+        vanished.into_iter().for_each(|document| tell(News::Vanished(document)));
         if std::mem::take(outage) {
-            let all: Vec<_> = lock(&self.store).all().cloned().collect();
-            for kept in all {
-                tell(News::Present(kept.document()));
-            }
+            drop(listing);
+            let keys = lock(&self.store).keys();
+            keys.iter().for_each(|key| self.tell_present(key, tell));
+        } else {
+            listing.differing.iter().for_each(|key| self.tell_present(key, tell));
         }
         loop {
             let call = watch_call(&kind, self.namespace.as_deref(), LABEL_ADAPTER, &version);
@@ -252,8 +257,4 @@ pub(super) fn watch_call(kind: &Kind, namespace: Option<&str>, selector: &str, v
         call = call.accept(METADATA);
     }
     call
-}
-
-fn uid(document: &Value) -> &str {
-    document["metadata"]["uid"].as_str().unwrap_or_default()
 }
