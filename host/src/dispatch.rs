@@ -378,6 +378,14 @@ impl State {
 
     fn take_adapters(&mut self, adapters: Vec<Live>, awaited: BTreeSet<String>) {
         let mut before = std::mem::take(&mut self.adapters);
+        // What an adapter with a subscription of its own hears of is not for the others, and the other way round.
+        let shares = |live: &&Live| live.adapter.events.is_empty();
+        let sharing: BTreeSet<String> = before
+            .values()
+            .chain(&adapters)
+            .filter(shares)
+            .map(|live| live.adapter.name.clone())
+            .collect();
         self.awaited = awaited;
         for live in adapters {
             let adapter = Arc::clone(&live.adapter);
@@ -390,9 +398,11 @@ impl State {
             if !is_same {
                 self.queue.rouse(&adapter.name, None);
             }
-            // Their events may have been settled by others while it was not live.
-            if is_new {
-                for subject in self.queue.known(|kind| adapter.subjects.iter().any(|one| one == kind)) {
+            // Others may have settled events about them while it was not live.
+            if is_new && sharing.contains(&adapter.name) {
+                let is_meant =
+                    |pair: &Pair| sharing.contains(&pair.adapter) && adapter.subjects.contains(&pair.subject.kind);
+                for subject in self.queue.known(is_meant) {
                     self.queue.push(&adapter.name, subject, Trigger::Timer, None);
                 }
             }

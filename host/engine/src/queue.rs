@@ -316,11 +316,11 @@ impl<T> Queue<T> {
         entry.tickets.extract_if(.., |ticket| is_stood_for(ticket)).collect()
     }
 
-    /// The subjects of these kinds that any adapter knows of, each as its newest event told.
-    pub fn known(&self, is_of_kind: impl Fn(&str) -> bool) -> Vec<SubjectRef> {
+    /// The subjects of the pairs that are meant, each as its newest event told.
+    pub fn known(&self, is_meant: impl Fn(&Pair) -> bool) -> Vec<SubjectRef> {
         let mut known: BTreeMap<&SubjectKey, &SubjectRef> = BTreeMap::new();
         for (pair, entry) in &self.entries {
-            if entry.forgotten || !is_of_kind(&pair.subject.kind) {
+            if entry.forgotten || !is_meant(pair) {
                 continue;
             }
             let newest = known.entry(&pair.subject).or_insert(&entry.subject);
@@ -778,16 +778,13 @@ mod tests {
     }
 
     #[test]
-    fn the_subjects_of_a_kind_are_known_whichever_adapter_heard_of_them() {
+    fn a_subject_is_known_once_whichever_adapters_heard_of_it() {
         let mut queue: Queue<()> = Queue::new(Rhythms::default());
         queue.push("one", subject("a", 1), event("e"), None);
         queue.push("two", subject("a", 2), event("e"), None);
         queue.push("two", subject("b", 1), event("e"), None);
-        assert_eq!(
-            queue.known(|kind| kind == "Cluster"),
-            [subject("a", 2), subject("b", 1)]
-        );
-        assert!(queue.known(|kind| kind == "NodePool").is_empty());
+        assert_eq!(queue.known(|_| true), [subject("a", 2), subject("b", 1)]);
+        assert_eq!(queue.known(|pair| pair.adapter == "one"), [subject("a", 1)]);
     }
 
     #[test]

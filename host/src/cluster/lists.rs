@@ -15,8 +15,8 @@ use super::{
 };
 use crate::world::{FOUND_AT_MOST, FOUND_BYTES, Identity};
 
-/// Objects per page of a list of what is ours.
-const PAGE: usize = 500;
+/// Objects per page of a list of what is ours. A page is held as it came, which takes twenty times what is kept of it.
+const PAGE: usize = 100;
 /// Objects per page of what adapters look up, whole and of any size.
 const FOUND_PAGE: usize = 50;
 
@@ -241,12 +241,12 @@ mod tests {
         let (items, version) = list(&server.wire, &widgets(), None, "", None).await.unwrap();
         assert_eq!((items.len(), version.as_str()), (1_200, "7"));
         assert_eq!(items[1_199]["metadata"]["name"], "o-1199");
-        assert_eq!(*lock(&server.pages), [500, 500, 500]);
+        assert_eq!(*lock(&server.pages), [PAGE; 12]);
     }
 
     #[tokio::test]
     async fn a_list_of_large_objects_is_read_in_smaller_pages() {
-        // All of them are 24 MB, 31 are 6 MB.
+        // 100 of them are 20 MB, 25 are 5 MB.
         let server = server(120, 200_000);
         let (items, _) = list(&server.wire, &widgets(), None, "", None).await.unwrap();
         let names: Vec<_> = items
@@ -255,7 +255,7 @@ mod tests {
             .collect();
         let expected: Vec<_> = (0..120).map(|number| format!("o-{number}")).collect();
         assert_eq!(names, expected);
-        assert_eq!(*lock(&server.pages), [500, 125, 31, 31, 31, 31]);
+        assert_eq!(*lock(&server.pages), [100, 25, 25, 25, 25, 25]);
     }
 
     #[tokio::test]

@@ -5,6 +5,7 @@
 use std::path::Path;
 
 use berth_engine::{
+    adapter::Subscription,
     contract::{AdapterStatus, HttpAction, PhaseAnswer, PluginFault, Question, Reference},
     effect::{FleetFault, Reported},
     queue::Rhythm,
@@ -322,4 +323,25 @@ async fn an_adapter_that_goes_live_looks_at_what_others_were_told_of() {
     // The other one is there no more, so that nothing of it runs.
     host.set_adapters(vec![live("two")], BTreeSet::new());
     assert_eq!(heard.recv().await.unwrap(), "theirs");
+}
+
+#[tokio::test]
+async fn what_was_told_by_the_shared_subscription_is_not_for_an_adapter_with_one_of_its_own() {
+    let (host, _heard) = host(away(), LONG);
+    let settled = host.accept_for(event("theirs"), Scope::Everyone).await;
+    assert!(matches!(settled, Settled::Retry { .. }), "{settled:?}");
+    let mut own = live("own");
+    let subscription = Subscription {
+        topic: Some("own".to_owned()),
+        subscription: None,
+    };
+    own.adapter = Arc::new(Adapter {
+        events: BTreeMap::from([("nats".to_owned(), subscription)]),
+        ..own.adapter.as_ref().clone()
+    });
+    host.set_adapters(vec![live("one"), own, live("two")], BTreeSet::new());
+    for (adapter, is_known) in [("own", false), ("two", true)] {
+        let known = host.retry(adapter, &subject("theirs").key).await;
+        assert_eq!(known, is_known, "{adapter}");
+    }
 }
