@@ -140,7 +140,7 @@ const CHURN: Rhythm = Rhythm {
     longest: Duration::from_secs(20),
 };
 
-/// A run that takes so long is slow: what it waits for is, and others must not wait with it.
+/// A run that takes so long, in milliseconds, is slow: what it waits for is, and others must not wait with it.
 const SLOW: i128 = 1_000;
 /// So many events in a row have their turn before a change or a timer has.
 const EVENTS_IN_A_ROW: u8 = 3;

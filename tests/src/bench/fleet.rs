@@ -42,7 +42,8 @@ impl Api {
     pub(super) async fn serve(kinds: usize) -> Result<Self> {
         let simulation = Simulation::new(FleetState::new(&[], &[]), Arc::new(SystemClock::new()));
         let call_so = from_fn(move |request, next| named(kinds, request, next));
-        let router: Router = Server::router(Arc::clone(&simulation)).layer(call_so);
+        let simulated: Router = Server::router(Arc::clone(&simulation)).layer(call_so);
+        let router = Router::new().fallback_service(simulated).layer(from_fn(as_cluster));
         let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await?;
         let port = listener.local_addr()?.port();
         let served = tokio::spawn(async move {
@@ -69,6 +70,33 @@ impl Api {
 /// The kind of the subject of this number, of so many kinds.
 pub(super) fn kind_of(number: usize, kinds: usize) -> String {
     format!("Cluster{}", number % kinds)
+}
+
+/// The path of a subject of this number, in the collection of its kind.
+pub(super) fn href_of(number: usize, kinds: usize, subject: &Value) -> String {
+    let collection = format!("/{}s/", kind_of(number, kinds).to_ascii_lowercase());
+    let href = subject["href"].as_str().unwrap_or_default();
+    href.replace("/clusters/", &collection)
+}
+
+/// Asks the simulation for a cluster, whatever its kind is called.
+async fn as_cluster(mut request: Request, next: Next) -> Response {
+    let known = |segment: &str| {
+        let number = segment
+            .strip_prefix("cluster")
+            .and_then(|rest| rest.strip_suffix('s'))?;
+        number.parse::<usize>().ok().map(|_| "clusters".to_owned())
+    };
+    let path = request.uri().to_string();
+    let path: Vec<String> = path
+        .split('/')
+        .map(|segment| known(segment).unwrap_or_else(|| segment.to_owned()))
+        .collect();
+    match path.join("/").parse() {
+        Ok(uri) => *request.uri_mut() = uri,
+        Err(_) => return StatusCode::BAD_REQUEST.into_response(),
+    }
+    next.run(request).await
 }
 
 /// Tells a subject's kind.

@@ -19,7 +19,7 @@ use super::{bare, wire::Way};
 use crate::{
     bench::{
         child,
-        fleet::{Api, kind_of},
+        fleet::{Api, href_of, kind_of},
     },
     control_plane::{ControlPlane, Gate, User, everything},
     kill::host::{Common, Gates, Host},
@@ -29,7 +29,7 @@ use crate::{
 /// Subjects with a Job at most.
 const WITH_JOB: usize = 1_000;
 /// Messages in flight, of both: the host's default.
-const PREFETCH: NonZeroU16 = NonZeroU16::new(64).unwrap();
+const PREFETCH: NonZeroU16 = NonZeroU16::new(256).unwrap();
 /// How long a batch may take.
 const PATIENCE: Duration = Duration::from_secs(600);
 /// Events about subjects that are not known yet go to the host by so many.
@@ -238,7 +238,8 @@ impl Set {
                 "specversion": "1.0", "id": uuid::Uuid::now_v7().to_string(), "source": "hyperfleet-sentinel",
                 "type": "com.redhat.hyperfleet.cluster.reconcile", "datacontenttype": "application/json",
                 "data": {
-                    "id": subject["id"], "kind": kind_of(place, self.adapters), "href": subject["href"], "generation": 1,
+                    "id": subject["id"], "kind": kind_of(place, self.adapters),
+                    "href": href_of(place, self.adapters, subject), "generation": 1,
                 },
             });
             let (body, options) = (event.to_string(), BasicPublishOptions::default());
