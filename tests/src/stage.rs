@@ -54,7 +54,7 @@ pub const LANDING_ZONE: &str = include_str!("../../host/assets/demo/landing-zone
 pub const NODEPOOL_SIZING: &str = include_str!("../../host/assets/demo/nodepool-sizing.yaml");
 
 /// How long any one condition is waited for.
-const PATIENCE: Duration = Duration::from_secs(45);
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// The landing zone without its dependency, with a single attempt.
 #[must_use]

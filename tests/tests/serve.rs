@@ -38,7 +38,7 @@ mod running;
 #[allow(dead_code, reason = "other tests use the rest")]
 mod world;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// An adapter whose work is one Job.
 fn adapter(namespace: &str) -> String {

@@ -152,8 +152,8 @@ pub fn compile_component() -> io::Result<u8> {
     // Whoever started it waits for it; nobody else wants what it makes.
     #[cfg(target_os = "linux")]
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
-    // Events come first.
-    nice(10)?;
+    // Events come first; and yet a start on a busy machine must come to its end.
+    nice(5)?;
     let most = Some(memory());
     let bound = Rlimit {
         current: most,
