@@ -186,10 +186,11 @@ impl Kubernetes {
     /// Tells of all objects that are held, as if each had just changed.
     pub fn recall(&self) {
         for scope in read(&self.shared.scopes).iter() {
-            let documents: Vec<Value> = lock(&scope.store).all().map(Kept::document).collect();
-            for change in documents.iter().filter_map(change) {
-                self.changes.send(change);
-            }
+            scope.each(|document| {
+                change(&document)
+                    .into_iter()
+                    .for_each(|change| self.changes.send(change))
+            });
         }
     }
 

@@ -135,12 +135,16 @@ impl Scope {
         }
     }
 
-    /// Tells of an object as it is held, if it still is.
-    fn tell_present(&self, key: &Key, tell: &impl Fn(News)) {
+    /// Hands on every object as it is held, one at a time: unpacked they take twenty times as much.
+    pub(super) fn each(&self, take: impl FnMut(Value)) {
+        let keys = lock(&self.store).keys();
+        keys.iter().filter_map(|key| self.held_at(key)).for_each(take);
+    }
+
+    /// An object as it is held, if it still is.
+    fn held_at(&self, key: &Key) -> Option<Value> {
         let kept = lock(&self.store).get(key).cloned();
-        if let Some(kept) = kept {
-            tell(News::Present(kept.document()));
-        }
+        kept.map(|kept| kept.document())
     }
 
     /// Lists, then watches until that ends.
@@ -182,10 +186,10 @@ impl Scope {
         vanished.into_iter().for_each(|document| tell(News::Vanished(document)));
         if std::mem::take(outage) {
             drop(listing);
-            let keys = lock(&self.store).keys();
-            keys.iter().for_each(|key| self.tell_present(key, tell));
+            self.each(|document| tell(News::Present(document)));
         } else {
-            listing.differing.iter().for_each(|key| self.tell_present(key, tell));
+            let differing = listing.differing.iter().filter_map(|key| self.held_at(key));
+            differing.for_each(|document| tell(News::Present(document)));
         }
         loop {
             let call = watch_call(&kind, self.namespace.as_deref(), LABEL_ADAPTER, &version);
