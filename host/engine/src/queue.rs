@@ -176,12 +176,9 @@ impl Ready {
         let [others, events] = &self.lanes;
         let [swift, slow] = if is_event { events } else { others };
         let first = |lane: &BTreeMap<u64, SubjectKey>| lane.keys().next().copied();
-        let is_slow = match (first(swift), first(slow).filter(|_| has_room_for_slow)) {
-            (None, None) => return None,
-            (Some(swift), Some(slow)) => slow < swift,
-            (None, Some(_)) => true,
-            (Some(_), None) => false,
-        };
+        let swift = first(swift).map(|place| (place, false));
+        let slow = first(slow).filter(|_| has_room_for_slow).map(|place| (place, true));
+        let (_, is_slow) = swift.into_iter().chain(slow).min()?;
         Some(Lane { is_event, is_slow })
     }
 
