@@ -76,6 +76,12 @@ fn hint(message: &str) -> Option<&'static str> {
     }
 }
 
+/// Whether a name is of the language: a type, or the first half of a function's.
+pub(super) fn is_known(name: &str) -> bool {
+    let name = name.trim_start_matches('.');
+    TYPES.contains(&name) || NAMESPACES.contains(&name)
+}
+
 /// The roots that it reads, or every name that means nothing.
 pub(super) fn names(tree: &Tree, roots: &[&str]) -> Result<Vec<String>, Vec<Flaw>> {
     let mut used: Vec<String> = Vec::new();
@@ -91,7 +97,7 @@ pub(super) fn names(tree: &Tree, roots: &[&str]) -> Result<Vec<String>, Vec<Flaw
                         used.push(name.to_owned());
                     }
                     None
-                } else if TYPES.contains(&name) || NAMESPACES.contains(&name) {
+                } else if is_known(name) {
                     None
                 } else if OF_SUBJECT.contains(&name) {
                     Some(Flaw::new(format!("unknown name `{name}`")).hint(format!("did you mean `subject.{name}`?")))

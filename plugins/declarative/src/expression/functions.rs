@@ -5,6 +5,7 @@
 use cel::{
     Env, ExecutionError,
     common::{
+        ast::operators,
         functions::Function,
         types::{
             BOOL_TYPE, CelBool, CelDouble, CelInt, CelList, CelNull, CelOptional, CelString, CelTimestamp, DYN_TYPE,
@@ -118,60 +119,81 @@ pub(crate) const MACROS: &[&str] = &[
 ];
 
 /// The functions of the language and ours.
-///
-/// # Errors
-/// When a name is declared twice, which no input can bring about.
 pub(crate) fn environment() -> Result<Env, String> {
     let mut env = Env::stdlib();
-    // As the reference has it, so that expressions of existing adapters stay valid.
-    env.set_error_on_duplicate_map_keys(false);
     env.add_extension(extensions::strings)
         .map_err(|error| error.to_string())?;
     env.add_extension(extensions::lists)
         .map_err(|error| error.to_string())?;
-    let ours: [(&str, Vec<Type>, Function); 8] = [
-        ("toJson", vec![DYN_TYPE], to_json_text),
-        ("dig", vec![DYN_TYPE, STRING_TYPE], dig),
-        ("conditionStatus", vec![DYN_TYPE, STRING_TYPE], condition_status),
-        ("conditionAge", vec![DYN_TYPE, STRING_TYPE, STRING_TYPE], condition_age),
-        (
-            "stableFor",
-            vec![DYN_TYPE, STRING_TYPE, INT_TYPE, STRING_TYPE],
-            stable_for,
-        ),
-        (
-            "statusFeedbackValue",
-            vec![DYN_TYPE, STRING_TYPE],
-            status_feedback_value,
-        ),
-        ("triState", vec![BOOL_TYPE, BOOL_TYPE], tri_state),
-        ("matches", vec![STRING_TYPE, STRING_TYPE], matches),
-    ];
-    for (name, types, function) in ours {
-        let mut again: Vec<Type> = types.iter().map(Type::to_owned).collect();
-        env.add_overload(name, name, types, function)
-            .map_err(|error| error.to_string())?;
-        let receiver = again.remove(0);
-        env.add_member_overload(name, &format!("{name}_member"), receiver, again, function)
-            .map_err(|error| error.to_string())?;
-    }
-    let hidden: [(&str, Vec<Type>, Function); 5] = [
-        (rewrite::HAS, vec![DYN_TYPE, STRING_TYPE], has),
-        (rewrite::SPELL, vec![DYN_TYPE], spell),
-        (rewrite::STRICT, vec![DYN_TYPE], strict),
-        (rewrite::UTC, vec![DYN_TYPE], utc),
-        ("optional.unwrap", vec![LIST_TYPE], unwrap_optionals),
-    ];
-    for (name, types, function) in hidden {
-        env.add_overload(name, name, types, function)
-            .map_err(|error| error.to_string())?;
-    }
-    let members: [(&str, Function); 3] = [("first", first), ("last", last), ("unwrapOpt", unwrap_optionals)];
-    for (name, function) in members {
-        env.add_member_overload(name, &format!("{name}_list"), LIST_TYPE, Vec::new(), function)
-            .map_err(|error| error.to_string())?;
-    }
+    add_ours(&mut env, &|_| true)?;
     Ok(env)
+}
+
+/// Those of our functions alone that are meant. Operators are not functions: they need none.
+pub(crate) fn environment_of(is_meant: &dyn Fn(&str) -> bool) -> Result<Env, String> {
+    let mut env = Env::default();
+    add_ours(&mut env, is_meant)?;
+    Ok(env)
+}
+
+/// Whether a function is one of ours, or an operator.
+pub(crate) fn is_ours(name: &str) -> bool {
+    let is_operator =
+        name.starts_with(['_', '!', '-']) || matches!(name, operators::IN | operators::NOT_STRICTLY_FALSE);
+    is_operator
+        || OURS.iter().any(|(ours, ..)| *ours == name)
+        || HIDDEN.iter().any(|(ours, ..)| *ours == name)
+        || OF_LISTS.iter().any(|(ours, _)| *ours == name)
+}
+
+/// Each as `f(x, y)` and as `x.f(y)`.
+const OURS: [(&str, &[Type], Function); 8] = [
+    ("toJson", &[DYN_TYPE], to_json_text),
+    ("dig", &[DYN_TYPE, STRING_TYPE], dig),
+    ("conditionStatus", &[DYN_TYPE, STRING_TYPE], condition_status),
+    ("conditionAge", &[DYN_TYPE, STRING_TYPE, STRING_TYPE], condition_age),
+    ("stableFor", &[DYN_TYPE, STRING_TYPE, INT_TYPE, STRING_TYPE], stable_for),
+    ("statusFeedbackValue", &[DYN_TYPE, STRING_TYPE], status_feedback_value),
+    ("triState", &[BOOL_TYPE, BOOL_TYPE], tri_state),
+    ("matches", &[STRING_TYPE, STRING_TYPE], matches),
+];
+/// What the rewriting puts there.
+const HIDDEN: [(&str, &[Type], Function); 5] = [
+    (rewrite::HAS, &[DYN_TYPE, STRING_TYPE], has),
+    (rewrite::SPELL, &[DYN_TYPE], spell),
+    (rewrite::STRICT, &[DYN_TYPE], strict),
+    (rewrite::UTC, &[DYN_TYPE], utc),
+    ("optional.unwrap", &[LIST_TYPE], unwrap_optionals),
+];
+/// Of a list, which they are called on.
+const OF_LISTS: [(&str, Function); 3] = [("first", first), ("last", last), ("unwrapOpt", unwrap_optionals)];
+
+fn add_ours(env: &mut Env, is_meant: &dyn Fn(&str) -> bool) -> Result<(), String> {
+    // As the reference has it, so that expressions of existing adapters stay valid.
+    env.set_error_on_duplicate_map_keys(false);
+    let all = |types: &[Type]| types.iter().map(Type::to_owned).collect();
+    for (name, types, function) in OURS {
+        if let ([receiver, others @ ..], true) = (types, is_meant(name)) {
+            env.add_overload(name, name, all(types), function)
+                .map_err(|error| error.to_string())?;
+            let id = format!("{name}_member");
+            env.add_member_overload(name, &id, receiver.to_owned(), all(others), function)
+                .map_err(|error| error.to_string())?;
+        }
+    }
+    for (name, types, function) in HIDDEN {
+        if is_meant(name) {
+            env.add_overload(name, name, all(types), function)
+                .map_err(|error| error.to_string())?;
+        }
+    }
+    for (name, function) in OF_LISTS {
+        if is_meant(name) {
+            env.add_member_overload(name, &format!("{name}_list"), LIST_TYPE, Vec::new(), function)
+                .map_err(|error| error.to_string())?;
+        }
+    }
+    Ok(())
 }
 
 fn fail(function: &str, message: impl Into<String>) -> ExecutionError {

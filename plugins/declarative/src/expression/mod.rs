@@ -88,7 +88,7 @@ impl Expression {
     /// # Errors
     /// [`Fault::Missing`] when it reads a field that does not exist, [`Fault::Broken`] for all else.
     pub fn evaluate(&self, facts: &Facts<'_>) -> Result<Option<Json>, Fault> {
-        let env = environment().map_err(Fault::broken)?;
+        let env = environment(&self.tree).map_err(Fault::broken)?;
         let mut context = Context::with_env(env);
         for root in &self.roots {
             if let Some(value) = facts.value(root) {
@@ -168,12 +168,22 @@ impl<'f> Facts<'f> {
     }
 }
 
-/// The environment, built once per instance.
-fn environment() -> Result<Arc<Env>, String> {
-    static ENVIRONMENT: OnceLock<Result<Arc<Env>, String>> = OnceLock::new();
-    ENVIRONMENT
-        .get_or_init(|| functions::environment().map(Arc::new))
-        .clone()
+/// The environment of an expression. That with all functions takes most of what a fresh instance does, so it is built,
+/// once, only for an expression that calls the language's functions or names its types.
+fn environment(tree: &Tree) -> Result<Arc<Env>, String> {
+    static ALL: OnceLock<Result<Arc<Env>, String>> = OnceLock::new();
+    let mut called = Vec::new();
+    let mut needs_all = false;
+    tree.walk(&mut Vec::new(), &mut |node, _| match node {
+        Tree::Call { name, .. } if functions::is_ours(name) => called.push(name.as_str()),
+        Tree::Call { .. } => needs_all = true,
+        Tree::Name(name) => needs_all |= check::is_known(name),
+        Tree::Fold(_) | Tree::List { .. } | Tree::Literal(_) | Tree::Map(_) | Tree::Select { .. } => {}
+    });
+    if needs_all {
+        return ALL.get_or_init(|| functions::environment().map(Arc::new)).clone();
+    }
+    functions::environment_of(&|name| called.contains(&name)).map(Arc::new)
 }
 
 /// What a value is, in words.

@@ -16,10 +16,14 @@ use crate::{fault::Fault, program::Node, scene::Scene};
 
 /// What a document became, or where in it something went wrong.
 fn render(node: &Node, scene: &Scene<'_>, path: &str, missing: Missing) -> Result<Option<Json>, (String, Fault)> {
-    let at = |fault: Fault| (path.to_owned(), fault);
+    render_below(node, scene, missing).map_err(|(below, fault)| (format!("{path}{below}"), fault))
+}
+
+/// The same; the place is told from this node on.
+fn render_below(node: &Node, scene: &Scene<'_>, missing: Missing) -> Result<Option<Json>, (String, Fault)> {
     let tolerate = |result: Result<Option<Json>, Fault>| match (result, missing) {
         (Err(Fault::Missing { .. }), Missing::LeaveOut) => Ok(None),
-        (result, Missing::LeaveOut | Missing::Fail) => result.map_err(at),
+        (result, Missing::LeaveOut | Missing::Fail) => result.map_err(|fault| (String::new(), fault)),
     };
     Ok(Some(match node {
         Node::Null => Json::Null,
@@ -32,17 +36,19 @@ fn render(node: &Node, scene: &Scene<'_>, path: &str, missing: Missing) -> Resul
         Node::List(items) => {
             let mut list = Vec::with_capacity(items.len());
             for (index, item) in items.iter().enumerate() {
-                list.extend(render(item, scene, &format!("{path}[{index}]"), missing)?);
+                let item = render_below(item, scene, missing);
+                list.extend(item.map_err(|(below, fault)| (format!("[{index}]{below}"), fault))?);
             }
             Json::Array(list)
         }
         Node::Map(entries) => {
             let mut map = serde_json::Map::new();
             for (key, value) in entries {
-                let path = format!("{path}.{}", key.source());
-                let key = scene.render(key).map_err(|fault| (path.clone(), fault))?;
-                if let Some(value) = render(value, scene, &path, missing)? {
-                    map.insert(key, value);
+                let at = |below: &str| format!(".{}{below}", key.source());
+                let name = scene.render(key).map_err(|fault| (at(""), fault))?;
+                let value = render_below(value, scene, missing);
+                if let Some(value) = value.map_err(|(below, fault)| (at(&below), fault))? {
+                    map.insert(name, value);
                 }
             }
             Json::Object(map)

@@ -14,7 +14,7 @@ mod time;
 mod value;
 
 use gotmpl::{
-    FuncMap, MissingKey, TemplateError, Value,
+    MissingKey, TemplateError, Value,
     parse::{DefineNode, ListNode, Parser},
 };
 use serde::{Deserialize, Serialize};
@@ -53,12 +53,19 @@ impl Template {
     pub fn source(&self) -> &str {
         &self.0
     }
+
+    /// The text itself, if there is nothing to render in it.
+    #[must_use]
+    pub fn plain(&self) -> Option<&str> {
+        (!self.0.contains("{{")).then_some(&self.0)
+    }
 }
 
 /// Renders templates over facts.
 pub struct Renderer {
     facts: Value,
-    functions: FuncMap,
+    /// With the functions, which take longer to gather than a template to render.
+    engine: gotmpl::Template,
     cause: functions::Cause,
 }
 
@@ -70,7 +77,10 @@ impl Renderer {
         let now = roots.get("now").and_then(Json::as_str).unwrap_or_default();
         Self {
             facts: functions::root(roots),
-            functions: functions::ours(now, &cause),
+            engine: gotmpl::Template::new(MAIN)
+                .missing_key(MissingKey::Error)
+                .max_range_iters(MAX_ITERATIONS)
+                .funcs(functions::ours(now, &cause)),
             cause,
         }
     }
@@ -81,16 +91,13 @@ impl Renderer {
     /// [`Fault::Missing`] when it reads a field that does not exist or prints one that is null, [`Fault::Broken`] for
     /// all else.
     pub fn render(&self, template: &Template) -> Result<String, Fault> {
-        let source = template.source();
-        if !source.contains("{{") {
-            return Ok(source.to_owned());
+        if let Some(text) = template.plain() {
+            return Ok(text.to_owned());
         }
+        let source = template.source();
         blocks::check(source).map_err(|flaw| Fault::broken(flaw.message))?;
         let (main, defines) = parse(source).map_err(|error| Fault::broken(syntax(&error).message))?;
-        let mut engine = gotmpl::Template::new(MAIN)
-            .missing_key(MissingKey::Error)
-            .max_range_iters(MAX_ITERATIONS)
-            .funcs(self.functions.clone());
+        let mut engine = self.engine.clone();
         for define in defines {
             engine = engine.add_parse_tree(&define.name, rewrite::rewrite(define.body, false));
         }
