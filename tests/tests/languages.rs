@@ -128,11 +128,13 @@ async fn decides_on_preconditions_as_in_rust(partner: &Partner, rust: &Partner) 
     let elsewhere = json!({"provider": "aws", "region": "eu-central-1"});
     let unserved = json!({"provider": "gcp", "region": "us-east1"});
     for spec in [in_europe(), elsewhere, unserved] {
-        let question = Question::Preconditions { facts: facts(&spec) };
+        let question = Question::Preconditions {
+            facts: facts(&spec).into(),
+        };
         assert_eq!(partner.ask(question.clone()).await, rust.ask(question).await, "{spec}");
     }
     let question = Question::Preconditions {
-        facts: facts(&in_europe()),
+        facts: facts(&in_europe()).into(),
     };
     assert_eq!(rust.ask(question).await, Said::Preconditions(Verdict::Proceed));
 }
@@ -140,7 +142,7 @@ async fn decides_on_preconditions_as_in_rust(partner: &Partner, rust: &Partner) 
 async fn plans_as_in_rust(partner: &Partner, rust: &Partner) {
     let plan = async |partner: &Partner, facts: Facts| match partner
         .ask(Question::Resources {
-            facts,
+            facts: facts.into(),
             objects: Vec::new(),
         })
         .await
@@ -180,7 +182,7 @@ async fn judges_as_in_rust(partner: &Partner, rust: &Partner) {
     all.extend([10, 11, 12].map(|code| job(&ended("Failed"), Some((code, "it says why")))));
     for objects in all {
         let question = Question::Postconditions {
-            facts: facts(&in_europe()),
+            facts: facts(&in_europe()).into(),
             objects,
         };
         assert_eq!(
@@ -190,7 +192,7 @@ async fn judges_as_in_rust(partner: &Partner, rust: &Partner) {
         );
     }
     let question = Question::Postconditions {
-        facts: facts(&in_europe()),
+        facts: facts(&in_europe()).into(),
         objects: job(&ended("Complete"), None),
     };
     assert_eq!(partner.ask(question).await, Said::Postconditions(Achievement::Achieved));
@@ -209,7 +211,7 @@ async fn reports_as_in_rust(partner: &Partner, rust: &Partner) {
             operations: Vec::new(),
         };
         let question = Question::Status {
-            facts: facts(&in_europe()),
+            facts: facts(&in_europe()).into(),
             objects: Vec::new(),
             draft: draft.clone(),
         };

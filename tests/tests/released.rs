@@ -105,11 +105,11 @@ async fn a_component_of_contract_0_1_0_answers_every_phase() {
     let context = context(&plugin).await;
     let ask = async |question: Question| plugin.call(&question, &context).await.unwrap().answer.said;
 
-    let said = ask(Question::Preconditions { facts: facts() }).await;
+    let said = ask(Question::Preconditions { facts: facts().into() }).await;
     assert_eq!(said, Said::Preconditions(Verdict::Proceed));
 
     let said = ask(Question::Resources {
-        facts: facts(),
+        facts: facts().into(),
         objects: vec![],
     })
     .await;
@@ -136,7 +136,7 @@ async fn a_component_of_contract_0_1_0_answers_every_phase() {
         diagnosis: None,
     };
     let said = ask(Question::Postconditions {
-        facts: facts(),
+        facts: facts().into(),
         objects: vec![job],
     })
     .await;
@@ -148,7 +148,7 @@ async fn a_component_of_contract_0_1_0_answers_every_phase() {
         operations: vec![],
     };
     let said = ask(Question::Status {
-        facts: facts(),
+        facts: facts().into(),
         objects: vec![],
         draft,
     })

@@ -1,5 +1,7 @@
 //! What phases are told and what they answer: the values of `wit/`, as plain data.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -443,26 +445,30 @@ pub enum Question {
     /// May the adapter act?
     Preconditions {
         /// The facts.
-        facts: Facts,
+        #[serde(with = "shared")]
+        facts: Arc<Facts>,
     },
     /// What should exist?
     Resources {
         /// The facts.
-        facts: Facts,
+        #[serde(with = "shared")]
+        facts: Arc<Facts>,
         /// What the adapter owns, and what queries found.
         objects: Vec<Object>,
     },
     /// Is it done?
     Postconditions {
         /// The facts.
-        facts: Facts,
+        #[serde(with = "shared")]
+        facts: Arc<Facts>,
         /// What was observed.
         objects: Vec<Object>,
     },
     /// What to say?
     Status {
         /// The facts.
-        facts: Facts,
+        #[serde(with = "shared")]
+        facts: Arc<Facts>,
         /// What was observed.
         objects: Vec<Object>,
         /// What the host would say.
@@ -528,4 +534,19 @@ pub struct PluginFault {
     pub reason: String,
     /// For people.
     pub message: String,
+}
+
+/// What phases share is stored as what it is.
+mod shared {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<T: Serialize, S: Serializer>(value: &Arc<T>, to: S) -> Result<S::Ok, S::Error> {
+        value.as_ref().serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<Arc<T>, D::Error> {
+        T::deserialize(from).map(Arc::new)
+    }
 }

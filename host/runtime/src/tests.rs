@@ -82,7 +82,7 @@ fn context() -> CallContext {
 /// Asks a guest for its preconditions.
 async fn ask(name: &str, context: &CallContext) -> Result<Answered, CallError> {
     plugin(name)
-        .call(&Question::Preconditions { facts: facts() }, context)
+        .call(&Question::Preconditions { facts: facts().into() }, context)
         .await
 }
 

@@ -94,7 +94,7 @@ fn question(phase: Phase, adapter: &Adapter) -> Question {
         "specversion": "1.0", "id": "self-test", "source": "berth", "type": "self-test",
         "data": {"id": id, "kind": kind, "href": href, "generation": 1},
     });
-    let facts = Facts {
+    let facts = Arc::new(Facts {
         adapter: adapter.name.clone(),
         trigger: Trigger::Event(event),
         subject: Subject {
@@ -109,7 +109,7 @@ fn question(phase: Phase, adapter: &Adapter) -> Question {
         statuses: Vec::new(),
         carry: Value::Null,
         now,
-    };
+    });
     let objects = Vec::new();
     match phase {
         Phase::Preconditions => Question::Preconditions { facts },

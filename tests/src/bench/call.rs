@@ -82,7 +82,7 @@ fn numbered(bytes: &[u8], number: u8) -> Vec<u8> {
 }
 
 async fn calls(plugins: &[Arc<Plugin>]) -> Result<Samples> {
-    let question = Question::Preconditions { facts: facts()? };
+    let question = Question::Preconditions { facts: facts()?.into() };
     let limits = Limits::default();
     let config = config().to_string();
     let prepared = plugins[0]

@@ -30,7 +30,7 @@ pub(super) struct Run {
     /// When it began, by the clock that wrote the times in objects.
     pub(super) cluster_now: Timestamp,
     pub(super) by_hand: bool,
-    pub(super) facts: Facts,
+    pub(super) facts: Arc<Facts>,
     /// Our own row, if it is about the subject's current generation.
     pub(super) row: Option<AdapterStatus>,
     pub(super) observed: Vec<Observed>,
@@ -165,11 +165,13 @@ impl Run {
     }
 
     /// The facts with what this plugin carried so far.
-    pub(super) fn facts_for(&self, plugin: &str) -> Facts {
-        let carry = self.carries.get(plugin).cloned().unwrap_or(Value::Null);
-        Facts {
-            carry,
-            ..self.facts.clone()
+    pub(super) fn facts_for(&self, plugin: &str) -> Arc<Facts> {
+        match self.carries.get(plugin) {
+            None => Arc::clone(&self.facts),
+            Some(carry) => Arc::new(Facts {
+                carry: carry.clone(),
+                ..Facts::clone(&self.facts)
+            }),
         }
     }
 

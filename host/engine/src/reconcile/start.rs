@@ -80,7 +80,7 @@ pub(super) async fn reconcile(io: Io, input: Input) -> Outcome {
         .unwrap_or_default();
     let deleting = subject.deleting;
     let mut run = Run {
-        facts: Facts {
+        facts: Arc::new(Facts {
             adapter: input.adapter.name.clone(),
             trigger: input.trigger.clone(),
             subject,
@@ -88,7 +88,7 @@ pub(super) async fn reconcile(io: Io, input: Input) -> Outcome {
             statuses,
             carry: Value::Null,
             now: microseconds(input.now),
-        },
+        }),
         io,
         adapter: Arc::clone(&input.adapter),
         cluster_now: input.cluster_now.unwrap_or(input.now),

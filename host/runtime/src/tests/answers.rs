@@ -37,7 +37,7 @@ async fn equal_facts_give_equal_answers_seeds_and_fuel() {
         ..facts()
     };
     let other = plugin("tells-seed")
-        .call(&Question::Preconditions { facts: later }, &context())
+        .call(&Question::Preconditions { facts: later.into() }, &context())
         .await
         .unwrap();
     assert_ne!(first.answer.carry, other.answer.carry);
@@ -126,7 +126,7 @@ async fn an_answer_that_is_no_value_of_the_contract_is_invalid_output() {
 #[tokio::test]
 async fn a_phase_that_is_not_exported_is_unavailable() {
     let question = Question::Status {
-        facts: facts(),
+        facts: facts().into(),
         objects: vec![],
         draft: draft(),
     };
@@ -158,7 +158,7 @@ async fn every_phase_is_asked_through_its_own_interface() {
     let ask = async |question: Question| plugin.call(&question, &context).await.unwrap().answer;
 
     assert_eq!(
-        ask(Question::Preconditions { facts: facts() }).await,
+        ask(Question::Preconditions { facts: facts().into() }).await,
         proceed(json!("ok"))
     );
 
@@ -177,7 +177,7 @@ async fn every_phase_is_asked_through_its_own_interface() {
         more: true,
     };
     let answer = ask(Question::Resources {
-        facts: facts(),
+        facts: facts().into(),
         objects: vec![],
     })
     .await;
@@ -194,7 +194,7 @@ async fn every_phase_is_asked_through_its_own_interface() {
         recheck_after_ms: None,
     };
     let answer = ask(Question::Postconditions {
-        facts: facts(),
+        facts: facts().into(),
         objects: vec![],
     })
     .await;
@@ -217,7 +217,7 @@ async fn every_phase_is_asked_through_its_own_interface() {
         data: json!({"a": 1}),
     };
     let answer = ask(Question::Status {
-        facts: facts(),
+        facts: facts().into(),
         objects: vec![],
         draft: draft(),
     })

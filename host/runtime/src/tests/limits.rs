@@ -234,7 +234,7 @@ async fn a_trap_is_told_without_a_backtrace_and_the_next_call_succeeds() {
 #[tokio::test]
 async fn more_calls_than_slots_wait_for_their_turn() {
     let plugin = plugin("obedient");
-    let (question, context) = (Question::Preconditions { facts: facts() }, context());
+    let (question, context) = (Question::Preconditions { facts: facts().into() }, context());
     let calls = (0..64).map(|_| plugin.call(&question, &context));
     let mut answered = 0;
     for call in calls.collect::<Vec<_>>() {

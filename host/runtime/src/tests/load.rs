@@ -60,7 +60,7 @@ async fn a_phase_of_another_shape_is_unavailable() {
         (export "hyperfleet:adapter/preconditions@0.1.0" (instance $p)))"#;
     let plugin = RUNTIME.load(&wat::parse_str(wrong).unwrap()).unwrap();
     let error = plugin
-        .call(&Question::Preconditions { facts: facts() }, &context())
+        .call(&Question::Preconditions { facts: facts().into() }, &context())
         .await
         .unwrap_err();
     assert!(
@@ -106,7 +106,7 @@ async fn without_address_space_for_the_pool_instances_are_made_on_demand() {
     let runtime = Runtime::new(&Settings { pool, ..small() }).unwrap();
     let plugin = runtime.load(&berth_test_guests::component("obedient")).unwrap();
     let answered = plugin
-        .call(&Question::Preconditions { facts: facts() }, &context())
+        .call(&Question::Preconditions { facts: facts().into() }, &context())
         .await
         .unwrap();
     assert_eq!(answered.answer, proceed(Value::Null));

@@ -36,7 +36,7 @@ async fn clocks_and_random_numbers_are_repeatable() {
         ..facts()
     };
     let other = plugin("uses-wasi")
-        .call(&Question::Preconditions { facts: other }, &context())
+        .call(&Question::Preconditions { facts: other.into() }, &context())
         .await
         .unwrap();
     assert_ne!(numbers(&first)[2], numbers(&other)[2]);
