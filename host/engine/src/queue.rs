@@ -13,18 +13,21 @@
 //!   or [`Queue::drain`].
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 
 use jiff::Timestamp;
 
+use self::line::{Lane, Line, Place};
 use crate::{
     contract::Trigger,
     reason::Reason,
     reconcile::{Memory, Outcome, Recheck},
     subject::{SubjectKey, SubjectRef},
 };
+
+mod line;
 
 /// An adapter and a subject.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -118,7 +121,7 @@ struct Entry<T> {
     /// Whether what waits is a change that waits for its time, since there were so many.
     held: bool,
     /// Where it stands among the pairs that are ready.
-    queued: Option<(Lane, u64)>,
+    queued: Option<Place>,
     /// When the run under way began, and whether it holds a slot for the slow.
     began: Timestamp,
     holds_slow: bool,
@@ -142,69 +145,6 @@ const CHURN: Rhythm = Rhythm {
 
 /// A run that takes so long, in milliseconds, is slow: what it waits for is, and others must not wait with it.
 const SLOW: i128 = 1_000;
-/// So many events in a row have their turn before a change or a timer has.
-const EVENTS_IN_A_ROW: u8 = 3;
-
-/// What pairs of one adapter stand in line by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Lane {
-    /// An event began it, or somebody by hand.
-    is_event: bool,
-    is_slow: bool,
-}
-
-/// The pairs of one adapter that are ready, each lane in the order in which they came.
-#[derive(Debug, Default)]
-struct Ready {
-    lanes: [[BTreeMap<u64, SubjectKey>; 2]; 2],
-    events_in_a_row: u8,
-}
-
-impl Ready {
-    fn lane(&mut self, lane: Lane) -> &mut BTreeMap<u64, SubjectKey> {
-        let [others, events] = &mut self.lanes;
-        let [swift, slow] = if lane.is_event { events } else { others };
-        if lane.is_slow { slow } else { swift }
-    }
-
-    fn len(&self) -> usize {
-        self.lanes.iter().flatten().map(BTreeMap::len).sum()
-    }
-
-    /// The lane whose first came first, of events or of the others.
-    fn first(&self, is_event: bool, has_room_for_slow: bool) -> Option<Lane> {
-        let [others, events] = &self.lanes;
-        let [swift, slow] = if is_event { events } else { others };
-        let first = |lane: &BTreeMap<u64, SubjectKey>| lane.keys().next().copied();
-        let swift = first(swift).map(|place| (place, false));
-        let slow = first(slow).filter(|_| has_room_for_slow).map(|place| (place, true));
-        let (_, is_slow) = swift.into_iter().chain(slow).min()?;
-        Some(Lane { is_event, is_slow })
-    }
-
-    /// Whose turn it is, if anybody's.
-    fn pop(&mut self, has_room_for_slow: bool) -> Option<SubjectKey> {
-        let event = self.first(true, has_room_for_slow);
-        let other = self.first(false, has_room_for_slow);
-        let lane = match (event, other) {
-            (Some(_), Some(other)) if self.events_in_a_row >= EVENTS_IN_A_ROW => other,
-            (Some(event), _) => event,
-            (None, other) => other?,
-        };
-        self.events_in_a_row = if lane.is_event {
-            self.events_in_a_row.saturating_add(1)
-        } else {
-            0
-        };
-        self.lane(lane).pop_first().map(|(_, subject)| subject)
-    }
-}
-
-/// How many of the slots one adapter, or all slow subjects, may hold.
-fn share(slots: usize) -> usize {
-    slots - slots / 4
-}
-
 /// The queue. `T` is what an event is settled with.
 #[derive(Debug)]
 pub struct Queue<T> {
@@ -213,20 +153,10 @@ pub struct Queue<T> {
     entries: BTreeMap<Pair, Entry<T>>,
     /// The subjects of each adapter by the subject that owns them.
     owned: BTreeMap<(String, SubjectKey), BTreeSet<SubjectKey>>,
-    /// Pairs that are ready, by adapter.
-    ready: BTreeMap<String, Ready>,
-    /// The order in which pairs became ready.
-    next: u64,
-    /// How many run at a time.
-    slots: usize,
-    /// How many run, of each adapter and of the slow.
-    running_of: BTreeMap<String, usize>,
-    running_slow: usize,
-    /// Whose turn it is.
-    turns: VecDeque<String>,
+    /// Pairs that are ready, and who has a slot.
+    line: Line,
     /// Pairs by the time that they are due.
     timers: BTreeMap<Timestamp, Vec<Pair>>,
-    running: usize,
 }
 
 impl<T> Queue<T> {
@@ -237,20 +167,14 @@ impl<T> Queue<T> {
             rhythms,
             entries: BTreeMap::new(),
             owned: BTreeMap::new(),
-            ready: BTreeMap::new(),
-            next: 0,
-            slots: usize::MAX,
-            running_of: BTreeMap::new(),
-            running_slow: 0,
-            turns: VecDeque::new(),
+            line: Line::default(),
             timers: BTreeMap::new(),
-            running: 0,
         }
     }
 
     /// Says how many reconciles run at a time, of which everybody has a share.
     pub fn set_slots(&mut self, slots: usize) {
-        self.slots = slots;
+        self.line.set_slots(slots);
     }
 
     /// Takes a trigger in. If the pair waits or runs already, it is merged: the newest
@@ -331,8 +255,7 @@ impl<T> Queue<T> {
     /// The next reconcile to run now, if any: adapters in turn.
     pub fn pop(&mut self, now: Timestamp) -> Option<Job> {
         self.wake(now);
-        while let Some((adapter, subject)) = self.next_turn(true).or_else(|| self.next_turn(false)) {
-            let pair = Pair { adapter, subject };
+        while let Some(pair) = self.line.pop() {
             let Some(entry) = self.entries.get_mut(&pair) else {
                 continue;
             };
@@ -350,9 +273,7 @@ impl<T> Queue<T> {
             if let Some(due) = entry.due.take() {
                 forget_timer(&mut self.timers, due, &pair);
             }
-            self.running += 1;
-            self.running_slow += usize::from(entry.holds_slow);
-            *self.running_of.entry(pair.adapter.clone()).or_default() += 1;
+            self.line.begin(&pair.adapter, entry.holds_slow);
             return Some(Job {
                 subject: entry.subject.clone(),
                 memory: entry.memory.clone(),
@@ -364,28 +285,6 @@ impl<T> Queue<T> {
         None
     }
 
-    /// Who is next: adapters in turn, and those that hold their share already only where
-    /// `shares` does not matter.
-    fn next_turn(&mut self, shares: bool) -> Option<(String, SubjectKey)> {
-        let most = share(self.slots);
-        let has_room_for_slow = self.running_slow < most;
-        let (index, subject) = self.turns.iter().enumerate().find_map(|(index, adapter)| {
-            let holds = self.running_of.get(adapter).copied().unwrap_or_default();
-            if shares && holds >= most {
-                return None;
-            }
-            let subject = self.ready.get_mut(adapter)?.pop(has_room_for_slow)?;
-            Some((index, subject))
-        })?;
-        let adapter = self.turns.remove(index)?;
-        if self.ready.get(&adapter).is_some_and(|ready| ready.len() > 0) {
-            self.turns.push_back(adapter.clone());
-        } else {
-            self.ready.remove(&adapter);
-        }
-        Some((adapter, subject))
-    }
-
     /// Takes the end of a reconcile in. `jitter` in 0..1 spreads retries.
     pub fn finish(&mut self, now: Timestamp, pair: &Pair, outcome: &Outcome, jitter: f64) -> Settled<T> {
         let Some(entry) = self.entries.get_mut(pair) else {
@@ -394,14 +293,7 @@ impl<T> Queue<T> {
         let Some(tickets) = entry.running.take() else {
             return Settled::Done(Vec::new());
         };
-        self.running -= 1;
-        self.running_slow -= usize::from(std::mem::take(&mut entry.holds_slow));
-        if let Some(running) = self.running_of.get_mut(&pair.adapter) {
-            *running -= 1;
-            if *running == 0 {
-                self.running_of.remove(&pair.adapter);
-            }
-        }
+        self.line.end(&pair.adapter, std::mem::take(&mut entry.holds_slow));
         entry.is_slow = now.duration_since(entry.began).as_millis() >= SLOW;
         let wait = match outcome {
             Outcome::Reported(reported) => {
@@ -496,8 +388,7 @@ impl<T> Queue<T> {
     pub fn forget(&mut self, adapter: &str) -> Vec<T> {
         let mut tickets = Vec::new();
         let (timers, owned) = (&mut self.timers, &mut self.owned);
-        self.ready.remove(adapter);
-        self.turns.retain(|turn| turn != adapter);
+        self.line.leave(adapter);
         self.entries.retain(|pair, entry| {
             if pair.adapter != adapter {
                 return true;
@@ -548,13 +439,12 @@ impl<T> Queue<T> {
     /// How many reconciles wait, and how many run.
     #[must_use]
     pub fn depth(&self) -> (usize, usize) {
-        (self.ready.values().map(Ready::len).sum(), self.running)
+        self.line.depth()
     }
 
     /// Gives back the tickets of everything that waits and forgets it: the host stops.
     pub fn drain(&mut self) -> Vec<T> {
-        self.ready.clear();
-        self.turns.clear();
+        self.line.clear();
         self.timers.clear();
         let mut tickets = Vec::new();
         for entry in self.entries.values_mut() {
@@ -572,26 +462,12 @@ impl<T> Queue<T> {
         let Some(entry) = self.entries.get_mut(pair) else {
             return;
         };
-        let before = entry.queued;
-        let was_event = before.is_some_and(|(lane, _)| lane.is_event);
+        let was_event = entry.queued.is_some_and(|place| place.lane.is_event);
         let lane = Lane {
             is_event: was_event || entry.by_hand || matches!(entry.waiting, Some(Trigger::Event(_))),
             is_slow: entry.is_slow,
         };
-        let place = before.map_or(self.next, |(_, place)| place);
-        if before == Some((lane, place)) {
-            return;
-        }
-        entry.queued = Some((lane, place));
-        let ready = self.ready.entry(pair.adapter.clone()).or_default();
-        match before {
-            Some((lane, place)) => drop(ready.lane(lane).remove(&place)),
-            None => self.next += 1,
-        }
-        if before.is_none() && ready.len() == 0 {
-            self.turns.push_back(pair.adapter.clone());
-        }
-        ready.lane(lane).insert(place, pair.subject.clone());
+        entry.queued = Some(self.line.stand(pair, lane, entry.queued));
     }
 
     /// Turns timers that are due into triggers.
@@ -651,452 +527,4 @@ fn spread(rhythm: Rhythm, beats: u32, at_least: Option<Duration>, jitter: f64) -
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail by panicking")]
-
-    use super::*;
-    use crate::{reconcile::Reported, report::Journey};
-
-    fn subject(id: &str, generation: u32) -> SubjectRef {
-        SubjectRef {
-            key: SubjectKey {
-                kind: "Cluster".into(),
-                id: id.into(),
-            },
-            href: format!("/clusters/{id}"),
-            generation,
-            owner: None,
-        }
-    }
-
-    fn event(name: &str) -> Trigger {
-        Trigger::Event(serde_json::json!({ "id": name }))
-    }
-
-    fn at(seconds: i64) -> Timestamp {
-        Timestamp::from_second(1_000_000 + seconds).unwrap()
-    }
-
-    fn reported(recheck: Recheck) -> Outcome {
-        Outcome::Reported(Reported {
-            journey: Journey::Achieved { message: String::new() },
-            recheck,
-            await_namespace: None,
-            memory: Memory::default(),
-        })
-    }
-
-    fn retry(after: Option<Duration>) -> Outcome {
-        Outcome::Retry {
-            reason: Reason::FleetApiUnreachable,
-            message: String::new(),
-            after,
-        }
-    }
-
-    #[test]
-    fn a_pair_runs_once_at_a_time_and_again_for_what_came_meanwhile() {
-        let mut queue = Queue::new(Rhythms::default());
-        queue.push("lz", subject("c", 1), event("one"), Some(1));
-        let job = queue.pop(at(0)).unwrap();
-        queue.push("lz", subject("c", 2), event("two"), Some(2));
-        queue.push("lz", subject("c", 2), event("three"), Some(3));
-        assert_eq!(queue.pop(at(0)), None);
-        assert_eq!(
-            queue.finish(at(1), &job.pair, &reported(Recheck::Never), 0.5),
-            Settled::Done(vec![1])
-        );
-        let again = queue.pop(at(1)).unwrap();
-        assert_eq!((again.subject.generation, again.trigger), (2, event("three")));
-        assert_eq!(
-            queue.finish(at(2), &again.pair, &reported(Recheck::Never), 0.5),
-            Settled::Done(vec![2, 3])
-        );
-        assert_eq!(queue.pop(at(3)), None);
-    }
-
-    #[test]
-    fn a_late_event_does_not_lower_the_generation() {
-        let mut queue: Queue<()> = Queue::new(Rhythms::default());
-        queue.push("lz", subject("c", 5), event("new"), None);
-        queue.push("lz", subject("c", 2), event("late"), None);
-        assert_eq!(queue.pop(at(0)).unwrap().subject.generation, 5);
-    }
-
-    #[test]
-    fn an_event_is_not_hidden_by_a_change() {
-        let mut queue: Queue<()> = Queue::new(Rhythms::default());
-        queue.push("lz", subject("c", 1), event("one"), None);
-        queue.push("lz", subject("c", 1), Trigger::Timer, None);
-        assert_eq!(queue.pop(at(0)).unwrap().trigger, event("one"));
-    }
-
-    #[test]
-    fn adapters_take_turns() {
-        let mut queue: Queue<()> = Queue::new(Rhythms::default());
-        for id in ["a", "b", "c"] {
-            queue.push("busy", subject(id, 1), event(id), None);
-        }
-        queue.push("quiet", subject("a", 1), event("a"), None);
-        let order: Vec<_> = std::iter::from_fn(|| queue.pop(at(0)))
-            .map(|job| job.pair.adapter)
-            .collect();
-        assert_eq!(order, ["busy", "quiet", "busy", "busy"]);
-    }
-
-    fn change() -> Trigger {
-        Trigger::Change(crate::contract::Reference {
-            api_version: "v1".into(),
-            kind: "ConfigMap".into(),
-            namespace: None,
-            name: "c".into(),
-        })
-    }
-
-    #[test]
-    fn what_waits_is_stood_for_by_a_newer_event_and_what_runs_is_not() {
-        let mut queue = Queue::new(Rhythms::default());
-        queue.push("lz", subject("c", 1), event("one"), Some(1));
-        let job = queue.pop(at(0)).unwrap();
-        queue.push("lz", subject("c", 2), event("two"), Some(2));
-        queue.push("lz", subject("c", 2), event("http"), Some(3));
-        assert_eq!(queue.supersede(&job.pair, |ticket| *ticket != 3), [2]);
-        queue.push("lz", subject("c", 3), event("three"), Some(4));
-        assert_eq!(
-            queue.finish(at(1), &job.pair, &reported(Recheck::Never), 0.5),
-            Settled::Done(vec![1])
-        );
-        let again = queue.pop(at(1)).unwrap();
-        assert_eq!((again.subject.generation, again.trigger), (3, event("three")));
-        assert_eq!(
-            queue.finish(at(2), &again.pair, &reported(Recheck::Never), 0.5),
-            Settled::Done(vec![3, 4])
-        );
-    }
-
-    #[test]
-    fn a_subject_is_known_once_whichever_adapters_heard_of_it() {
-        let mut queue: Queue<()> = Queue::new(Rhythms::default());
-        queue.push("one", subject("a", 1), event("e"), None);
-        queue.push("two", subject("a", 2), event("e"), None);
-        queue.push("two", subject("b", 1), event("e"), None);
-        assert_eq!(queue.known(|_| true), [subject("a", 2), subject("b", 1)]);
-        assert_eq!(queue.known(|pair| pair.adapter == "one"), [subject("a", 1)]);
-    }
-
-    #[test]
-    fn an_event_about_what_is_gone_does_not_wait_for_its_cleanup() {
-        let mut queue = Queue::new(Rhythms::default());
-        queue.push("lz", subject("c", 1), event("one"), Some(7));
-        let job = queue.pop(at(0)).unwrap();
-        let cleaning = Outcome::Retry {
-            reason: Reason::CleanupInProgress,
-            message: String::new(),
-            after: None,
-        };
-        assert_eq!(queue.finish(at(0), &job.pair, &cleaning, 0.5), Settled::Done(vec![7]));
-        assert_eq!(queue.next_due(), Some(at(1)), "the cleanup goes on");
-    }
-
-    #[test]
-    fn events_come_before_changes_and_neither_starves() {
-        let mut queue: Queue<()> = Queue::new(Rhythms::default());
-        for number in 0..8 {
-            queue.push("lz", subject(&format!("c{number}"), 1), change(), None);
-        }
-        for number in 0..6 {
-            queue.push("lz", subject(&format!("e{number}"), 1), event("e"), None);
-        }
-        // An event has a pair that stands in line already go before the others of its kind.
-        queue.push("lz", subject("c7", 1), event("e"), None);
-        let order: Vec<_> = std::iter::from_fn(|| queue.pop(at(0)))
-            .map(|job| job.pair.subject.id)
-            .collect();
-        let expected = "c7 e0 e1 c0 e2 e3 e4 c1 e5 c2 c3 c4 c5 c6";
-        assert_eq!(order.join(" "), expected);
-        assert_eq!(queue.depth(), (0, 14));
-    }
-
-    #[test]
-    fn an_adapter_leaves_one_slot_in_four_to_another_that_waits() {
-        let mut queue: Queue<()> = Queue::new(Rhythms::default());
-        queue.set_slots(8);
-        for number in 0..8 {
-            queue.push("busy", subject(&format!("b{number}"), 1), event("e"), None);
-        }
-        let mut running: Vec<_> = std::iter::from_fn(|| queue.pop(at(0))).take(8).collect();
-        assert_eq!(running.len(), 8, "nobody else waits");
-        for number in 8..20 {
-            queue.push("busy", subject(&format!("b{number}"), 1), event("e"), None);
-            queue.push("quiet", subject(&format!("q{number}"), 1), event("e"), None);
-        }
-        // Each that ends makes room for the other, until that has what is kept from the busy one.
-        for _ in 0..2 {
-            let ended = running.remove(0);
-            queue.finish(at(0), &ended.pair, &reported(Recheck::Never), 0.5);
-            assert_eq!(queue.pop(at(0)).unwrap().pair.adapter, "quiet");
-        }
-        let ended = running.remove(0);
-        queue.finish(at(0), &ended.pair, &reported(Recheck::Never), 0.5);
-        let turns: Vec<_> = std::iter::from_fn(|| queue.pop(at(0))).take(1).collect();
-        assert_eq!(turns[0].pair.adapter, "busy", "they take turns below their shares");
-    }
-
-    #[test]
-    fn slow_subjects_leave_one_slot_in_four_to_others_however_many_wait() {
-        let mut queue: Queue<()> = Queue::new(Rhythms::default());
-        queue.set_slots(4);
-        for number in 0..6 {
-            queue.push("lz", subject(&format!("s{number}"), 1), event("e"), None);
-            let job = queue.pop(at(0)).unwrap();
-            queue.finish(at(2), &job.pair, &reported(Recheck::Never), 0.5);
-        }
-        for number in 0..6 {
-            queue.push("lz", subject(&format!("s{number}"), 2), event("e"), None);
-        }
-        queue.push("lz", subject("swift", 1), event("e"), None);
-        let order: Vec<_> = std::iter::from_fn(|| queue.pop(at(3))).collect();
-        let ids: Vec<_> = order.iter().map(|job| job.pair.subject.id.as_str()).collect();
-        assert_eq!(
-            ids,
-            ["s0", "s1", "s2", "swift"],
-            "the fourth slot is for who is not known to be slow"
-        );
-        // One that was swift this time is not slow any more; another slow one takes its place.
-        queue.finish(at(3), &order[0].pair, &reported(Recheck::Never), 0.5);
-        assert_eq!(queue.pop(at(3)).unwrap().pair.subject.id, "s3");
-        assert_eq!(queue.pop(at(3)), None);
-        queue.push("lz", subject("s0", 3), event("e"), None);
-        assert_eq!(queue.pop(at(3)).unwrap().pair.subject.id, "s0");
-    }
-
-    #[test]
-    fn trouble_is_looked_at_after_five_seconds_rising_to_five_minutes() {
-        let mut queue: Queue<()> = Queue::new(Rhythms::default());
-        queue.push("lz", subject("c", 1), event("one"), None);
-        let mut now = at(0);
-        let mut waits = Vec::new();
-        for _ in 0..9 {
-            let job = queue.pop(now).unwrap();
-            queue.finish(now, &job.pair, &reported(Recheck::Trouble { at_least: None }), 0.5);
-            let due = queue.next_due().unwrap();
-            waits.push(due.duration_since(now).as_secs());
-            assert_eq!(queue.pop(now), None);
-            now = due;
-        }
-        assert_eq!(waits, [5, 10, 20, 40, 80, 160, 300, 300, 300]);
-    }
-
-    #[test]
-    fn what_the_other_side_asks_for_is_obeyed() {
-        let mut queue = Queue::new(Rhythms::default());
-        queue.push("lz", subject("c", 1), event("one"), Some(7));
-        let job = queue.pop(at(0)).unwrap();
-        let after = Duration::from_secs(42);
-        assert_eq!(
-            queue.finish(at(0), &job.pair, &retry(Some(after)), 0.0),
-            Settled::Retry(vec![7], after, Reason::FleetApiUnreachable)
-        );
-        // Its own time comes only if nobody brings the event again.
-        assert_eq!(queue.next_due(), Some(at(84)));
-        queue.push("lz", subject("c", 1), event("one"), Some(7));
-        assert!(queue.pop(at(42)).is_some());
-        assert_eq!(queue.next_due(), None);
-    }
-
-    #[test]
-    fn what_is_refused_for_good_is_not_tried_again_by_itself() {
-        let mut queue = Queue::new(Rhythms::default());
-        queue.push("lz", subject("c", 1), event("one"), Some(7));
-        let job = queue.pop(at(0)).unwrap();
-        let outcome = Outcome::Refused {
-            reason: Reason::ReportRejected,
-            message: "400".to_owned(),
-        };
-        assert_eq!(
-            queue.finish(at(0), &job.pair, &outcome, 0.5),
-            Settled::Refused(vec![7], Reason::ReportRejected, "400".to_owned())
-        );
-        assert_eq!(queue.next_due(), None);
-        // The next event is another chance.
-        queue.push("lz", subject("c", 2), event("two"), Some(8));
-        assert_eq!(queue.pop(at(1)).unwrap().subject.generation, 2);
-    }
-
-    #[test]
-    fn an_event_comes_before_the_timer_and_cancels_it() {
-        let mut queue: Queue<()> = Queue::new(Rhythms::default());
-        queue.push("lz", subject("c", 1), event("one"), None);
-        let job = queue.pop(at(0)).unwrap();
-        queue.finish(at(0), &job.pair, &reported(Recheck::In(Duration::from_secs(60))), 0.5);
-        queue.push("lz", subject("c", 1), event("two"), None);
-        let job = queue.pop(at(1)).unwrap();
-        queue.finish(at(1), &job.pair, &reported(Recheck::Never), 0.5);
-        assert_eq!(queue.next_due(), None);
-        assert_eq!(queue.pop(at(100)), None);
-    }
-
-    #[test]
-    fn changes_that_never_end_are_slowed_down_and_an_event_is_not() {
-        let mut queue: Queue<()> = Queue::new(Rhythms::default());
-        let change = || {
-            Trigger::Change(crate::contract::Reference {
-                api_version: "v1".into(),
-                kind: "ConfigMap".into(),
-                namespace: None,
-                name: "c".into(),
-            })
-        };
-        queue.push("lz", subject("c", 1), event("one"), None);
-        let (mut now, mut runs) = (at(0), 0);
-        while now < at(60) {
-            match queue.pop(now) {
-                Some(job) => {
-                    runs += 1;
-                    queue.push("lz", subject("c", 1), change(), None);
-                    queue.finish(now, &job.pair, &reported(Recheck::Never), 0.5);
-                }
-                None => now = queue.next_due().unwrap(),
-            }
-        }
-        assert!(runs < 25, "{runs}");
-        queue.push("lz", subject("c", 1), event("two"), None);
-        assert_eq!(queue.pop(now).unwrap().trigger, event("two"));
-    }
-
-    #[test]
-    fn a_subject_that_is_finalized_is_forgotten() {
-        let mut queue = Queue::new(Rhythms::default());
-        queue.push("lz", subject("c", 1), event("one"), Some(1));
-        let job = queue.pop(at(0)).unwrap();
-        let mut outcome = reported(Recheck::Never);
-        if let Outcome::Reported(reported) = &mut outcome {
-            reported.journey = Journey::Finalized;
-        }
-        queue.finish(at(0), &job.pair, &outcome, 0.5);
-        assert_eq!(queue.subject(&job.pair), None);
-    }
-
-    #[test]
-    fn a_subject_that_is_gone_is_forgotten() {
-        let mut queue = Queue::new(Rhythms::default());
-        queue.push("lz", subject("c", 1), event("one"), Some(1));
-        let job = queue.pop(at(0)).unwrap();
-        assert_eq!(
-            queue.finish(at(0), &job.pair, &Outcome::Gone, 0.5),
-            Settled::Done(vec![1])
-        );
-        assert_eq!(queue.subject(&job.pair), None);
-    }
-
-    #[test]
-    fn rousing_reaches_the_pairs_that_were_named_and_no_others() {
-        let mut queue: Queue<()> = Queue::new(Rhythms::default());
-        for (adapter, id) in [("a", "1"), ("b", "1"), ("b", "2"), ("c", "1")] {
-            queue.push(adapter, subject(id, 1), event("one"), None);
-            let job = queue.pop(at(0)).unwrap();
-            queue.finish(at(0), &job.pair, &reported(Recheck::Never), 0.5);
-        }
-        let roused = |queue: &mut Queue<()>| -> Vec<String> {
-            let jobs: Vec<_> = std::iter::from_fn(|| queue.pop(at(1))).collect();
-            for job in &jobs {
-                queue.finish(at(1), &job.pair, &reported(Recheck::Never), 0.5);
-            }
-            jobs.iter()
-                .map(|job| format!("{} {}", job.pair.adapter, job.pair.subject.id))
-                .collect()
-        };
-        queue.rouse("b", Some(&subject("2", 1).key));
-        assert_eq!(roused(&mut queue), ["b 2"]);
-        queue.rouse("b", None);
-        assert_eq!(roused(&mut queue), ["b 1", "b 2"]);
-        queue.rouse("nobody", None);
-        assert_eq!(roused(&mut queue), Vec::<String>::new());
-    }
-
-    #[test]
-    fn subjects_are_found_by_their_owner_until_they_or_their_adapter_are_gone() {
-        let mut queue: Queue<()> = Queue::new(Rhythms::default());
-        let owner = subject("c", 1).key;
-        for id in ["p", "q"] {
-            let owned = SubjectRef {
-                owner: Some(crate::subject::OwnerRef {
-                    key: owner.clone(),
-                    href: String::new(),
-                }),
-                ..subject(id, 1)
-            };
-            queue.push("size", owned, event(id), None);
-        }
-        // A trigger that does not say whose it is takes nothing back.
-        queue.push("size", subject("p", 2), event("p"), None);
-        let ids = |queue: &Queue<()>| -> Vec<String> {
-            let owned = queue.owned_by("size", &owner);
-            owned.into_iter().map(|key| key.id).collect()
-        };
-        assert_eq!(ids(&queue), ["p", "q"]);
-        let job = queue.pop(at(0)).unwrap();
-        queue.finish(at(0), &job.pair, &Outcome::Gone, 0.5);
-        assert_eq!(ids(&queue), ["q"]);
-        // What runs goes with its end, what waits at once.
-        queue.forget("size");
-        assert!(ids(&queue).is_empty());
-    }
-
-    #[test]
-    fn nothing_is_kept_of_an_adapter_that_was_removed() {
-        let mut queue = Queue::new(Rhythms::default());
-        queue.push("lz", subject("runs", 1), event("one"), Some(1));
-        queue.push("lz", subject("due", 1), event("two"), Some(2));
-        let running = queue.pop(at(0)).unwrap();
-        let timed = queue.pop(at(0)).unwrap();
-        let later = reported(Recheck::In(Duration::from_secs(5)));
-        queue.finish(at(0), &timed.pair, &later, 0.5);
-        queue.push("lz", subject("waits", 1), event("three"), Some(3));
-        queue.push("lz", running.subject.clone(), event("four"), Some(4));
-        queue.push("dns", subject("waits", 1), event("three"), Some(5));
-
-        let mut given_back = queue.forget("lz");
-        given_back.sort_unstable();
-        assert_eq!(given_back, [3, 4]);
-        assert_eq!(queue.next_due(), None);
-        assert_eq!(
-            queue.finish(at(1), &running.pair, &later, 0.5),
-            Settled::Done(vec![1]),
-            "what ran ends as it began"
-        );
-        assert_eq!(queue.next_due(), None);
-        assert_eq!(queue.entries.len(), 1);
-        assert_eq!(queue.pop(at(100)).unwrap().pair.adapter, "dns");
-        assert_eq!(queue.pop(at(100)), None);
-    }
-
-    #[test]
-    fn an_adapter_that_comes_back_while_its_old_run_ends_is_remembered() {
-        let mut queue = Queue::new(Rhythms::default());
-        queue.push("lz", subject("c", 1), event("one"), Some(1));
-        let running = queue.pop(at(0)).unwrap();
-        queue.forget("lz");
-        queue.push("lz", subject("c", 2), event("two"), Some(2));
-        let later = reported(Recheck::In(Duration::from_secs(5)));
-        queue.finish(at(0), &running.pair, &later, 0.5);
-        let again = queue.pop(at(0)).unwrap();
-        assert_eq!(again.subject.generation, 2);
-        assert_eq!(queue.finish(at(0), &again.pair, &later, 0.5), Settled::Done(vec![2]));
-        assert_eq!(queue.next_due(), Some(at(5)));
-    }
-
-    #[test]
-    fn stopping_gives_every_waiting_ticket_back() {
-        let mut queue = Queue::new(Rhythms::default());
-        queue.push("lz", subject("c", 1), event("one"), Some(1));
-        queue.push("lz", subject("d", 1), event("two"), Some(2));
-        let running = queue.pop(at(0)).unwrap();
-        assert_eq!(queue.drain(), [2]);
-        assert_eq!(
-            queue.finish(at(0), &running.pair, &reported(Recheck::Never), 0.5),
-            Settled::Done(vec![1])
-        );
-        assert_eq!(queue.pop(at(9)), None);
-    }
-}
+mod tests;
