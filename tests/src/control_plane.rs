@@ -497,6 +497,8 @@ impl ControlPlane {
                 "--kube-api-qps=500".to_owned(),
                 "--kube-api-burst=1000".to_owned(),
                 "--concurrent-job-syncs=20".to_owned(),
+                // Fake kubelets have no heartbeat. Without one a node's pods would be marked as not ready, for good.
+                "--node-monitor-grace-period=24h".to_owned(),
             ],
         )
     }

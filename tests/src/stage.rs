@@ -398,7 +398,8 @@ impl Stage {
                 Some(row) if wanted.fits(&row) => return row,
                 row if Instant::now() > end => {
                     let found = row.map_or_else(|| "none".to_owned(), |row| row.tell());
-                    panic!("{adapter} does not come to report {wanted:?}; its row is\n{found}");
+                    let objects = self.tell_objects().await;
+                    panic!("{adapter} does not come to report {wanted:?}; its row is\n{found}\n{objects}");
                 }
                 Some(_) | None => tokio::time::sleep(Duration::from_millis(30)).await,
             }
@@ -461,6 +462,21 @@ impl Stage {
         let path = format!("{}?labelSelector={label}", self.collection(plural));
         let list = self.plane.get(&path).await.unwrap().unwrap();
         list["items"].as_array().unwrap().clone()
+    }
+
+    /// What Kubernetes says of our objects and of all pods, for whoever looks for a cause.
+    async fn tell_objects(&self) -> String {
+        let mut lines = Vec::new();
+        for plural in ["jobs", "deployments", "statefulsets", "daemonsets", "pods", "events"] {
+            let found = self.plane.get(&self.collection(plural)).await;
+            let objects = found.ok().flatten().unwrap_or_default();
+            for object in objects["items"].as_array().into_iter().flatten() {
+                let says = object.get("status").unwrap_or(&object["message"]);
+                let name = object.pointer("/metadata/name").and_then(Value::as_str);
+                lines.push(format!("{plural} {}: {says}", name.unwrap_or_default()));
+            }
+        }
+        lines.join("\n")
     }
 
     /// The only object of ours in a collection, once there is exactly one that fulfils the condition.
