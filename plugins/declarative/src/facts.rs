@@ -8,6 +8,8 @@ use berth_sdk::Trigger;
 use berth_sdk::{AdapterStatus, Condition, Draft, Effect, Facts, Failure, Object, Owner, Subject, Truth};
 use serde_json::{Map, Value as Json, json};
 
+use crate::program::Reads;
+
 /// Roots that every phase has.
 pub const ROOTS: &[&str] = &["adapter", "event", "now", "owner", "statuses", "subject", "variables"];
 /// Roots of the phases that see objects.
@@ -34,52 +36,54 @@ pub const ROOTS_WITH_DRAFT: &[&str] = &[
     "variables",
 ];
 
-/// The facts by root.
+/// The facts by root: those that are read, and the small ones.
 ///
 /// # Errors
 /// When a document that the host hands over is not JSON.
-pub fn roots(facts: &Facts, objects: &[Object], draft: Option<&Draft>) -> Result<Map<String, Json>, Failure> {
+pub(crate) fn roots(
+    reads: &Reads<'_>,
+    facts: &Facts,
+    objects: &[Object],
+    draft: Option<&Draft>,
+) -> Result<Map<String, Json>, Failure> {
     let event = match &facts.trigger {
-        Trigger::Event(event) => event.read()?,
-        Trigger::Change(_) | Trigger::Timer => Json::Null,
+        Trigger::Event(event) if reads.has("event") => event.read()?,
+        Trigger::Event(_) | Trigger::Change(_) | Trigger::Timer => Json::Null,
     };
     let variables: Map<_, _> = facts
         .variables
         .iter()
         .map(|(name, value)| (name.clone(), Json::String(value.clone())))
         .collect();
-    let mut shown = Map::new();
-    // Names are not unique: what a query found comes after our own objects.
-    for object in objects.iter().rev() {
-        shown.insert(object.name.clone(), show_object(object)?);
+    let mut roots = Map::from_iter([
+        ("adapter".to_owned(), json!({"name": facts.adapter})),
+        ("event".to_owned(), event),
+        ("now".to_owned(), Json::String(facts.now.clone())),
+        ("variables".to_owned(), Json::Object(variables)),
+    ]);
+    if reads.has("subject") {
+        roots.insert("subject".to_owned(), show_subject(&facts.subject)?);
     }
-    let roots = [
-        ("adapter", json!({"name": facts.adapter})),
-        ("event", event),
-        ("now", Json::String(facts.now.clone())),
-        ("subject", show_subject(&facts.subject)?),
-        (
-            "owner",
-            facts
-                .subject
-                .owner
-                .as_ref()
-                .map(show_owner)
-                .transpose()?
-                .unwrap_or_default(),
-        ),
-        (
-            "statuses",
-            show_statuses(&facts.statuses, Some(facts.subject.generation))?,
-        ),
-        ("variables", Json::Object(variables)),
-        ("objects", Json::Object(shown)),
-        ("draft", draft.map(show_draft).unwrap_or_default()),
-    ];
-    Ok(roots
-        .into_iter()
-        .map(|(name, value)| (name.to_owned(), value))
-        .collect())
+    if reads.has("owner") {
+        let owner = facts.subject.owner.as_ref().map(show_owner).transpose()?;
+        roots.insert("owner".to_owned(), owner.unwrap_or_default());
+    }
+    if reads.has("statuses") {
+        let statuses = show_statuses(&facts.statuses, Some(facts.subject.generation))?;
+        roots.insert("statuses".to_owned(), statuses);
+    }
+    if reads.has("objects") {
+        let mut shown = Map::new();
+        // Names are not unique: what a query found comes after our own objects.
+        for object in objects.iter().rev() {
+            shown.insert(object.name.clone(), show_object(object)?);
+        }
+        roots.insert("objects".to_owned(), Json::Object(shown));
+    }
+    if reads.has("draft") {
+        roots.insert("draft".to_owned(), draft.map(show_draft).unwrap_or_default());
+    }
+    Ok(roots)
 }
 
 /// A document with what the host knows for certain on top.

@@ -3,6 +3,8 @@
 //! Guarantees that whatever a phase evaluates has passed every check. Nothing but the texts of templates is parsed
 //! again per event.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -84,6 +86,57 @@ pub(crate) enum Node {
     Expression(Expression),
     List(Vec<Node>),
     Map(Vec<(Template, Node)>),
+}
+
+/// The facts that a part of a program reads.
+#[derive(Debug, Default)]
+pub(crate) struct Reads<'p>(BTreeSet<&'p str>);
+
+impl<'p> Reads<'p> {
+    /// Whether this one is among them.
+    pub(crate) fn has(&self, root: &str) -> bool {
+        self.0.contains(root)
+    }
+
+    pub(crate) fn expression(&mut self, expression: &'p Expression) -> &mut Self {
+        self.0.extend(expression.roots().iter().map(String::as_str));
+        self
+    }
+
+    pub(crate) fn template(&mut self, template: &'p Template) -> &mut Self {
+        self.0.extend(template.roots().iter().map(String::as_str));
+        self
+    }
+
+    pub(crate) fn message(&mut self, message: Option<&'p Template>) -> &mut Self {
+        if let Some(template) = message {
+            self.template(template);
+        }
+        self
+    }
+
+    pub(crate) fn node(&mut self, node: &'p Node) -> &mut Self {
+        match node {
+            Node::Null | Node::Bool(_) | Node::Int(_) | Node::UInt(_) | Node::Float(_) => {}
+            Node::Text(template) => {
+                self.template(template);
+            }
+            Node::Expression(expression) => {
+                self.expression(expression);
+            }
+            Node::List(items) => {
+                for item in items {
+                    self.node(item);
+                }
+            }
+            Node::Map(entries) => {
+                for (key, value) in entries {
+                    self.template(key).node(value);
+                }
+            }
+        }
+        self
+    }
 }
 
 /// The stored form cannot be read: it is not of this version of the plugin.

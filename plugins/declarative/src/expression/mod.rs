@@ -83,6 +83,12 @@ impl Expression {
         &self.source
     }
 
+    /// The facts that it reads; others need not be there when it is evaluated.
+    #[must_use]
+    pub fn roots(&self) -> &[String] {
+        &self.roots
+    }
+
     /// Evaluates; none if it gives `optional.none()`.
     ///
     /// # Errors

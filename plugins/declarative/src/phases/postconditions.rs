@@ -8,7 +8,7 @@ use berth_sdk::{Facts, Failure, Object, Outcome};
 use crate::{
     facts,
     fault::Fault,
-    program::Program,
+    program::{Program, Reads},
     scene::{Scene, expression_failed},
 };
 
@@ -17,7 +17,14 @@ use crate::{
 /// # Errors
 /// When an expression cannot be evaluated and no step has failed.
 pub fn evaluate(program: &Program, facts: &Facts, objects: &[Object]) -> Result<Outcome, Failure> {
-    let roots = facts::roots(facts, objects, None)?;
+    let mut reads = Reads::default();
+    for step in &program.postconditions {
+        reads.expression(&step.expression).message(step.message.as_ref());
+        if let Some(failed) = &step.failed {
+            reads.expression(&failed.expression).message(failed.message.as_ref());
+        }
+    }
+    let roots = facts::roots(&reads, facts, objects, None)?;
     let scene = Scene::new(&roots);
     let mut failure = None;
     for step in &program.postconditions {

@@ -10,7 +10,7 @@ use crate::{
     config::Otherwise,
     facts,
     fault::Fault,
-    program::Program,
+    program::{Program, Reads},
     scene::{Scene, expression_failed},
 };
 
@@ -19,7 +19,11 @@ use crate::{
 /// # Errors
 /// When a step cannot be evaluated and none says that the subject is not ours.
 pub fn evaluate(program: &Program, facts: &Facts) -> Result<Verdict, Failure> {
-    let roots = facts::roots(facts, &[], None)?;
+    let mut reads = Reads::default();
+    for step in &program.preconditions {
+        reads.expression(&step.expression).message(step.message.as_ref());
+    }
+    let roots = facts::roots(&reads, facts, &[], None)?;
     let scene = Scene::new(&roots);
     let mut failure = None;
     let mut unmet = Vec::new();

@@ -11,7 +11,7 @@ use crate::{
     facts,
     fault::Fault,
     names::is_pascal_case,
-    program::{self, Program},
+    program::{self, Program, Reads},
     scene::{Scene, expression_failed},
 };
 
@@ -31,7 +31,17 @@ pub fn report(
     if program.conditions.is_empty() && program.data.is_empty() {
         return Ok(None);
     }
-    let roots = facts::roots(facts, objects, Some(draft))?;
+    let mut reads = Reads::default();
+    for condition in &program.conditions {
+        reads
+            .expression(&condition.expression)
+            .message(condition.reason.as_ref())
+            .message(condition.message.as_ref());
+    }
+    for (_, node) in &program.data {
+        reads.node(node);
+    }
+    let roots = facts::roots(&reads, facts, objects, Some(draft))?;
     let scene = Scene::new(&roots);
     let conditions = program
         .conditions

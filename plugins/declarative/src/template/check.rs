@@ -1,29 +1,42 @@
 //! What is wrong with a template that parses: names that mean nothing.
 
+use std::collections::BTreeSet;
+
 use gotmpl::parse::{BranchNode, DefineNode, Expr, ListNode, Node, PipeNode, Pos};
 
 use super::functions;
 use crate::problem::{Flaw, did_you_mean, did_you_mean_after};
 
-/// Finds unknown roots, functions and templates.
-pub(super) fn names(source: &str, main: &ListNode, defines: &[DefineNode], roots: &[&str]) -> Vec<Flaw> {
+/// The roots that a template reads, or unknown roots, functions and templates.
+pub(super) fn names(
+    source: &str,
+    main: &ListNode,
+    defines: &[DefineNode],
+    roots: &[&str],
+) -> Result<Vec<String>, Vec<Flaw>> {
     let mut check = Check {
         source,
         roots,
         defines,
+        reads: BTreeSet::new(),
         flaws: Vec::new(),
     };
     check.list(main, true);
     for define in defines {
         check.list(&define.body, false);
     }
-    check.flaws
+    if check.flaws.is_empty() {
+        Ok(check.reads.into_iter().collect())
+    } else {
+        Err(check.flaws)
+    }
 }
 
 struct Check<'a> {
     source: &'a str,
     roots: &'a [&'a str],
     defines: &'a [DefineNode],
+    reads: BTreeSet<String>,
     flaws: Vec<Flaw>,
 }
 
@@ -78,6 +91,11 @@ impl Check<'_> {
             }
             Expr::Pipe(_, pipe) => self.pipe(pipe, facts),
             Expr::Chain(_, inner, _) => self.expression(inner, facts),
+            Expr::Dot(_) if facts => self.reads_all(),
+            Expr::Variable(_, name, fields) if name == "$" => match fields.first() {
+                Some(field) if self.roots.contains(&field.as_str()) => drop(self.reads.insert(field.to_string())),
+                Some(_) | None => self.reads_all(),
+            },
             // In a `define`, `$` is what was handed over.
             Expr::Field(..)
             | Expr::Identifier(..)
@@ -90,8 +108,14 @@ impl Check<'_> {
         }
     }
 
+    fn reads_all(&mut self) {
+        self.reads.extend(self.roots.iter().map(|root| (*root).to_owned()));
+    }
+
     fn root(&mut self, pos: Pos, root: Option<&str>) {
-        if let Some(root) = root.filter(|root| !self.roots.contains(root)) {
+        if let Some(root) = root.filter(|root| self.roots.contains(root)) {
+            self.reads.insert(root.to_owned());
+        } else if let Some(root) = root {
             self.add(
                 pos,
                 format!("unknown name `.{root}`"),

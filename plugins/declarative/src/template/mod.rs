@@ -29,7 +29,11 @@ const MAIN: &str = "template";
 
 /// A checked template.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Template(String);
+pub struct Template {
+    source: String,
+    /// The facts that it reads.
+    roots: Vec<String>,
+}
 
 impl Template {
     /// Parses and checks.
@@ -37,27 +41,34 @@ impl Template {
     /// # Errors
     /// Syntax errors, blocks that do not balance, and every root, function and template that does not exist.
     pub fn compile(source: &str, roots: &[&str]) -> Result<Self, Vec<Flaw>> {
+        let mut reads = Vec::new();
         if source.contains("{{") {
             blocks::check(source).map_err(|flaw| vec![flaw])?;
             let (main, defines) = parse(source).map_err(|error| vec![syntax(&error)])?;
-            let flaws = check::names(source, &main, &defines, roots);
-            if !flaws.is_empty() {
-                return Err(flaws);
-            }
+            reads = check::names(source, &main, &defines, roots)?;
         }
-        Ok(Self(source.to_owned()))
+        Ok(Self {
+            source: source.to_owned(),
+            roots: reads,
+        })
     }
 
     /// As it was written.
     #[must_use]
     pub fn source(&self) -> &str {
-        &self.0
+        &self.source
+    }
+
+    /// The facts that it reads; others need not be there when it is rendered.
+    #[must_use]
+    pub fn roots(&self) -> &[String] {
+        &self.roots
     }
 
     /// The text itself, if there is nothing to render in it.
     #[must_use]
     pub fn plain(&self) -> Option<&str> {
-        (!self.0.contains("{{")).then_some(&self.0)
+        (!self.source.contains("{{")).then_some(&self.source)
     }
 }
 

@@ -224,3 +224,36 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_template_tells_the_facts_that_it_reads() {
+    let roots = &["adapter", "objects", "statuses", "subject"];
+    for (source, reads) in [
+        ("plain .subject", &[] as &[&str]),
+        ("{{ .subject.id }}-{{ .adapter.name }}", &["adapter", "subject"]),
+        (
+            "{{ with .subject.spec }}{{ .objects }}{{ $.statuses }}{{ end }}",
+            &["statuses", "subject"],
+        ),
+        (
+            "{{ range $name, $one := .objects }}{{ $one.kind }}{{ end }}",
+            &["objects"],
+        ),
+        (
+            "{{ if eq (index .statuses \"dns\").available true }}x{{ end }}",
+            &["statuses"],
+        ),
+        ("{{ toJson . }}", roots),
+        ("{{ index $ \"subject\" }}", roots),
+        (
+            "{{ define \"x\" }}{{ .id }}{{ end }}{{ template \"x\" .subject }}",
+            &["subject"],
+        ),
+        (
+            "{{ define \"x\" }}{{ .subject.id }}{{ end }}{{ template \"x\" . }}",
+            roots,
+        ),
+    ] {
+        assert_eq!(Template::compile(source, roots).unwrap().roots(), reads, "{source}");
+    }
+}
