@@ -9,6 +9,11 @@ use anyhow::{Context as _, Result};
 use berth_tests::bench::{self, Benchmark, Output};
 use clap::Parser;
 
+/// As the program has it: parts of it run in this process, and so do the baselines.
+#[cfg(not(target_env = "msvc"))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 const AFTER_HELP: &str = "\
 Examples:
   cargo xtask bench                          Everything, as a table
