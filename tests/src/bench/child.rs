@@ -60,13 +60,22 @@ pub(super) fn resident() -> Result<u64> {
 
 /// Resident memory of a process, in bytes.
 pub(super) fn resident_of(process: u32) -> Result<u64> {
+    status_of(process, "VmRSS:")
+}
+
+/// What of it is mapped from files, in bytes: code, which others may share and the kernel may drop.
+pub(super) fn mapped_of(process: u32) -> Result<u64> {
+    status_of(process, "RssFile:")
+}
+
+fn status_of(process: u32, field: &str) -> Result<u64> {
     let file = format!("/proc/{process}/status");
     let status = std::fs::read_to_string(&file).with_context(|| format!("cannot read {file}"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
     let kibibytes = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
     kibibytes
         .map(|count| count * 1024)
-        .with_context(|| format!("{file} has no VmRSS"))
+        .with_context(|| format!("{file} has no {field}"))
 }
 
 /// CPU time of all threads of this process so far, in nanoseconds.

@@ -50,7 +50,7 @@ pub(super) async fn measure(smaller: usize) -> Result<Vec<Finding>> {
         let mut fewer = None;
         for subjects in KNOWN {
             set.learn((subjects / smaller).max(FEW)).await?;
-            let resident = set.resident()?;
+            let (resident, mapped) = (set.resident()?, set.mapped()?);
             let (mut host, mut bare) = (Taken::default(), Taken::default());
             for number in 0..BATCHES {
                 let batch = (EVENTS / smaller / BATCHES).max(1);
@@ -66,7 +66,10 @@ pub(super) async fn measure(smaller: usize) -> Result<Vec<Finding>> {
                 what: "resident memory of the program once every subject is known",
                 bytes: resident,
                 goal: fewer.is_none().then(|| most(adapters, first)),
-                baselines: vec![("with one adapter, 1,000 subjects", *first.get_or_insert(resident))],
+                baselines: vec![
+                    ("with one adapter, 1,000 subjects", *first.get_or_insert(resident)),
+                    ("of it, code that is mapped from files", mapped),
+                ],
             }));
             fewer.get_or_insert(cpu);
         }

@@ -165,6 +165,11 @@ impl Set {
         child::resident_of(self.hosts.process)
     }
 
+    /// What of it is mapped from files, in bytes.
+    pub(super) fn mapped(&self) -> Result<u64> {
+        child::mapped_of(self.hosts.process)
+    }
+
     /// Has the host know so many subjects, and waits until their Jobs are done.
     pub(super) async fn learn(&mut self, count: usize) -> Result<()> {
         for number in self.subjects.len()..count {
