@@ -396,11 +396,7 @@ impl Stage {
             let row = self.row(path, adapter).await;
             match row {
                 Some(row) if wanted.fits(&row) => return row,
-                row if Instant::now() > end => {
-                    let found = row.map_or_else(|| "none".to_owned(), |row| row.tell());
-                    let objects = self.tell_objects().await;
-                    panic!("{adapter} does not come to report {wanted:?}; its row is\n{found}\n{objects}");
-                }
+                row if Instant::now() > end => self.waited_in_vain(adapter, wanted, row).await,
                 Some(_) | None => tokio::time::sleep(Duration::from_millis(30)).await,
             }
         }
@@ -414,13 +410,17 @@ impl Stage {
             join_all(self.events(path).iter().map(|event| self.post(event))).await;
             match self.row(path, adapter).await {
                 Some(row) if wanted.fits(&row) => return row,
-                row => assert!(
-                    Instant::now() < end,
-                    "{adapter} does not come to report {wanted:?}; its row is\n{}",
-                    row.map_or_else(|| "none".to_owned(), |row| row.tell())
-                ),
+                row if Instant::now() >= end => self.waited_in_vain(adapter, wanted, row).await,
+                Some(_) | None => {}
             }
         }
+    }
+
+    /// Fails, and tells what there is in the place of what is wanted.
+    async fn waited_in_vain(&self, adapter: &str, wanted: &Wanted, row: Option<Row>) -> ! {
+        let found = row.map_or_else(|| "none".to_owned(), |row| row.tell());
+        let objects = self.tell_objects().await;
+        panic!("{adapter} does not come to report {wanted:?}; its row is\n{found}\n{objects}");
     }
 
     /// Waits until a resource is gone from the HyperFleet API.

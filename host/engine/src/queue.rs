@@ -145,6 +145,7 @@ const CHURN: Rhythm = Rhythm {
 
 /// A run that takes so long, in milliseconds, is slow: what it waits for is, and others must not wait with it.
 const SLOW: i128 = 1_000;
+
 /// The queue. `T` is what an event is settled with.
 #[derive(Debug)]
 pub struct Queue<T> {

@@ -46,10 +46,6 @@ pub(crate) fn roots(
     objects: &[Object],
     draft: Option<&Draft>,
 ) -> Result<Map<String, Json>, Failure> {
-    let event = match &facts.trigger {
-        Trigger::Event(event) if reads.has("event") => event.read()?,
-        Trigger::Event(_) | Trigger::Change(_) | Trigger::Timer => Json::Null,
-    };
     let variables: Map<_, _> = facts
         .variables
         .iter()
@@ -57,10 +53,16 @@ pub(crate) fn roots(
         .collect();
     let mut roots = Map::from_iter([
         ("adapter".to_owned(), json!({"name": facts.adapter})),
-        ("event".to_owned(), event),
         ("now".to_owned(), Json::String(facts.now.clone())),
         ("variables".to_owned(), Json::Object(variables)),
     ]);
+    if reads.has("event") {
+        let event = match &facts.trigger {
+            Trigger::Event(event) => event.read()?,
+            Trigger::Change(_) | Trigger::Timer => Json::Null,
+        };
+        roots.insert("event".to_owned(), event);
+    }
     if reads.has("subject") {
         roots.insert("subject".to_owned(), show_subject(&facts.subject)?);
     }

@@ -3,7 +3,7 @@
 //! Every one is there as `f(x, y)` and as `x.f(y)`. All are pure: the time is an argument (see [`super::rewrite`]).
 
 use cel::{
-    Env, ExecutionError,
+    DeclarationError, Env, ExecutionError,
     common::{
         ast::operators,
         functions::Function,
@@ -119,18 +119,22 @@ pub(crate) const MACROS: &[&str] = &[
 ];
 
 /// The functions of the language and ours.
-pub(crate) fn environment() -> Result<Env, String> {
+///
+/// # Errors
+/// When a name is declared twice, which no input can bring about.
+pub(crate) fn environment() -> Result<Env, DeclarationError> {
     let mut env = Env::stdlib();
-    env.add_extension(extensions::strings)
-        .map_err(|error| error.to_string())?;
-    env.add_extension(extensions::lists)
-        .map_err(|error| error.to_string())?;
+    env.add_extension(extensions::strings)?;
+    env.add_extension(extensions::lists)?;
     add_ours(&mut env, &|_| true)?;
     Ok(env)
 }
 
 /// Those of our functions alone that are meant. Operators are not functions: they need none.
-pub(crate) fn environment_of(is_meant: &dyn Fn(&str) -> bool) -> Result<Env, String> {
+///
+/// # Errors
+/// As [`environment`].
+pub(crate) fn environment_of(is_meant: &dyn Fn(&str) -> bool) -> Result<Env, DeclarationError> {
     let mut env = Env::default();
     add_ours(&mut env, is_meant)?;
     Ok(env)
@@ -168,29 +172,25 @@ const HIDDEN: [(&str, &[Type], Function); 5] = [
 /// Of a list, which they are called on.
 const OF_LISTS: [(&str, Function); 3] = [("first", first), ("last", last), ("unwrapOpt", unwrap_optionals)];
 
-fn add_ours(env: &mut Env, is_meant: &dyn Fn(&str) -> bool) -> Result<(), String> {
+fn add_ours(env: &mut Env, is_meant: &dyn Fn(&str) -> bool) -> Result<(), DeclarationError> {
     // As the reference has it, so that expressions of existing adapters stay valid.
     env.set_error_on_duplicate_map_keys(false);
     let all = |types: &[Type]| types.iter().map(Type::to_owned).collect();
     for (name, types, function) in OURS {
         if let ([receiver, others @ ..], true) = (types, is_meant(name)) {
-            env.add_overload(name, name, all(types), function)
-                .map_err(|error| error.to_string())?;
+            env.add_overload(name, name, all(types), function)?;
             let id = format!("{name}_member");
-            env.add_member_overload(name, &id, receiver.to_owned(), all(others), function)
-                .map_err(|error| error.to_string())?;
+            env.add_member_overload(name, &id, receiver.to_owned(), all(others), function)?;
         }
     }
     for (name, types, function) in HIDDEN {
         if is_meant(name) {
-            env.add_overload(name, name, all(types), function)
-                .map_err(|error| error.to_string())?;
+            env.add_overload(name, name, all(types), function)?;
         }
     }
     for (name, function) in OF_LISTS {
         if is_meant(name) {
-            env.add_member_overload(name, &format!("{name}_list"), LIST_TYPE, Vec::new(), function)
-                .map_err(|error| error.to_string())?;
+            env.add_member_overload(name, &format!("{name}_list"), LIST_TYPE, Vec::new(), function)?;
         }
     }
     Ok(())

@@ -13,7 +13,7 @@ mod values;
 
 use std::sync::{Arc, OnceLock};
 
-use cel::{Context, Env, ExecutionError, Value, common::ast::IdedExpr, parser::PrattParser};
+use cel::{Context, DeclarationError, Env, ExecutionError, Value, common::ast::IdedExpr, parser::PrattParser};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
@@ -178,6 +178,7 @@ impl<'f> Facts<'f> {
 /// once, only for an expression that calls the language's functions or names its types.
 fn environment(tree: &Tree) -> Result<Arc<Env>, String> {
     static ALL: OnceLock<Result<Arc<Env>, String>> = OnceLock::new();
+    let shared = |env: Result<Env, DeclarationError>| env.map(Arc::new).map_err(|error| error.to_string());
     let mut called = Vec::new();
     let mut needs_all = false;
     tree.walk(&mut Vec::new(), &mut |node, _| match node {
@@ -187,9 +188,9 @@ fn environment(tree: &Tree) -> Result<Arc<Env>, String> {
         Tree::Fold(_) | Tree::List { .. } | Tree::Literal(_) | Tree::Map(_) | Tree::Select { .. } => {}
     });
     if needs_all {
-        return ALL.get_or_init(|| functions::environment().map(Arc::new)).clone();
+        return ALL.get_or_init(|| shared(functions::environment())).clone();
     }
-    functions::environment_of(&|name| called.contains(&name)).map(Arc::new)
+    shared(functions::environment_of(&|name| called.contains(&name)))
 }
 
 /// What a value is, in words.
