@@ -432,7 +432,8 @@ impl Sink for Counted {
             Settled::Refused { .. } => return settled,
         };
         self.metrics.event_settled(result);
-        tracing::info!(event = event_id, %subject, ?result, source = self.source, "an event was settled");
+        // Of what was done the reconcile's own line tells.
+        tracing::debug!(event = event_id, %subject, ?result, source = self.source, "an event was settled");
         settled
     }
 

@@ -14,6 +14,7 @@ use std::{
 use async_trait::async_trait;
 use berth_engine::{
     contract::{AdapterStatus, HttpAction, Trigger},
+    document::Document,
     effect::{FleetFault, Reported},
     report::Report,
     subject::Event,
@@ -40,7 +41,7 @@ pub struct Fetches {
 pub struct Shared {
     path: String,
     clock: Clock,
-    answer: Mutex<Option<(Timestamp, Result<Value, FleetFault>)>>,
+    answer: Mutex<Option<(Timestamp, Result<Document, FleetFault>)>>,
 }
 
 impl Shared {
@@ -113,7 +114,7 @@ struct OfEvent {
 
 #[async_trait]
 impl Fleet for OfEvent {
-    async fn get(&self, path: &str) -> Result<Value, FleetFault> {
+    async fn get(&self, path: &str) -> Result<Document, FleetFault> {
         if path != self.shared.path || self.used.swap(true, Ordering::Relaxed) {
             return self.fleet.get(path).await;
         }

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use berth_engine::{
     adapter::Adapter,
     contract::{AdapterStatus, HttpAction, PhaseAnswer, PluginFault, Query, Question, Reference},
+    document::Document,
     effect::{Apply, ClusterFault, Delete, Deleted, FleetFault, KindScope, Observed, Ownership, Reported},
     report::Report,
     subject::{SubjectKey, SubjectRef},
@@ -22,7 +23,7 @@ use tokio::sync::mpsc;
 #[async_trait]
 pub trait Fleet: Send + Sync {
     /// GETs a resource. `path` begins with `/`.
-    async fn get(&self, path: &str) -> Result<Value, FleetFault>;
+    async fn get(&self, path: &str) -> Result<Document, FleetFault>;
 
     /// All status rows of the resource at `path`, over all pages.
     async fn statuses(&self, path: &str) -> Result<Vec<AdapterStatus>, FleetFault>;

@@ -17,6 +17,7 @@ mod fleet;
 mod job;
 mod known;
 mod load;
+mod phases;
 mod registry;
 mod watch;
 
@@ -30,6 +31,8 @@ pub enum Benchmark {
     /// The same call, of 100 distinct plugins in turn.
     #[value(name = "plugin-call-of-100")]
     PluginCallOf100,
+    /// Each phase of an adapter document that makes one Job, in the same way.
+    DeclarativePhases,
     /// Loading a plugin that the authenticated compile cache holds.
     CachedLoad,
     /// Plugins of a registry: from a tag to live, from the cache alone, and a thousand of them.
@@ -103,6 +106,7 @@ impl Benchmark {
         let times = match self {
             Self::PluginCall => call::of_one().await?,
             Self::PluginCallOf100 => call::of_many().await?,
+            Self::DeclarativePhases => phases::of_a_document().await?,
             Self::CachedLoad => load::cached()?,
             Self::JobToStatus => job::to_status().await?,
             Self::Registry => return registry::all(smaller).await,

@@ -39,7 +39,7 @@ impl Partner {
             // A language with an interpreter needs more than compiled code does.
             fuel: 5_000_000_000,
             memory: 256 << 20,
-            deadline: Duration::from_secs(30),
+            deadline: Duration::from_secs(60),
             ..Limits::default()
         };
         let config = json!({
@@ -87,7 +87,7 @@ fn facts(spec: &Value) -> Facts {
             generation: 3,
             deleting: false,
             owner: None,
-            document,
+            document: document.into(),
         },
         owner: None,
         statuses: Vec::new(),
@@ -119,7 +119,7 @@ fn job(status: &Value, diagnosis: Option<(i32, &str)>) -> Vec<Object> {
     vec![Object {
         name: "job".to_owned(),
         generation: 3,
-        document,
+        document: document.into(),
         diagnosis,
     }]
 }

@@ -77,7 +77,7 @@ async fn a_message_as_sentinel_writes_it_becomes_an_event_in_all_its_forms() {
         .collect();
     assert_eq!(told, [("Cluster/c1".to_owned(), 1), ("NodePool/np1".to_owned(), 3)]);
     let rich: Value = serde_json::from_str(&rich_message("np1")).unwrap();
-    assert_eq!(events[1].document, rich, "nothing of it is lost");
+    assert_eq!(*events[1].document, rich, "nothing of it is lost");
     assert_eq!(sink.aside(), [""; 0]);
     nothing_is_left(&project).await;
 }

@@ -1,7 +1,7 @@
 //! Components of every released contract version still run: those in `fixtures/` are never built again.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests: a panic fails them")]
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use berth_engine::{
@@ -60,12 +60,21 @@ fn facts() -> Facts {
             document: json!({
                 "kind": "Cluster", "id": "c-1", "generation": 3,
                 "spec": {"provider": "gcp", "region": "europe-west1"},
-            }),
+            })
+            .into(),
         },
         owner: None,
         statuses: Vec::new(),
         carry: Value::Null,
         now: "2026-01-01T00:00:00.000000Z".to_owned(),
+    }
+}
+
+/// As a document has them, but for a machine that may be busy.
+fn limits() -> Limits {
+    Limits {
+        deadline: Duration::from_secs(60),
+        ..Limits::default()
     }
 }
 
@@ -81,9 +90,9 @@ async fn context(plugin: &Plugin) -> CallContext {
         adapter: "landing-zone".into(),
         namespace: "adapters".into(),
         config: CONFIG.into(),
-        prepared: plugin.prepare(CONFIG, &Limits::default()).await.unwrap().into(),
+        prepared: plugin.prepare(CONFIG, &limits()).await.unwrap().into(),
         variables: Arc::default(),
-        limits: Limits::default(),
+        limits: limits(),
         grants: Arc::new(Grants {
             cluster: vec![quota],
             ..Grants::default()
@@ -99,7 +108,7 @@ async fn a_component_of_contract_0_1_0_answers_every_phase() {
     let plugin = runtime.load(&std::fs::read(file).unwrap()).unwrap();
     assert_eq!(plugin.phases(), Phase::ALL);
     assert!(plugin.has_setup());
-    let refused = plugin.prepare(r#"{"provider": ""}"#, &Limits::default()).await;
+    let refused = plugin.prepare(r#"{"provider": ""}"#, &limits()).await;
     assert!(refused.is_err(), "{refused:?}");
 
     let context = context(&plugin).await;
@@ -132,7 +141,8 @@ async fn a_component_of_contract_0_1_0_answers_every_phase() {
         document: json!({
             "apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "lz-c-1"},
             "status": {"conditions": [{"type": "Complete", "status": "True"}]},
-        }),
+        })
+        .into(),
         diagnosis: None,
     };
     let said = ask(Question::Postconditions {

@@ -39,8 +39,14 @@
 //! - There is nothing unsafe to write and nothing generated to learn.
 //! - A panic is logged with its message and place before it becomes a trap.
 //! - Documents are parsed when they are read, into the type that reads them.
+//!
+//! # Features
+//! - `allocator` (on by default): the plugin allocates by an allocator that is made for instances that live for one
+//!   call. Switch it off to use another `#[global_allocator]`.
 
 mod answer;
+#[cfg(any(test, all(target_arch = "wasm32", feature = "allocator")))]
+mod arena;
 mod facts;
 mod imports;
 mod json;

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::subject::{Generation, OwnerRef, Subject};
+use crate::{
+    document::Document,
+    subject::{Generation, OwnerRef, Subject},
+};
 
 /// One of the four questions that a plugin can be asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -133,7 +136,7 @@ impl std::fmt::Display for Reference {
 #[serde(rename_all = "lowercase")]
 pub enum Trigger {
     /// A CloudEvent, in its JSON format.
-    Event(Value),
+    Event(Document),
     /// An object of ours changed.
     Change(Reference),
     /// A time came.
@@ -166,7 +169,7 @@ pub struct Owner {
     /// Which one.
     pub reference: OwnerRef,
     /// The whole resource; null where nothing asked for it.
-    pub document: Value,
+    pub document: Document,
     /// What adapters reported about it.
     pub statuses: Vec<AdapterStatus>,
 }
@@ -228,7 +231,7 @@ pub struct Object {
     /// The generation it was last applied for; 0 if it is not ours.
     pub generation: Generation,
     /// The object.
-    pub document: Value,
+    pub document: Document,
     /// What was found out about it.
     pub diagnosis: Option<Diagnosis>,
 }

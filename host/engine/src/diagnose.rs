@@ -353,7 +353,7 @@ fn plain(nature: Nature, reason: Reason, message: String, since: Option<String>)
     }
 }
 
-fn find_condition<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {
+pub(crate) fn find_condition<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {
     object["status"]["conditions"]
         .as_array()?
         .iter()

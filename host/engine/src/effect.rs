@@ -9,6 +9,7 @@ use crate::{
     contract::{
         AdapterStatus, Diagnosis, HttpAction, PhaseAnswer, PluginFault, Propagation, Query, Question, Reference,
     },
+    document::Document,
     report::Report,
     subject::{Generation, SubjectKey},
 };
@@ -65,7 +66,7 @@ pub enum Effect {
 #[serde(rename_all = "lowercase")]
 pub enum Answer {
     /// To [`Effect::Fetch`].
-    Fetched(Result<Value, FleetFault>),
+    Fetched(Result<Document, FleetFault>),
     /// To [`Effect::Statuses`].
     Statuses(Result<Vec<AdapterStatus>, FleetFault>),
     /// To [`Effect::Ask`].
@@ -124,7 +125,7 @@ pub struct Observed {
     /// Whether its deletion has begun (`deletionTimestamp`).
     pub deleting: bool,
     /// The object without managedFields; metadata only for Secrets and ConfigMaps.
-    pub document: Value,
+    pub document: Document,
     /// Whether its kind has no status: then there is nothing to wait for, unless the object has one all the same.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub statusless: bool,

@@ -10,8 +10,10 @@
 //! of the world and what the world answers.
 
 pub mod adapter;
+pub mod canonical;
 pub mod contract;
 pub mod diagnose;
+pub mod document;
 pub mod effect;
 pub mod manifest;
 pub mod queue;

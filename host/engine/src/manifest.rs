@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     adapter::{Adapter, DECLARATIVE, OnUpdate, Permit, ResourceSettings},
+    canonical,
     contract::{Failure, Manifest, Phase, Reference},
     effect::{Apply, Expect, KindScope, Observed},
     reason::Reason,
@@ -321,30 +322,8 @@ pub fn fill(pattern: &str, subject: &Subject) -> String {
 /// Hex of the first 16 bytes of SHA-256 over the canonical JSON of the document.
 #[must_use]
 pub fn hash(document: &Value) -> String {
-    let digest = Sha256::digest(canonical(document).as_bytes());
+    let digest = Sha256::digest(canonical::text(document));
     hex::encode(digest.get(..16).unwrap_or_default())
-}
-
-/// JSON with sorted keys and no white space, the same on every host.
-#[must_use]
-pub fn canonical(document: &Value) -> String {
-    fn sorted(value: &Value) -> Value {
-        match value {
-            Value::Object(map) => {
-                let mut entries: Vec<_> = map.iter().collect();
-                entries.sort_by(|a, b| a.0.cmp(b.0));
-                Value::Object(
-                    entries
-                        .into_iter()
-                        .map(|(key, value)| (key.clone(), sorted(value)))
-                        .collect(),
-                )
-            }
-            Value::Array(list) => Value::Array(list.iter().map(sorted).collect()),
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.clone(),
-        }
-    }
-    sorted(document).to_string()
 }
 
 fn dress(manifest: &Manifest, reference: &Reference, hash: &str, adapter: &str, subject: &Subject) -> Value {
@@ -422,8 +401,7 @@ fn insert_texts(document: &mut Value, path: &[&str], entries: &[(&'static str, S
 /// Whether the object outlives its subject, by its manifest's own annotation.
 #[must_use]
 pub fn is_retained(observed: &Observed) -> bool {
-    let annotations = observed.document.pointer("/metadata/annotations");
-    annotations.and_then(|all| all.get(ANNOTATION_RETAIN)) == Some(&Value::from("true"))
+    observed.document["metadata"]["annotations"][ANNOTATION_RETAIN] == "true"
 }
 
 /// Reads an object of ours back; none where our labels or annotations are missing or broken.

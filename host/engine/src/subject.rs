@@ -5,6 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::document::Document;
+
 /// A subject's generation, from 1. HyperFleet raises it with every change.
 pub type Generation = u32;
 
@@ -59,7 +61,7 @@ pub struct Subject {
     /// Its owner, if it has one.
     pub owner: Option<OwnerRef>,
     /// The whole resource.
-    pub document: Value,
+    pub document: Document,
 }
 
 /// What an event is, once it has been decoded.
@@ -72,7 +74,7 @@ pub struct Event {
     /// What it is about.
     pub subject: SubjectRef,
     /// The whole event in its JSON format.
-    pub document: Value,
+    pub document: Document,
 }
 
 /// Why a resource of the HyperFleet API cannot be read as a subject.
@@ -91,7 +93,7 @@ impl Subject {
     ///
     /// # Errors
     /// When `id`, `kind` or `generation` is missing or has another type.
-    pub fn from_document(document: Value, href: &str) -> Result<Self, NotASubject> {
+    pub fn from_document(document: Document, href: &str) -> Result<Self, NotASubject> {
         let text = |field: &'static str| match document.get(field) {
             Some(Value::String(text)) if !text.is_empty() => Ok(text.clone()),
             Some(other) => Err(NotASubject {

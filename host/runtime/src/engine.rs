@@ -9,8 +9,8 @@ use crate::{
     settings::{Pool, Settings},
 };
 
-/// How often running guests are looked at. Deadlines are exact to this.
-const TICK: Duration = Duration::from_millis(2);
+/// How often running guests are looked at. Deadlines are exact to this. Each time costs whoever runs just then its turn.
+const TICK: Duration = Duration::from_millis(10);
 
 /// What a guest may need; more is refused at load.
 const MAX_MEMORIES: u32 = 4;

@@ -6,12 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use berth_engine::contract::Reference;
+use berth_engine::{canonical, contract::Reference};
 use serde_json::Value;
 
 use crate::{
     bindings::imported::{cluster, fleet, http, log, types},
-    canonical,
     convert::{from_guest, to_guest},
     grants::{self, FleetQuestion, HttpWish, Search},
     hosts::{ClusterRefusal, DEFAULT_HTTP_TIMEOUT, FleetRefusal, HttpRefusal},

@@ -20,7 +20,6 @@ pub mod plain;
 
 mod bindings;
 mod call;
-mod canonical;
 mod compiler;
 mod convert;
 mod engine;

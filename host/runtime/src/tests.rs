@@ -5,6 +5,7 @@
 use std::{
     num::NonZeroU32,
     sync::{Arc, LazyLock},
+    time::Duration,
 };
 
 use berth_engine::{
@@ -21,6 +22,7 @@ mod answers;
 mod imports;
 mod limits;
 mod load;
+mod seed;
 mod wasi;
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new(&small()).unwrap());
@@ -56,12 +58,20 @@ fn facts() -> Facts {
             generation: 3,
             deleting: false,
             owner: None,
-            document: json!({"kind": "Cluster", "id": "c-1", "generation": 3}),
+            document: json!({"kind": "Cluster", "id": "c-1", "generation": 3}).into(),
         },
         owner: None,
         statuses: Vec::new(),
         carry: Value::Null,
         now: "2026-01-01T00:00:00.000000Z".to_owned(),
+    }
+}
+
+/// The defaults, but for a machine that may be busy.
+fn patient() -> Limits {
+    Limits {
+        deadline: Duration::from_secs(60),
+        ..Limits::default()
     }
 }
 
@@ -73,7 +83,7 @@ fn context() -> CallContext {
         config: "{}".into(),
         prepared: Arc::default(),
         variables: Arc::default(),
-        limits: Limits::default(),
+        limits: patient(),
         grants: Arc::new(Grants::default()),
         host: Arc::new(NoHost),
     }

@@ -36,6 +36,17 @@ pub(super) struct Kind {
 }
 
 impl Kind {
+    /// A kind of Kubernetes' first group, which every API server knows.
+    pub(super) fn core(kind: &str, plural: &str, namespaced: bool) -> Self {
+        Self {
+            api_version: "v1".to_owned(),
+            kind: kind.to_owned(),
+            plural: plural.to_owned(),
+            namespaced,
+            has_status: true,
+        }
+    }
+
     /// The path of its objects.
     pub(super) fn collection(&self, namespace: Option<&str>) -> String {
         let base = group_path(&self.api_version);
@@ -50,6 +61,11 @@ impl Kind {
     /// The path of one object.
     pub(super) fn object(&self, namespace: Option<&str>, name: &str) -> String {
         format!("{}/{}", self.collection(namespace), segment(name))
+    }
+
+    /// Whether it is that of pods.
+    pub(super) fn is_pod(&self) -> bool {
+        self.api_version == "v1" && self.kind == "Pod"
     }
 
     /// Whether its documents may hold secrets, so that only metadata is kept.
@@ -289,13 +305,7 @@ mod tests {
 
     #[test]
     fn a_name_stays_within_its_segment() {
-        let kind = Kind {
-            api_version: "v1".to_owned(),
-            kind: "ConfigMap".to_owned(),
-            plural: "configmaps".to_owned(),
-            namespaced: true,
-            has_status: true,
-        };
+        let kind = Kind::core("ConfigMap", "configmaps", true);
         assert_eq!(
             kind.object(Some("a"), "../secrets/x?y"),
             "/api/v1/namespaces/a/configmaps/..%2Fsecrets%2Fx%3Fy"

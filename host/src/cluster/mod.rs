@@ -14,6 +14,7 @@
 mod backoff;
 mod changes;
 mod discreet;
+mod explain;
 mod fault;
 mod kinds;
 mod lists;
@@ -36,7 +37,7 @@ use async_trait::async_trait;
 use berth_engine::{
     adapter::Adapter,
     contract::{Propagation, Query, Reference},
-    diagnose::diagnose,
+    document::Document,
     effect::{Apply, ClusterCause, ClusterFault, Delete, Deleted, Expect, KindScope, Observed, Ownership},
     manifest::LABEL_ADAPTER,
     subject::{SubjectKey, SubjectRef},
@@ -52,7 +53,7 @@ use self::{
     fault::Refusal,
     kinds::{Doubt, Kind, Kinds},
     namespaces::Namespaces,
-    objects::{Holder, change, has_pods, is_ours, needs_events, observed, prune, workloads},
+    objects::{Holder, change, has_pods, is_ours, observed, prune, workloads},
     store::{Budget, Kept, key},
     watch::{News, Scope},
     wire::{APPLY, Call, JSON, Wire, lock, reference},
@@ -304,7 +305,7 @@ impl Cluster for Kubernetes {
             }
         };
         shared.answered(&kind, &document);
-        let mut result = observed(document);
+        let mut result = observed(document.into());
         if let Some(holder) = Holder::of(&result.document) {
             // The write has succeeded, whatever can be found out about its pods.
             let _ = shared.explain(&holder, std::slice::from_mut(&mut result)).await;
@@ -376,7 +377,7 @@ impl Cluster for Kubernetes {
             let (items, _) = lists::list(&shared.wire, &kind, scope.namespace.as_deref(), &selector, None)
                 .await
                 .map_err(refused)?;
-            found.extend(items.into_iter().filter(is_ours).map(observed));
+            found.extend(items.into_iter().filter(is_ours).map(|item| observed(item.into())));
         }
         let mut seen = std::collections::HashSet::new();
         found.retain(|one| seen.insert(one.uid.clone()));
@@ -454,7 +455,7 @@ impl Shared {
     }
 
     /// The documents of one kind that carry a holder's labels, pruned.
-    async fn held(&self, scope: &KindScope, holder: &Holder) -> Result<Vec<Value>, ClusterFault> {
+    async fn held(&self, scope: &KindScope, holder: &Holder) -> Result<Vec<Document>, ClusterFault> {
         let namespace = scope.namespace.as_deref();
         let refused = |refusal: Refusal| refusal.about_kind(&scope.kind);
         let live = self
@@ -472,7 +473,7 @@ impl Shared {
             let (items, _) = lists::list(&self.wire, &kind, namespace, &holder.selector(), None)
                 .await
                 .map_err(refused)?;
-            return Ok(items);
+            return Ok(items.into_iter().map(Document::from).collect());
         };
         self.wire.in_contact().await.map_err(refused)?;
         let kept = lock(&live.store).held_by(holder);
@@ -484,7 +485,7 @@ impl Shared {
             }
             match one {
                 Kept::Whole(_) => documents.push(document),
-                Kept::Metadata(_) => documents.extend(self.fetch(&document).await?),
+                Kept::Metadata(_) => documents.extend(self.fetch(&document).await?.map(Document::from)),
             }
         }
         Ok(documents)
@@ -502,83 +503,6 @@ impl Shared {
             Ok(document) => Ok(Some(prune(&kind, document))),
             Err(refusal) if refusal.code() == Some(404) => Ok(None),
             Err(refusal) => Err(refusal.about(&object)),
-        }
-    }
-
-    /// Adds what pods and events say.
-    async fn explain(&self, holder: &Holder, objects: &mut [Observed]) -> Result<(), ClusterFault> {
-        let mut pods: HashMap<Option<String>, Vec<Value>> = HashMap::new();
-        let now = self.wire.now().unwrap_or_else(Timestamp::now);
-        for object in objects {
-            let (api_version, kind) = (&object.reference.api_version, &object.reference.kind);
-            object.statusless = self.kinds.is_statusless(api_version, kind);
-            let Reference {
-                api_version,
-                kind,
-                namespace,
-                ..
-            } = &object.reference;
-            let own: Vec<Value> = if has_pods(api_version, kind) {
-                if !pods.contains_key(namespace) {
-                    let scope = KindScope {
-                        api_version: "v1".to_owned(),
-                        kind: "Pod".to_owned(),
-                        namespace: namespace.clone(),
-                    };
-                    let held = match self.held(&scope, holder).await {
-                        // Without the right to read pods less is known, which is no reason to fail.
-                        Err(fault) if fault.cause == ClusterCause::Forbidden => Vec::new(),
-                        held => held?,
-                    };
-                    pods.insert(namespace.clone(), held);
-                }
-                let all = pods.get(namespace).map(Vec::as_slice).unwrap_or_default();
-                let belongs = |pod: &&Value| workloads(pod).iter().any(|workload| workload.is(&object.document));
-                let mut own: Vec<Value> = all.iter().filter(belongs).cloned().collect();
-                // RFC 3339 in UTC, as Kubernetes writes it, sorts by time.
-                own.sort_by_key(|pod| {
-                    std::cmp::Reverse(
-                        pod["metadata"]["creationTimestamp"]
-                            .as_str()
-                            .unwrap_or_default()
-                            .to_owned(),
-                    )
-                });
-                own
-            } else if api_version == "v1" && kind == "Pod" {
-                vec![object.document.clone()]
-            } else {
-                continue;
-            };
-            let events = if needs_events(&object.document, own.len()) {
-                self.events(namespace.as_deref(), &object.uid).await
-            } else {
-                Vec::new()
-            };
-            object.diagnosis = diagnose(&object.document, &own, &events, now);
-        }
-        Ok(())
-    }
-
-    /// The events about an object. They only explain, so a failure to read them is none.
-    async fn events(&self, namespace: Option<&str>, uid: &str) -> Vec<Value> {
-        let Some(namespace) = namespace else { return Vec::new() };
-        let kind = Kind {
-            api_version: "v1".to_owned(),
-            kind: "Event".to_owned(),
-            plural: "events".to_owned(),
-            namespaced: true,
-            has_status: true,
-        };
-        let call = Call::get(kind.collection(Some(namespace)))
-            .query("fieldSelector", format!("involvedObject.uid={uid}"))
-            .query("limit", "50");
-        match self.wire.call(call).await {
-            Ok(mut list) => list["items"].as_array_mut().map(std::mem::take).unwrap_or_default(),
-            Err(refusal) => {
-                tracing::debug!(cause = ?refusal, "cannot read events");
-                Vec::new()
-            }
         }
     }
 
@@ -659,7 +583,7 @@ impl Shared {
             .into_iter()
             .find_map(|scope| {
                 let kept = lock(&scope.store).get(&key).cloned();
-                kept.map(|kept| kept.document())
+                kept.map(|kept| kept.document().into_value())
                     .filter(|document| is_meant(document))
                     .as_ref()
                     .and_then(change)

@@ -111,13 +111,7 @@ impl Namespaces {
 
     /// Watches namespaces while anybody waits, for ever.
     pub(super) async fn run(self: Arc<Self>, wire: Arc<Wire>, changes: Changes) {
-        let kind = Kind {
-            api_version: "v1".to_owned(),
-            kind: "Namespace".to_owned(),
-            plural: "namespaces".to_owned(),
-            namespaced: false,
-            has_status: true,
-        };
+        let kind = Kind::core("Namespace", "namespaces", false);
         let mut backoff = Backoff::default();
         loop {
             if !self.is_awaited() {

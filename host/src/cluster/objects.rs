@@ -3,6 +3,7 @@
 
 use berth_engine::{
     contract::Reference,
+    document::Document,
     effect::{Observed, Ownership},
     manifest::{
         ANNOTATION_GENERATION, ANNOTATION_HASH, ANNOTATION_HREF, ANNOTATION_NAME, ANNOTATION_OWNER, LABEL_ADAPTER,
@@ -71,7 +72,8 @@ fn controller(document: &Value) -> Option<&Value> {
         .find(|owner| owner["controller"] == true)
 }
 
-/// What is kept of a document: no managed fields; of what may hold secrets, metadata only.
+/// What is kept of a document: no managed fields; of what may hold secrets, metadata only; of a pod that somebody
+/// controls, no `spec`, for it tells nothing of how the workload is.
 /// Metadata-only documents and items of lists get back their kind.
 pub(super) fn prune(kind: &Kind, mut document: Value) -> Value {
     if kind.is_confidential() {
@@ -79,6 +81,12 @@ pub(super) fn prune(kind: &Kind, mut document: Value) -> Value {
         if let Some(annotations) = document["metadata"]["annotations"].as_object_mut() {
             annotations.remove(LAST_APPLIED);
         }
+    }
+    if kind.is_pod()
+        && controller(&document).is_some()
+        && let Some(fields) = document.as_object_mut()
+    {
+        fields.remove("spec");
     }
     if let Some(metadata) = document["metadata"].as_object_mut() {
         metadata.remove("managedFields");
@@ -94,7 +102,7 @@ pub(super) fn metadata_only(mut document: Value) -> Value {
 }
 
 /// An object as the engine sees it, without a diagnosis. `document` has been pruned.
-pub(super) fn observed(document: Value) -> Observed {
+pub(super) fn observed(document: Document) -> Observed {
     let metadata = &document["metadata"];
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let annotation = |name: &str| text(&metadata["annotations"][name]);
@@ -207,6 +215,11 @@ pub(super) fn workloads(pod: &Value) -> Vec<Workload> {
         "DaemonSet" => vec![own("apps/v1", "DaemonSet")],
         _ => Vec::new(),
     }
+}
+
+/// When an object was created. RFC 3339 in UTC, as Kubernetes writes it, sorts by time.
+pub(super) fn created(document: &Value) -> &str {
+    document["metadata"]["creationTimestamp"].as_str().unwrap_or_default()
 }
 
 /// Whether objects of a kind have pods.
@@ -342,21 +355,36 @@ mod tests {
         assert!(is_ours(&derived));
     }
 
-    #[test]
-    fn of_a_secret_only_metadata_is_kept() {
-        let kind = Kind {
+    fn of_kind(name: &str) -> Kind {
+        Kind {
             api_version: "v1".to_owned(),
-            kind: "Secret".to_owned(),
-            plural: "secrets".to_owned(),
+            kind: name.to_owned(),
+            plural: format!("{}s", name.to_lowercase()),
             namespaced: true,
             has_status: true,
-        };
+        }
+    }
+
+    #[test]
+    fn of_a_secret_only_metadata_is_kept() {
         let document = json!({"metadata": {
             "name": "s", "managedFields": [1], "annotations": {LAST_APPLIED: "{\"data\":1}", "a": "b"},
         }, "data": {"token": "c2VjcmV0"}, "stringData": {"x": "y"}});
         assert_eq!(
-            prune(&kind, document),
+            prune(&of_kind("Secret"), document),
             json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "annotations": {"a": "b"}}})
         );
+    }
+
+    #[test]
+    fn of_a_pod_that_somebody_controls_no_spec_is_kept() {
+        let controlled = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {
+            "name": "p", "ownerReferences": [{"kind": "Job", "name": "j", "uid": "u", "controller": true}],
+        }, "status": {"phase": "Running"}});
+        let ours = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {"containers": []}});
+        let mut whole = controlled.clone();
+        whole["spec"] = json!({"containers": []});
+        assert_eq!(prune(&of_kind("Pod"), whole), controlled);
+        assert_eq!(prune(&of_kind("Pod"), ours.clone()), ours);
     }
 }

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use berth_engine::{canonical, document::Document};
 use lz4_flex::block::{compress_prepend_size_with_dict, decompress_size_prepended_with_dict};
 use serde_json::Value;
 
@@ -20,14 +21,15 @@ pub(super) struct Packed(Arc<[u8]>);
 impl Packed {
     /// Packs a document.
     pub(super) fn of(document: &Value) -> Self {
-        Self(compress_prepend_size_with_dict(document.to_string().as_bytes(), COMMON).into())
+        Self(compress_prepend_size_with_dict(canonical::text(document).as_bytes(), COMMON).into())
     }
 
     /// The document as it was.
-    pub(super) fn document(&self) -> Value {
+    pub(super) fn document(&self) -> Document {
         // Only `of` makes them, so that nothing else is in here.
         let text = decompress_size_prepended_with_dict(&self.0, COMMON).unwrap_or_default();
-        serde_json::from_slice(&text).unwrap_or_default()
+        let text = String::from_utf8(text).unwrap_or_default();
+        Document::from_canonical(text).unwrap_or_default()
     }
 
     /// How many bytes it takes.
@@ -55,7 +57,7 @@ mod tests {
                 .map(Result::unwrap)
                 .collect(),
         ] {
-            assert_eq!(Packed::of(&document).document(), document);
+            assert_eq!(*Packed::of(&document).document(), document);
         }
     }
 

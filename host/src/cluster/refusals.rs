@@ -31,13 +31,7 @@ const PAUSE: Duration = Duration::from_secs(5);
 
 /// Watches for ever, telling the workloads whose pods are refused.
 pub(super) async fn run(wire: Arc<Wire>, namespace: Option<String>, tell: impl Fn(&Reference)) {
-    let kind = Kind {
-        api_version: "v1".to_owned(),
-        kind: "Event".to_owned(),
-        plural: "events".to_owned(),
-        namespaced: true,
-        has_status: true,
-    };
+    let kind = Kind::core("Event", "events", true);
     loop {
         if let Err(refusal) = watch(&wire, &kind, namespace.as_deref(), &tell).await {
             tracing::debug!(namespace, cause = ?refusal, "cannot watch events");

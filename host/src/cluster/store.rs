@@ -11,6 +11,7 @@ use std::{
     },
 };
 
+use berth_engine::document::Document;
 use serde_json::Value;
 
 use super::{
@@ -64,7 +65,7 @@ pub(super) enum Kept {
 
 impl Kept {
     /// The document, as far as it is kept.
-    pub(super) fn document(&self) -> Value {
+    pub(super) fn document(&self) -> Document {
         let (Self::Whole(packed) | Self::Metadata(packed)) = self;
         packed.document()
     }
@@ -273,7 +274,7 @@ impl Store {
                 self.by_holder.remove(holder);
             }
         }
-        Some(entry.kept.document())
+        Some(entry.kept.document().into_value())
     }
 }
 
@@ -329,7 +330,11 @@ mod tests {
     }
 
     fn held(store: &Store) -> Vec<Value> {
-        store.held_by(&holder()).iter().map(Kept::document).collect()
+        store
+            .held_by(&holder())
+            .iter()
+            .map(|kept| kept.document().into_value())
+            .collect()
     }
 
     /// Lists these, each on a page of its own; answers with what differs, and what has vanished.

@@ -144,7 +144,7 @@ impl Scope {
     /// An object as it is held, if it still is.
     fn held_at(&self, key: &Key) -> Option<Value> {
         let kept = lock(&self.store).get(key).cloned();
-        kept.map(|kept| kept.document())
+        kept.map(|kept| kept.document().into_value())
     }
 
     /// Lists, then watches until that ends.

@@ -7,6 +7,7 @@ use std::path::Path;
 use berth_engine::{
     adapter::Subscription,
     contract::{AdapterStatus, HttpAction, PhaseAnswer, PluginFault, Question, Reference},
+    document::Document,
     effect::{FleetFault, Reported},
     queue::Rhythm,
     report::Report,
@@ -47,7 +48,7 @@ fn away() -> Api {
 
 #[async_trait]
 impl Fleet for Api {
-    async fn get(&self, _path: &str) -> Result<Value, FleetFault> {
+    async fn get(&self, _path: &str) -> Result<Document, FleetFault> {
         Err(self.0.clone())
     }
 
@@ -69,7 +70,7 @@ struct Silent;
 
 #[async_trait]
 impl Fleet for Silent {
-    async fn get(&self, _path: &str) -> Result<Value, FleetFault> {
+    async fn get(&self, _path: &str) -> Result<Document, FleetFault> {
         futures::future::pending().await
     }
 
@@ -172,7 +173,7 @@ fn event(id: &str) -> Event {
         id: format!("event-{id}"),
         kind: "com.redhat.hyperfleet.cluster.reconcile".to_owned(),
         subject: subject(id),
-        document: serde_json::json!({"id": format!("event-{id}")}),
+        document: serde_json::json!({"id": format!("event-{id}")}).into(),
     }
 }
 
@@ -227,7 +228,7 @@ fn a_timer_is_left_to_the_host_whose_subject_it_is_if_that_knows_of_it() {
         "nobody else knows of it"
     );
     assert!(!is_left(&job(Trigger::Timer, true, true), false), "somebody asked");
-    let event = Trigger::Event(Value::Null);
+    let event = Trigger::Event(Value::Null.into());
     assert!(!is_left(&job(event, true, false), false), "it was received here");
 }
 

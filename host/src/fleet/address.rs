@@ -1,18 +1,26 @@
 //! Which addresses are the API's.
 
+use ::http::uri::{Authority, Scheme, Uri};
 use berth_engine::effect::FleetFault;
-use url::Url;
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use url::{Position, Url};
 
 use super::settings::BuildError;
 
 /// Every path of the API begins so.
 const ROOT: &str = "/api/";
+/// What no URI has as it is, of what [`target`] accepts.
+const ENCODED: &AsciiSet = &CONTROLS.add(b'`').add(b'{').add(b'}').add(b'|').add(b'^');
 
 /// The configured address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Base {
     /// Without a slash at the end.
     text: String,
+    scheme: Scheme,
+    authority: Authority,
+    /// What paths begin with, without a slash at the end.
+    prefix: String,
 }
 
 impl Base {
@@ -43,8 +51,19 @@ impl Base {
         if url.path().contains("/api/hyperfleet") {
             return refuse("must end before `/api/hyperfleet`: paths of resources include it");
         }
+        let Ok(authority) = url[Position::BeforeHost..Position::AfterPort].parse() else {
+            return refuse("names no host that HTTP can");
+        };
+        let scheme = if url.scheme() == "https" {
+            Scheme::HTTPS
+        } else {
+            Scheme::HTTP
+        };
         Ok(Self {
             text: url.as_str().trim_end_matches('/').to_owned(),
+            scheme,
+            authority,
+            prefix: url.path().trim_end_matches('/').to_owned(),
         })
     }
 
@@ -54,8 +73,15 @@ impl Base {
     }
 
     /// The whole address of a target that [`target`] has accepted.
-    pub(super) fn join(&self, target: &str) -> Result<Url, url::ParseError> {
-        Url::parse(&format!("{}{target}", self.text))
+    ///
+    /// # Errors
+    /// For a target that has not been accepted.
+    pub(super) fn join(&self, target: &str) -> Result<Uri, ::http::Error> {
+        Uri::builder()
+            .scheme(self.scheme.clone())
+            .authority(self.authority.clone())
+            .path_and_query(format!("{}{}", self.prefix, utf8_percent_encode(target, ENCODED)))
+            .build()
     }
 
     /// The target that `url` means: a path of the API, or an address below ours.
@@ -192,9 +218,35 @@ mod tests {
             assert!(base.relative(foreign).is_err(), "{foreign}");
         }
         assert!(base.relative("https://fleet.example/base@evil/api/x").is_err());
-        assert_eq!(
-            base.join("/api/x").unwrap().as_str(),
-            "https://fleet.example/base/api/x"
+    }
+
+    #[test]
+    fn a_target_is_sent_below_the_address_as_it_is() {
+        for (address, target) in [
+            ("https://fleet.example/base/", "/api/x"),
+            ("https://fleet.example/base/", "/api/x?y=1&z='%20/?'"),
+            (
+                "http://127.0.0.1:8000",
+                "/api/hyperfleet/v1/clusters/c-1/statuses?page=1&size=100",
+            ),
+            ("http://[::1]:8000/", "/api/x"),
+            ("https://fleet.example:8443/a/b", "/api/%41;,@:$&'()*+!~"),
+        ] {
+            let base = base(address).unwrap();
+            assert_eq!(
+                base.join(target).unwrap().to_string(),
+                format!("{}{target}", base.text())
+            );
+        }
+        let everything: String = (' '..='~').collect();
+        let accepted: String = everything
+            .chars()
+            .filter(|one| target(&format!("/api/{one}x?{one}")).is_ok())
+            .collect();
+        let sent = base("http://fleet").unwrap().join(&format!("/api/{accepted}")).unwrap();
+        insta::assert_snapshot!(
+            sent,
+            @"http://fleet/api/!$%&'()*+,-.0123456789:;=?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[]%5E_%60abcdefghijklmnopqrstuvwxyz%7B%7C%7D~"
         );
     }
 

@@ -1,13 +1,16 @@
 //! The client: what each call sends, and what it makes of the answer.
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use berth_engine::{
-    contract::{AdapterStatus, HttpAction},
+    contract::{AdapterStatus, Condition, HttpAction},
+    document::Document,
     effect::{FleetFault, Reported},
     report::{Metadata, Report},
+    subject::Generation,
 };
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{
@@ -129,7 +132,7 @@ impl Client {
 
 #[async_trait]
 impl Fleet for Client {
-    async fn get(&self, path: &str) -> Result<Value, FleetFault> {
+    async fn get(&self, path: &str) -> Result<Document, FleetFault> {
         let target = address::target(path)?;
         let result = self.read(target, self.line.deadline()).await;
         if result == Err(FleetFault::Gone) {
@@ -172,7 +175,7 @@ impl Fleet for Client {
 
     async fn report(&self, path: &str, report: &Report) -> Result<Reported, FleetFault> {
         let path = address::resource(path)?;
-        let document = document(report)?;
+        let data = data(report)?;
         let target = format!("{path}/statuses");
         let call = Call {
             method: "PUT",
@@ -189,9 +192,15 @@ impl Fleet for Client {
                 // A later attempt gets a later time: an earlier one may have been executed.
                 let next = self.stamps.next(path, &report.adapter, self.line.clock.now());
                 stamp = Some(next);
-                let mut document = document.clone();
-                document.insert("observed_time".to_owned(), Value::String(next.text()));
-                serde_json::to_vec(&document).ok()
+                serde_json::to_vec(&Body {
+                    adapter: &report.adapter,
+                    observed_generation: report.observed_generation,
+                    conditions: &report.conditions,
+                    data: &data,
+                    metadata: Some(&report.metadata).filter(|metadata| **metadata != Metadata::default()),
+                    observed_time: next.text(),
+                })
+                .ok()
             };
             let answer = self.line.exchange(&self.stamps, &call, &mut body, deadline).await?;
             let Some(stamp) = stamp else {
@@ -279,26 +288,26 @@ fn is_ours(header: &str) -> bool {
     header.starts_with(IDENTITY) || OURS.contains(&header.as_str())
 }
 
-/// A report as the API takes it, but for its time.
-fn document(report: &Report) -> Result<Map<String, Value>, FleetFault> {
-    let unusable = |problem: &str| FleetFault::Rejected {
-        status: 400,
-        message: format!("not sent: the report {problem}"),
-    };
-    let Ok(Value::Object(mut document)) = serde_json::to_value(report) else {
-        return Err(unusable("is not a JSON object"));
-    };
+/// A report as the API takes it.
+#[derive(Serialize)]
+struct Body<'r> {
+    adapter: &'r str,
+    observed_generation: Generation,
+    conditions: &'r [Condition],
+    data: &'r Map<String, Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata: Option<&'r Metadata>,
+    observed_time: String,
+}
+
+/// The data of a report, if the API takes it.
+fn data(report: &Report) -> Result<Cow<'_, Map<String, Value>>, FleetFault> {
     match &report.data {
-        Value::Object(_) => {}
-        Value::Null => {
-            document.insert("data".to_owned(), Value::Object(Map::new()));
-        }
-        Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
-            return Err(unusable("has `data` that is not an object"));
-        }
+        Value::Object(data) => Ok(Cow::Borrowed(data)),
+        Value::Null => Ok(Cow::Owned(Map::new())),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => Err(FleetFault::Rejected {
+            status: 400,
+            message: "not sent: the report has `data` that is not an object".to_owned(),
+        }),
     }
-    if report.metadata == Metadata::default() {
-        document.remove("metadata");
-    }
-    Ok(document)
 }

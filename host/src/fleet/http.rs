@@ -1,11 +1,30 @@
 //! Carries requests over HTTP.
 
-use std::{error::Error as _, time::Duration};
+use std::{error::Error, sync::Arc, time::Duration};
 
+use ::http::{
+    HeaderName, HeaderValue, Method, Uri,
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, USER_AGENT},
+};
+use anyhow::Chain;
 use async_trait::async_trait;
-use reqwest::{
-    Certificate, Method,
-    header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper_rustls::{HttpsConnectorBuilder, MaybeHttpsStream};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+};
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject as _},
+};
+use rustls_platform_verifier::BuilderVerifierExt as _;
+use tokio::net::TcpStream;
+use tower::{
+    BoxError,
+    timeout::{Timeout, error::Elapsed},
+    util::BoxCloneSyncService,
 };
 
 use super::{
@@ -16,95 +35,96 @@ use super::{
 
 /// No answer of the API is larger: a page has at most 100 rows.
 const LARGEST_ANSWER: usize = 8 * 1024 * 1024;
-/// How long a connection may take to be made.
+/// How long a connection may take to be made, with its TLS.
 const CONNECT: Duration = Duration::from_secs(2);
+/// A connection whose other end is gone without a word is given up after this and thrice [`PROBE`].
+const QUIET: Duration = Duration::from_secs(15);
+const PROBE: Duration = Duration::from_secs(15);
+/// The same of one with something on its way, where the system can.
+#[cfg(target_os = "linux")]
+const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
+
+/// Makes connections.
+type Connector = BoxCloneSyncService<Uri, MaybeHttpsStream<TokioIo<TcpStream>>, BoxError>;
 
 /// The API's server.
+///
+/// The client follows no redirect and asks no proxy, so that nobody else sees the token.
 pub(super) struct Http {
-    client: reqwest::Client,
+    client: Client<Connector, Full<Bytes>>,
     base: Base,
+    connect: Duration,
 }
 
 impl Http {
     pub(super) fn new(settings: &Settings, base: Base) -> Result<Self, BuildError> {
-        // The library needs a process-wide choice of cryptography. Whoever chose before is right.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut builder = reqwest::Client::builder()
-            .user_agent(concat!("berth/", env!("CARGO_PKG_VERSION")))
-            .redirect(reqwest::redirect::Policy::none())
-            // A proxy would see the token.
-            .no_proxy()
-            .connect_timeout(CONNECT.min(settings.attempt_timeout));
-        if let Some(path) = &settings.ca_file {
-            let pem = std::fs::read(path).map_err(|cause| BuildError::CaFile {
-                path: path.clone(),
-                cause,
-            })?;
-            let authorities = Certificate::from_pem_bundle(&pem).map_err(|cause| BuildError::CaContent {
-                path: path.clone(),
-                cause: Some(cause),
-            })?;
-            if authorities.is_empty() {
-                return Err(BuildError::CaContent {
-                    path: path.clone(),
-                    cause: None,
-                });
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_keepalive(Some(QUIET));
+        tcp.set_keepalive_interval(Some(PROBE));
+        tcp.set_keepalive_retries(Some(3));
+        #[cfg(target_os = "linux")]
+        tcp.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
+        let tls = HttpsConnectorBuilder::new()
+            .with_tls_config(trusting(settings)?)
+            .https_or_http()
+            .enable_all_versions()
+            .wrap_connector(tcp);
+        let connect = CONNECT.min(settings.attempt_timeout);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .build(Connector::new(Timeout::new(tls, connect)));
+        Ok(Self { client, base, connect })
+    }
+
+    async fn answered(&self, request: ::http::Request<Full<Bytes>>) -> Result<Response, TransportError> {
+        let response = self.client.request(request).await.map_err(|error| {
+            if error.is_connect() {
+                TransportError::Connect(if is_late(&error) {
+                    format!("no connection within {:?}", self.connect)
+                } else {
+                    causes(&error)
+                })
+            } else {
+                TransportError::Broken(causes(&error))
             }
-            builder = builder.tls_certs_only(authorities);
-        } else if settings.url.scheme() == "http" {
-            // Without TLS, the absence of certificates on the system is no error.
-            builder = builder.tls_certs_only([]);
-        }
-        let client = builder.build().map_err(|cause| match &settings.ca_file {
-            // Certificates are decoded only here.
-            Some(path) => BuildError::CaContent {
-                path: path.clone(),
-                cause: Some(cause),
-            },
-            None => BuildError::Http { cause },
         })?;
-        Ok(Self { client, base })
-    }
-}
-
-#[async_trait]
-impl Transport for Http {
-    async fn exchange(&self, request: Request) -> Result<Response, TransportError> {
-        let limit = request.timeout;
-        let request = self.build(request)?;
-        let mut response = self
-            .client
-            .execute(request)
-            .await
-            .map_err(|error| failed(error, limit))?;
-        let status = response.status().as_u16();
-        let headers = response
-            .headers()
-            .iter()
-            .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())))
-            .collect();
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| failed(error, limit))? {
-            if body.len() + chunk.len() > LARGEST_ANSWER {
-                return Err(TransportError::TooLarge(LARGEST_ANSWER));
+        let (head, body) = response.into_parts();
+        let body = Limited::new(body, LARGEST_ANSWER).collect().await.map_err(|error| {
+            if error.is::<LengthLimitError>() {
+                TransportError::TooLarge(LARGEST_ANSWER)
+            } else {
+                TransportError::Broken(causes(error.as_ref()))
             }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(Response { status, headers, body })
+        })?;
+        Ok(Response {
+            status: head.status.as_u16(),
+            headers: Box::new(head.headers),
+            body: body.to_bytes(),
+        })
     }
-}
 
-impl Http {
-    fn build(&self, request: Request) -> Result<reqwest::Request, TransportError> {
+    fn build(&self, request: Request) -> Result<::http::Request<Full<Bytes>>, TransportError> {
         let invalid = |problem: String| TransportError::Invalid(problem);
-        let url = self
+        let method =
+            Method::from_bytes(request.method.as_bytes()).map_err(|_| invalid("the method is not one".to_owned()))?;
+        let uri = self
             .base
             .join(&request.target)
             .map_err(|error| invalid(error.to_string()))?;
-        let method =
-            Method::from_bytes(request.method.as_bytes()).map_err(|_| invalid("the method is not one".to_owned()))?;
-        let mut headers = HeaderMap::new();
-        if request.body.is_some() {
+        let body = request.body.map(Bytes::from);
+        let has_body = body.is_some();
+        let mut built = ::http::Request::new(Full::new(body.unwrap_or_default()));
+        *built.method_mut() = method;
+        *built.uri_mut() = uri;
+        let headers = built.headers_mut();
+        headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
+        headers.insert(
+            USER_AGENT,
+            HeaderValue::from_static(concat!("berth/", env!("CARGO_PKG_VERSION"))),
+        );
+        if has_body {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
         for (name, value) in &request.headers {
@@ -120,41 +140,74 @@ impl Http {
             value.set_sensitive(true);
             headers.insert(AUTHORIZATION, value);
         }
-        let mut builder = self
-            .client
-            .request(method, url)
-            .headers(headers)
-            .timeout(request.timeout);
-        if let Some(body) = request.body {
-            builder = builder.body(body);
-        }
-        builder.build().map_err(|error| invalid(causes(error.without_url())))
+        Ok(built)
     }
 }
 
-fn failed(error: reqwest::Error, limit: Duration) -> TransportError {
-    if error.is_connect() {
-        TransportError::Connect(causes(error.without_url()))
-    } else if error.is_timeout() {
-        TransportError::Timeout(limit)
-    } else if error.is_builder() {
-        TransportError::Invalid(causes(error.without_url()))
-    } else {
-        TransportError::Broken(causes(error.without_url()))
+#[async_trait]
+impl Transport for Http {
+    async fn exchange(&self, request: Request) -> Result<Response, TransportError> {
+        let limit = request.timeout;
+        let answered = self.answered(self.build(request)?);
+        tokio::time::timeout(limit, answered)
+            .await
+            .unwrap_or(Err(TransportError::Timeout(limit)))
     }
 }
 
-/// The causes of an error, without the library's own first words where there are others.
-fn causes(error: reqwest::Error) -> String {
+/// TLS that trusts whom the settings name.
+fn trusting(settings: &Settings) -> Result<ClientConfig, BuildError> {
+    let tls = |cause| BuildError::Tls { cause };
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(tls)?;
+    let builder = match &settings.ca_file {
+        Some(path) => builder.with_root_certificates(authorities(path)?),
+        // Without TLS, the absence of certificates on the system is no error.
+        None if settings.url.scheme() == "http" => builder.with_root_certificates(RootCertStore::empty()),
+        None => builder.with_platform_verifier().map_err(tls)?,
+    };
+    Ok(builder.with_no_client_auth())
+}
+
+/// The certificates of a file, one at least.
+fn authorities(path: &std::path::Path) -> Result<RootCertStore, BuildError> {
+    let pem = std::fs::read(path).map_err(|cause| BuildError::CaFile {
+        path: path.to_owned(),
+        cause,
+    })?;
+    let unusable = |cause: Option<Box<dyn Error + Send + Sync>>| BuildError::CaContent {
+        path: path.to_owned(),
+        cause,
+    };
+    let mut authorities = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(&pem) {
+        let certificate = certificate.map_err(|cause| unusable(Some(Box::new(cause))))?;
+        authorities
+            .add(certificate)
+            .map_err(|cause| unusable(Some(Box::new(cause))))?;
+    }
+    if authorities.is_empty() {
+        return Err(unusable(None));
+    }
+    Ok(authorities)
+}
+
+/// Whether a connection took too long to be made.
+fn is_late(error: &(dyn Error + 'static)) -> bool {
+    Chain::new(error).any(<dyn Error>::is::<Elapsed>)
+}
+
+/// What an error and its causes say, once each.
+fn causes(error: &(dyn Error + 'static)) -> String {
     let mut texts: Vec<String> = Vec::new();
-    let mut cause = error.source();
-    while let Some(error) = cause {
+    for error in Chain::new(error) {
         let text = error.to_string();
         // Wrappers repeat what they wrap, or only say which of their steps failed.
         if !text.starts_with("client error (") && !texts.iter().any(|known| known.contains(&text)) {
             texts.push(text);
         }
-        cause = error.source();
     }
     if texts.is_empty() {
         error.to_string()

@@ -76,6 +76,12 @@ pub(super) fn retry_after(response: &Response, now: Timestamp) -> Option<Duratio
 
 #[cfg(test)]
 mod tests {
+    use ::http::{
+        HeaderValue,
+        header::{DATE, RETRY_AFTER},
+    };
+    use bytes::Bytes;
+
     use super::*;
 
     #[test]
@@ -115,13 +121,15 @@ mod tests {
 
     #[test]
     fn a_wait_is_asked_for_in_seconds_or_by_a_date_of_the_servers_clock() {
-        let response = |value: &str| Response {
+        let response = |value| Response {
             status: 429,
-            headers: vec![
-                ("retry-after".to_owned(), value.to_owned()),
-                ("date".to_owned(), "Fri, 21 Aug 2026 12:00:00 GMT".to_owned()),
-            ],
-            body: Vec::new(),
+            headers: Box::new(
+                [(RETRY_AFTER, value), (DATE, "Fri, 21 Aug 2026 12:00:00 GMT")]
+                    .map(|(name, value)| (name, HeaderValue::from_static(value)))
+                    .into_iter()
+                    .collect(),
+            ),
+            body: Bytes::new(),
         };
         let now = Timestamp::UNIX_EPOCH;
 

@@ -69,13 +69,13 @@ pub enum BuildError {
         path: PathBuf,
         /// Why, if the parser said so.
         #[source]
-        cause: Option<reqwest::Error>,
+        cause: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
-    /// The HTTP client cannot be set up.
-    #[error("cannot set up HTTP for the HyperFleet API")]
-    Http {
+    /// TLS cannot be set up: the system's certificates cannot be used.
+    #[error("cannot set up TLS for the HyperFleet API")]
+    Tls {
         /// Why.
         #[source]
-        cause: reqwest::Error,
+        cause: rustls::Error,
     },
 }

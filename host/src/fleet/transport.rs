@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use ::http::HeaderMap;
 use async_trait::async_trait;
+use bytes::Bytes;
 
 /// A request to the API.
 #[derive(Clone, PartialEq, Eq)]
@@ -36,20 +38,17 @@ impl std::fmt::Debug for Request {
 pub struct Response {
     /// The HTTP status.
     pub status: u16,
-    /// Headers with lower-case names.
-    pub headers: Vec<(String, String)>,
+    /// The headers, which would be most of an answer's size in place.
+    pub headers: Box<HeaderMap>,
     /// The body.
-    pub body: Vec<u8>,
+    pub body: Bytes,
 }
 
 impl Response {
-    /// The first header of this name, which must be lower-case.
+    /// The first header of this name, if it is text.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value.as_str())
+        self.headers.get(name)?.to_str().ok()
     }
 }
 

@@ -96,14 +96,14 @@ fn question(phase: Phase, adapter: &Adapter) -> Question {
     });
     let facts = Arc::new(Facts {
         adapter: adapter.name.clone(),
-        trigger: Trigger::Event(event),
+        trigger: Trigger::Event(event.into()),
         subject: Subject {
             key: SubjectKey { kind, id },
             href,
             generation: 1,
             deleting: false,
             owner: None,
-            document,
+            document: document.into(),
         },
         owner: None,
         statuses: Vec::new(),

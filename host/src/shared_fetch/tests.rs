@@ -2,7 +2,10 @@
 
 use std::sync::atomic::AtomicUsize;
 
-use berth_engine::subject::{SubjectKey, SubjectRef};
+use berth_engine::{
+    document::Document,
+    subject::{SubjectKey, SubjectRef},
+};
 use serde_json::json;
 
 use super::*;
@@ -13,13 +16,13 @@ struct Counting(AtomicUsize);
 
 #[async_trait]
 impl Fleet for Counting {
-    async fn get(&self, path: &str) -> Result<Value, FleetFault> {
+    async fn get(&self, path: &str) -> Result<Document, FleetFault> {
         let count = self.0.fetch_add(1, Ordering::SeqCst) + 1;
         tokio::task::yield_now().await;
         if path == "/broken" {
             return Err(FleetFault::Gone);
         }
-        Ok(json!(count))
+        Ok(json!(count).into())
     }
 
     async fn statuses(&self, _path: &str) -> Result<Vec<AdapterStatus>, FleetFault> {
@@ -48,7 +51,7 @@ fn event(id: &str, href: &str) -> Event {
             generation: 1,
             owner: None,
         },
-        document: json!({"id": id}),
+        document: json!({"id": id}).into(),
     }
 }
 
@@ -58,7 +61,7 @@ fn fetches() -> Fetches {
 }
 
 fn trigger(id: &str) -> Trigger {
-    Trigger::Event(json!({"id": id}))
+    Trigger::Event(json!({"id": id}).into())
 }
 
 #[tokio::test]
@@ -68,7 +71,10 @@ async fn the_adapters_of_one_event_share_one_get() {
     let _kept = fetches.begin(&event("e", "/c"));
     let adapters: Vec<_> = (0..10).map(|_| fetches.fleet(&fleet, &trigger("e"))).collect();
     let answers = futures::future::join_all(adapters.iter().map(|adapter| adapter.get("/c"))).await;
-    assert!(answers.iter().all(|answer| *answer == Ok(json!(1))), "{answers:?}");
+    assert!(
+        answers.iter().all(|answer| *answer == Ok(json!(1).into())),
+        "{answers:?}"
+    );
     assert_eq!(real.0.load(Ordering::SeqCst), 1);
 }
 
@@ -78,13 +84,19 @@ async fn an_adapter_that_asks_again_and_a_later_event_see_what_is_new() {
     let fleet: Arc<dyn Fleet> = Arc::<Counting>::clone(&real);
     let _first = fetches.begin(&event("e", "/c"));
     let adapter = fetches.fleet(&fleet, &trigger("e"));
-    assert_eq!(adapter.get("/c").await, Ok(json!(1)));
-    assert_eq!(adapter.get("/c").await, Ok(json!(2)));
+    assert_eq!(adapter.get("/c").await, Ok(json!(1).into()));
+    assert_eq!(adapter.get("/c").await, Ok(json!(2).into()));
     // The same event, delivered again.
     let _again = fetches.begin(&event("e", "/c"));
-    assert_eq!(fetches.fleet(&fleet, &trigger("e")).get("/c").await, Ok(json!(3)));
+    assert_eq!(
+        fetches.fleet(&fleet, &trigger("e")).get("/c").await,
+        Ok(json!(3).into())
+    );
     let _other = fetches.begin(&event("f", "/c"));
-    assert_eq!(fetches.fleet(&fleet, &trigger("f")).get("/c").await, Ok(json!(4)));
+    assert_eq!(
+        fetches.fleet(&fleet, &trigger("f")).get("/c").await,
+        Ok(json!(4).into())
+    );
 }
 
 #[tokio::test]
@@ -95,10 +107,10 @@ async fn an_answer_is_shared_for_a_moment_only() {
     let fleet: Arc<dyn Fleet> = Arc::new(Counting::default());
     let _kept = fetches.begin(&event("e", "/c"));
     let ask = async || fetches.fleet(&fleet, &trigger("e")).get("/c").await;
-    assert_eq!(ask().await, Ok(json!(1)));
+    assert_eq!(ask().await, Ok(json!(1).into()));
     for (seconds, answer) in [(1, 1), (2, 2), (0, 3)] {
         *now.lock().unwrap() = Timestamp::from_second(seconds).unwrap();
-        assert_eq!(ask().await, Ok(json!(answer)), "after {seconds} s");
+        assert_eq!(ask().await, Ok(json!(answer).into()), "after {seconds} s");
     }
 }
 
@@ -107,8 +119,14 @@ async fn other_paths_other_triggers_and_ended_events_go_to_the_api() {
     let (fetches, real) = (fetches(), Arc::new(Counting::default()));
     let fleet: Arc<dyn Fleet> = Arc::<Counting>::clone(&real);
     let kept = fetches.begin(&event("e", "/c"));
-    assert_eq!(fetches.fleet(&fleet, &trigger("e")).get("/owner").await, Ok(json!(1)));
-    assert_eq!(fetches.fleet(&fleet, &trigger("e")).get("/owner").await, Ok(json!(2)));
+    assert_eq!(
+        fetches.fleet(&fleet, &trigger("e")).get("/owner").await,
+        Ok(json!(1).into())
+    );
+    assert_eq!(
+        fetches.fleet(&fleet, &trigger("e")).get("/owner").await,
+        Ok(json!(2).into())
+    );
     assert!(Arc::ptr_eq(&fetches.fleet(&fleet, &Trigger::Timer), &fleet));
     drop(kept);
     assert!(Arc::ptr_eq(&fetches.fleet(&fleet, &trigger("e")), &fleet));

@@ -6,6 +6,7 @@
 
 use berth_engine::subject::{Event, Generation, OwnerRef, SubjectKey, SubjectRef};
 use cloudevents::AttributesReader as _;
+use serde::Deserialize as _;
 use serde_json::{Map, Value};
 
 use super::check::Check;
@@ -168,7 +169,7 @@ pub fn decode(document: Value) -> Result<Event, Refusal> {
         let missing = || Refusal::AttributeMissing(attribute);
         check.passes(given.is_some_and(|text| !text.is_empty()), missing)?;
     }
-    let event = serde_json::from_value(document.clone());
+    let event = cloudevents::Event::deserialize(&document);
     let event: cloudevents::Event = Check::Attributes.succeeds(event, Refusal::Malformed)?;
     let kind = kind_of_type(event.ty())?;
     let subject = subject(&data(&event)?, &kind)?;
@@ -176,7 +177,7 @@ pub fn decode(document: Value) -> Result<Event, Refusal> {
         id: event.id().to_owned(),
         kind: event.ty().to_owned(),
         subject,
-        document,
+        document: document.into(),
     })
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Reports every problem at once, each with its path and, where one is known, a hint. Never evaluates anything.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, mem::take};
 
 use berth_sdk::Problem;
 use serde_json::{Map, Value as Json};
@@ -13,7 +13,8 @@ use crate::{
     facts::{ROOTS, ROOTS_WITH_DRAFT, ROOTS_WITH_OBJECTS},
     names::{is_name, is_pascal_case},
     problem::{Flaw, did_you_mean},
-    program::{Condition, Failed, Manifest, Node, Postcondition, Precondition, Program, Resource},
+    program::{Condition, Failed, Manifest, Node, Part, Postcondition, Precondition, Program, Resource, Status},
+    reads::Reads,
     template::Template,
     yaml,
 };
@@ -28,13 +29,15 @@ pub(crate) const EXPRESSION: &str = "expression";
 pub fn compile(config: &str) -> Result<Program, Vec<Problem>> {
     let config: Config = serde_json::from_str(config)
         .map_err(|error| vec![Flaw::new(format!("the configuration is not as expected: {error}")).at("")])?;
-    let mut compiler = Compiler { problems: Vec::new() };
+    let mut compiler = Compiler::default();
     let program = Program {
-        preconditions: compiler.preconditions(&config.preconditions),
-        resources: compiler.resources(&config.resources),
-        postconditions: compiler.postconditions(&config.postconditions),
-        conditions: compiler.conditions(&config.status.conditions),
-        data: compiler.data(&config.status.data),
+        preconditions: compiler.part(|compiler| compiler.preconditions(&config.preconditions)),
+        resources: compiler.part(|compiler| compiler.resources(&config.resources)),
+        postconditions: compiler.part(|compiler| compiler.postconditions(&config.postconditions)),
+        status: compiler.part(|compiler| Status {
+            conditions: compiler.conditions(&config.status.conditions),
+            data: compiler.data(&config.status.data),
+        }),
     };
     if compiler.problems.is_empty() {
         Ok(program)
@@ -43,11 +46,23 @@ pub fn compile(config: &str) -> Result<Program, Vec<Problem>> {
     }
 }
 
+#[derive(Default)]
 struct Compiler {
     problems: Vec<Problem>,
+    /// What the part reads that is being compiled.
+    reads: Reads,
 }
 
 impl Compiler {
+    /// A part with what it reads.
+    fn part<S>(&mut self, steps: impl FnOnce(&mut Self) -> S) -> Part<S> {
+        let steps = steps(self);
+        Part {
+            reads: take(&mut self.reads),
+            steps,
+        }
+    }
+
     fn preconditions(&mut self, steps: &[config::Precondition]) -> Vec<Precondition> {
         self.names("preconditions", steps.iter().map(|step| step.name.as_str()));
         let mut compiled = Vec::new();
@@ -228,7 +243,10 @@ impl Compiler {
 
     fn expression(&mut self, path: &str, source: &str, roots: &[&str]) -> Option<Expression> {
         match Expression::compile(source, roots) {
-            Ok(expression) => Some(expression),
+            Ok(expression) => {
+                expression.find_reads(&mut self.reads);
+                Some(expression)
+            }
             Err(flaws) => {
                 flaws.into_iter().for_each(|flaw| self.add(flaw, path));
                 None
@@ -238,7 +256,10 @@ impl Compiler {
 
     fn template(&mut self, path: &str, source: &str, roots: &[&str]) -> Option<Template> {
         match Template::compile(source, roots) {
-            Ok(template) => Some(template),
+            Ok(template) => {
+                template.find_reads(roots, &mut self.reads);
+                Some(template)
+            }
             Err(flaws) => {
                 flaws.into_iter().for_each(|flaw| self.add(flaw, path));
                 None
@@ -411,7 +432,13 @@ mod tests {
 
         #[test]
         fn no_stored_form_makes_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            let _ = Program::from_bytes(&bytes);
+            // As the whole, and as each part.
+            for stored in [bytes.clone(), postcard::to_allocvec(&[bytes.as_slice(); 4]).unwrap()] {
+                let _ = Program::part::<Part<Vec<Precondition>>>(&stored);
+                let _ = Program::part::<Part<Vec<Resource>>>(&stored);
+                let _ = Program::part::<Part<Vec<Postcondition>>>(&stored);
+                let _ = Program::part::<Part<Status>>(&stored);
+            }
         }
     }
 }

@@ -4,11 +4,10 @@
 //! `draft` for the status. A root that has nothing to show is null or an empty map, so that reading a field of it is
 //! "not yet", never a mistake.
 
-use berth_sdk::Trigger;
-use berth_sdk::{AdapterStatus, Condition, Draft, Effect, Facts, Failure, Object, Owner, Subject, Truth};
+use berth_sdk::{AdapterStatus, Condition, Draft, Effect, Facts, Failure, Object, Owner, Subject, Trigger, Truth};
 use serde_json::{Map, Value as Json, json};
 
-use crate::program::Reads;
+use crate::reads::Reads;
 
 /// Roots that every phase has.
 pub const ROOTS: &[&str] = &["adapter", "event", "now", "owner", "statuses", "subject", "variables"];
@@ -36,94 +35,120 @@ pub const ROOTS_WITH_DRAFT: &[&str] = &[
     "variables",
 ];
 
-/// The facts by root: those that are read, and the small ones.
+/// The facts by root: what is read of them, and the time.
 ///
 /// # Errors
 /// When a document that the host hands over is not JSON.
 pub(crate) fn roots(
-    reads: &Reads<'_>,
+    reads: &Reads,
     facts: &Facts,
     objects: &[Object],
     draft: Option<&Draft>,
 ) -> Result<Map<String, Json>, Failure> {
-    let variables: Map<_, _> = facts
-        .variables
-        .iter()
-        .map(|(name, value)| (name.clone(), Json::String(value.clone())))
-        .collect();
-    let mut roots = Map::from_iter([
-        ("adapter".to_owned(), json!({"name": facts.adapter})),
-        ("now".to_owned(), Json::String(facts.now.clone())),
-        ("variables".to_owned(), Json::Object(variables)),
-    ]);
-    if reads.has("event") {
-        let event = match &facts.trigger {
-            Trigger::Event(event) => event.read()?,
-            Trigger::Change(_) | Trigger::Timer => Json::Null,
-        };
-        roots.insert("event".to_owned(), event);
-    }
-    if reads.has("subject") {
-        roots.insert("subject".to_owned(), show_subject(&facts.subject)?);
-    }
-    if reads.has("owner") {
-        let owner = facts.subject.owner.as_ref().map(show_owner).transpose()?;
-        roots.insert("owner".to_owned(), owner.unwrap_or_default());
-    }
-    if reads.has("statuses") {
-        let statuses = show_statuses(&facts.statuses, Some(facts.subject.generation))?;
-        roots.insert("statuses".to_owned(), statuses);
-    }
-    if reads.has("objects") {
+    let mut roots = Map::from_iter([("now".to_owned(), Json::String(facts.now.clone()))]);
+    let mut add = |name: &str, show: &dyn Fn(&Reads) -> Result<Json, Failure>| {
+        if let Some(reads) = reads.of(name) {
+            roots.insert(name.to_owned(), show(reads)?);
+        }
+        Ok::<_, Failure>(())
+    };
+    add("adapter", &|_| Ok(json!({"name": facts.adapter})))?;
+    add("variables", &|_| {
+        let variables = facts.variables.iter();
+        Ok(variables
+            .map(|(name, value)| (name.clone(), value.clone().into()))
+            .collect::<Map<_, _>>()
+            .into())
+    })?;
+    add("event", &|reads| match &facts.trigger {
+        Trigger::Event(event) => reads.document(event),
+        Trigger::Change(_) | Trigger::Timer => Ok(Json::Null),
+    })?;
+    add("subject", &|reads| show_subject(&facts.subject, reads))?;
+    add("owner", &|reads| {
+        let owner = facts.subject.owner.as_ref();
+        Ok(owner
+            .map(|owner| show_owner(owner, reads))
+            .transpose()?
+            .unwrap_or_default())
+    })?;
+    add("statuses", &|reads| {
+        show_statuses(&facts.statuses, Some(facts.subject.generation), reads)
+    })?;
+    add("objects", &|reads| {
         let mut shown = Map::new();
         // Names are not unique: what a query found comes after our own objects.
         for object in objects.iter().rev() {
-            shown.insert(object.name.clone(), show_object(object)?);
+            if let Some(reads) = reads.of(&object.name) {
+                shown.insert(object.name.clone(), show_object(object, reads)?);
+            }
         }
-        roots.insert("objects".to_owned(), Json::Object(shown));
-    }
-    if reads.has("draft") {
-        roots.insert("draft".to_owned(), draft.map(show_draft).unwrap_or_default());
-    }
+        Ok(shown.into())
+    })?;
+    add("draft", &|_| Ok(draft.map(show_draft).unwrap_or_default()))?;
     Ok(roots)
 }
 
-/// A document with what the host knows for certain on top.
-fn show_subject(subject: &Subject) -> Result<Json, Failure> {
-    let mut shown = object_or_empty(subject.document.read()?);
-    shown.insert("kind".to_owned(), subject.kind.clone().into());
-    shown.insert("id".to_owned(), subject.id.clone().into());
-    shown.insert("href".to_owned(), subject.href.clone().into());
-    shown.insert("generation".to_owned(), subject.generation.into());
-    shown.insert("deleting".to_owned(), subject.deleting.into());
-    Ok(Json::Object(shown))
+/// The fields of a document that are read, and those that the host says itself, which count.
+fn with_document(document: &berth_sdk::Json, reads: &Reads, said: Vec<(&str, Json)>) -> Result<Json, Failure> {
+    let known: Vec<&str> = said.iter().map(|(name, _)| *name).collect();
+    let mut shown = if reads.has_others_than(&known) {
+        object_or_empty(reads.document(document)?)
+    } else {
+        Map::new()
+    };
+    for (name, value) in said {
+        if reads.of(name).is_some() {
+            shown.insert(name.to_owned(), value);
+        }
+    }
+    Ok(shown.into())
 }
 
-fn show_owner(owner: &Owner) -> Result<Json, Failure> {
-    let mut shown = object_or_empty(owner.document.read()?);
-    let generation = shown
-        .get("generation")
-        .and_then(Json::as_u64)
-        .and_then(|value| u32::try_from(value).ok());
-    shown.insert("kind".to_owned(), owner.kind.clone().into());
-    shown.insert("id".to_owned(), owner.id.clone().into());
-    shown.insert("href".to_owned(), owner.href.clone().into());
-    shown.insert("statuses".to_owned(), show_statuses(&owner.statuses, generation)?);
-    Ok(Json::Object(shown))
+/// A document with what the host knows for certain on top.
+fn show_subject(subject: &Subject, reads: &Reads) -> Result<Json, Failure> {
+    let said = vec![
+        ("kind", subject.kind.clone().into()),
+        ("id", subject.id.clone().into()),
+        ("href", subject.href.clone().into()),
+        ("generation", subject.generation.into()),
+        ("deleting", subject.deleting.into()),
+    ];
+    with_document(&subject.document, reads, said)
+}
+
+fn show_owner(owner: &Owner, reads: &Reads) -> Result<Json, Failure> {
+    let mut said = vec![
+        ("kind", owner.kind.clone().into()),
+        ("id", owner.id.clone().into()),
+        ("href", owner.href.clone().into()),
+    ];
+    if let Some(reads) = reads.of("statuses") {
+        let mut generation = Reads::default();
+        generation.add(["generation"]);
+        let generation = generation.document(&owner.document)?["generation"].as_u64();
+        let generation = generation.and_then(|generation| u32::try_from(generation).ok());
+        said.push(("statuses", show_statuses(&owner.statuses, generation, reads)?));
+    }
+    with_document(&owner.document, reads, said)
 }
 
 /// `available` means: at the current generation, as far as that is known.
-fn show_statuses(statuses: &[AdapterStatus], generation: Option<u32>) -> Result<Json, Failure> {
+fn show_statuses(statuses: &[AdapterStatus], generation: Option<u32>, reads: &Reads) -> Result<Json, Failure> {
     let mut shown = Map::new();
     for status in statuses {
+        let Some(reads) = reads.of(&status.adapter) else {
+            continue;
+        };
         let available = Some(status.observed_generation) == generation
             && status
                 .condition("Available")
                 .is_some_and(|condition| condition.status == Truth::True);
+        let data = reads.of("data").map(|reads| reads.document(&status.data)).transpose()?;
         let one = json!({
             "observed_generation": status.observed_generation,
             "conditions": show_conditions(&status.conditions),
-            "data": status.data.read::<Json>()?,
+            "data": data.unwrap_or_default(),
             "available": available,
         });
         shown.insert(status.adapter.clone(), one);
@@ -147,21 +172,16 @@ fn show_conditions(conditions: &[Condition]) -> Json {
     Json::Object(shown.collect())
 }
 
-fn show_object(object: &Object) -> Result<Json, Failure> {
-    let mut shown = object_or_empty(object.document.read()?);
+fn show_object(object: &Object, reads: &Reads) -> Result<Json, Failure> {
+    let mut said = Vec::new();
     if let Some(diagnosis) = &object.diagnosis {
-        shown.insert("reason".to_owned(), diagnosis.reason.clone().into());
-        if let Some(code) = diagnosis.exit_code {
-            shown.insert("exitCode".to_owned(), code.into());
-        }
-        if let Some(message) = &diagnosis.termination_message {
-            shown.insert("termination".to_owned(), message.clone().into());
-        }
-        if let Some(attempt) = diagnosis.attempt {
-            shown.insert("attempt".to_owned(), attempt.into());
-        }
+        said.push(("reason", diagnosis.reason.clone().into()));
+        said.extend(diagnosis.exit_code.map(|code| ("exitCode", code.into())));
+        let message = diagnosis.termination_message.clone();
+        said.extend(message.map(|message| ("termination", message.into())));
+        said.extend(diagnosis.attempt.map(|attempt| ("attempt", attempt.into())));
     }
-    Ok(Json::Object(shown))
+    with_document(&object.document, reads, said)
 }
 
 fn show_draft(draft: &Draft) -> Json {

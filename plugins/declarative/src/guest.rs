@@ -5,7 +5,11 @@ use berth_sdk::{
     Resources, Status, StatusAnswer, Verdict,
 };
 
-use crate::{compile::compile, phases, program::Program};
+use crate::{
+    compile::compile,
+    phases,
+    program::{Program, Stores},
+};
 
 /// The plugin.
 struct Declarative;
@@ -22,25 +26,25 @@ impl RawSetup for Declarative {
 
 impl Preconditions for Declarative {
     fn preconditions(facts: &Facts) -> Result<Answer<Verdict>, Failure> {
-        Ok(phases::preconditions(&program(facts)?, facts)?.into())
+        Ok(phases::preconditions(&part(facts)?, facts)?.into())
     }
 }
 
 impl Resources for Declarative {
     fn resources(facts: &Facts, objects: &[Object]) -> Result<Answer<Plan>, Failure> {
-        Ok(Plan::last(phases::resources(&program(facts)?, facts, objects)?).into())
+        Ok(Plan::last(phases::resources(&part(facts)?, facts, objects)?).into())
     }
 }
 
 impl Postconditions for Declarative {
     fn postconditions(facts: &Facts, objects: &[Object]) -> Result<Answer<Outcome>, Failure> {
-        Ok(phases::postconditions(&program(facts)?, facts, objects)?.into())
+        Ok(phases::postconditions(&part(facts)?, facts, objects)?.into())
     }
 }
 
 impl Status for Declarative {
     fn status(facts: &Facts, objects: &[Object], draft: &Draft) -> Result<StatusAnswer, Failure> {
-        let report = phases::status(&program(facts)?, facts, objects, draft)?;
+        let report = phases::status(&part(facts)?, facts, objects, draft)?;
         Ok(StatusAnswer {
             report,
             ..StatusAnswer::default()
@@ -48,14 +52,12 @@ impl Status for Declarative {
     }
 }
 
-/// What `setup` prepared; without it, or with that of another version, the configuration itself.
-fn program(facts: &Facts) -> Result<Program, Failure> {
-    if let Ok(program) = Program::from_bytes(&facts.prepared)
-        && !facts.prepared.is_empty()
-    {
-        return Ok(program);
+/// What `setup` prepared for a phase; without it, or with that of another version, what it would prepare.
+fn part<P: Stores>(facts: &Facts) -> Result<P, Failure> {
+    if let Ok(part) = Program::part(&facts.prepared) {
+        return Ok(part);
     }
-    compile(facts.config.text()).map_err(|problems| {
+    compile(facts.config.text()).map(P::of).map_err(|problems| {
         let first = problems.first();
         let message = first.map_or_else(String::new, |problem| format!("{}: {}", problem.path, problem.message));
         Failure::new("ConfigInvalid", format!("{message}. Correct the adapter document."))

@@ -18,6 +18,7 @@ mod numbers;
 pub mod phases;
 pub mod problem;
 pub mod program;
+mod reads;
 mod scene;
 pub mod template;
 mod yaml;

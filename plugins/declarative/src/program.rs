@@ -3,28 +3,46 @@
 //! Guarantees that whatever a phase evaluates has passed every check. Nothing but the texts of templates is parsed
 //! again per event.
 
-use std::collections::BTreeSet;
-
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     config::{During, Otherwise},
     expression::Expression,
+    reads::Reads,
     template::Template,
 };
 
-/// The checked configuration.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+/// The checked configuration, each phase by itself.
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Program {
-    pub(crate) preconditions: Vec<Precondition>,
-    pub(crate) resources: Vec<Resource>,
-    pub(crate) postconditions: Vec<Postcondition>,
+    /// Of preconditions.
+    pub preconditions: Part<Vec<Precondition>>,
+    /// Of resources.
+    pub resources: Part<Vec<Resource>>,
+    /// Of postconditions.
+    pub postconditions: Part<Vec<Postcondition>>,
+    /// Of the status.
+    pub status: Part<Status>,
+}
+
+/// What belongs to one phase.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Part<S> {
+    /// What of the facts it reads.
+    pub(crate) reads: Reads,
+    pub(crate) steps: S,
+}
+
+/// What is said beyond the host's draft.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Status {
     pub(crate) conditions: Vec<Condition>,
     pub(crate) data: Vec<(String, Node)>,
 }
 
+/// One step of the preconditions.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Precondition {
+pub struct Precondition {
     pub(crate) name: String,
     pub(crate) expression: Expression,
     pub(crate) otherwise: Otherwise,
@@ -32,8 +50,9 @@ pub(crate) struct Precondition {
     pub(crate) recheck_after_ms: Option<u32>,
 }
 
+/// One object.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Resource {
+pub struct Resource {
     pub(crate) name: String,
     pub(crate) manifest: Manifest,
     pub(crate) when: Option<Expression>,
@@ -50,8 +69,9 @@ pub(crate) enum Manifest {
     Yaml(Template),
 }
 
+/// One step of the postconditions.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Postcondition {
+pub struct Postcondition {
     pub(crate) name: String,
     pub(crate) expression: Expression,
     pub(crate) message: Option<Template>,
@@ -88,60 +108,36 @@ pub(crate) enum Node {
     Map(Vec<(Template, Node)>),
 }
 
-/// The facts that a part of a program reads.
-#[derive(Debug, Default)]
-pub(crate) struct Reads<'p>(BTreeSet<&'p str>);
-
-impl<'p> Reads<'p> {
-    /// Whether this one is among them.
-    pub(crate) fn has(&self, root: &str) -> bool {
-        self.0.contains(root)
-    }
-
-    pub(crate) fn expression(&mut self, expression: &'p Expression) -> &mut Self {
-        self.0.extend(expression.roots().iter().map(String::as_str));
-        self
-    }
-
-    pub(crate) fn template(&mut self, template: &'p Template) -> &mut Self {
-        self.0.extend(template.roots().iter().map(String::as_str));
-        self
-    }
-
-    pub(crate) fn message(&mut self, message: Option<&'p Template>) -> &mut Self {
-        if let Some(template) = message {
-            self.template(template);
-        }
-        self
-    }
-
-    pub(crate) fn node(&mut self, node: &'p Node) -> &mut Self {
-        match node {
-            Node::Null | Node::Bool(_) | Node::Int(_) | Node::UInt(_) | Node::Float(_) => {}
-            Node::Text(template) => {
-                self.template(template);
-            }
-            Node::Expression(expression) => {
-                self.expression(expression);
-            }
-            Node::List(items) => {
-                for item in items {
-                    self.node(item);
-                }
-            }
-            Node::Map(entries) => {
-                for (key, value) in entries {
-                    self.template(key).node(value);
-                }
-            }
-        }
-        self
-    }
-}
-
 /// The stored form cannot be read: it is not of this version of the plugin.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Unreadable;
+
+/// The stored form: each part in its own, so that a call reads what belongs to its phase.
+#[derive(Serialize, Deserialize)]
+struct Stored<'s>(#[serde(borrow)] [&'s [u8]; 4]);
+
+/// A part that can be taken out of the stored form.
+pub trait Stores: DeserializeOwned {
+    /// Its place among the parts.
+    const PLACE: usize;
+
+    /// The same part of a whole program.
+    fn of(program: Program) -> Self;
+}
+
+macro_rules! stores {
+    ($($place:literal $part:ident: $type:ty),+) => {
+        $(impl Stores for Part<$type> {
+            const PLACE: usize = $place;
+
+            fn of(program: Program) -> Self {
+                program.$part
+            }
+        })+
+    };
+}
+
+stores!(0 preconditions: Vec<Precondition>, 1 resources: Vec<Resource>, 2 postconditions: Vec<Postcondition>, 3 status: Status);
 
 impl Program {
     /// The stored form.
@@ -149,14 +145,23 @@ impl Program {
     /// # Errors
     /// Never in practice: there is nothing in it that cannot be stored.
     pub fn to_bytes(&self) -> Result<Vec<u8>, String> {
-        postcard::to_allocvec(self).map_err(|error| error.to_string())
+        let store = || {
+            let preconditions = postcard::to_allocvec(&self.preconditions)?;
+            let resources = postcard::to_allocvec(&self.resources)?;
+            let postconditions = postcard::to_allocvec(&self.postconditions)?;
+            let status = postcard::to_allocvec(&self.status)?;
+            postcard::to_allocvec(&Stored([&preconditions, &resources, &postconditions, &status]))
+        };
+        store().map_err(|error: postcard::Error| error.to_string())
     }
 
-    /// Reads the stored form.
+    /// Reads one part of the stored form.
     ///
     /// # Errors
     /// When the bytes are not what [`Self::to_bytes`] gave.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Unreadable> {
-        postcard::from_bytes(bytes).map_err(|_| Unreadable)
+    pub fn part<P: Stores>(bytes: &[u8]) -> Result<P, Unreadable> {
+        let Stored(parts) = postcard::from_bytes(bytes).map_err(|_| Unreadable)?;
+        let part = parts.get(P::PLACE).ok_or(Unreadable)?;
+        postcard::from_bytes(part).map_err(|_| Unreadable)
     }
 }

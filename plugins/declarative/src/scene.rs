@@ -36,10 +36,9 @@ impl<'r> Scene<'r> {
 
     /// Renders a template.
     pub(crate) fn render(&self, template: &Template) -> Result<String, Fault> {
-        match template.plain() {
-            Some(text) => Ok(text.to_owned()),
-            None => self.renderer.get_or_init(|| Renderer::new(self.roots)).render(template),
-        }
+        template
+            .render_fields(self.roots)
+            .unwrap_or_else(|| self.renderer.get_or_init(|| Renderer::new(self.roots)).render(template))
     }
 
     /// Renders a message. One that cannot be rendered is replaced: a message never decides what happens.

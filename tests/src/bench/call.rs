@@ -34,7 +34,7 @@ pub(super) async fn of_one() -> Result<Vec<Figure>> {
     Ok(vec![Figure {
         name: "plugin-call".to_owned(),
         what: "preconditions of landing-zone (Rust): 4 KB of facts, all limits, a fresh instance each",
-        samples: calls(&[plugin]).await?,
+        samples: preconditions(&[plugin]).await?,
         goal_p50: Some(GOAL_P50),
         goal_p99: Some(GOAL_P99),
         baselines: vec![native()?],
@@ -57,14 +57,21 @@ pub(super) async fn of_many() -> Result<Vec<Figure>> {
     Ok(vec![Figure {
         name: "plugin-call-of-100".to_owned(),
         what: "the same call of 100 distinct plugins in turn",
-        samples: calls(&plugins).await?,
+        samples: preconditions(&plugins).await?,
         goal_p50: Some(GOAL_P50),
         goal_p99: Some(GOAL_P99),
         baselines: vec![native()?],
     }])
 }
 
-async fn load(runtime: &Arc<Runtime>, bytes: Vec<u8>) -> Result<Arc<Plugin>> {
+async fn preconditions(plugins: &[Arc<Plugin>]) -> Result<Samples> {
+    let question = Question::Preconditions { facts: facts()?.into() };
+    let is_expected = |said: &Said| *said == Said::Preconditions(Verdict::Proceed);
+    calls(plugins, &question, &config(), is_expected).await
+}
+
+/// Loads a component.
+pub(super) async fn load(runtime: &Arc<Runtime>, bytes: Vec<u8>) -> Result<Arc<Plugin>> {
     let runtime = Arc::clone(runtime);
     let plugin = tokio::task::spawn_blocking(move || runtime.load(&bytes)).await?;
     plugin.context("cannot load the plugin")
@@ -81,10 +88,15 @@ fn numbered(bytes: &[u8], number: u8) -> Vec<u8> {
     copy
 }
 
-async fn calls(plugins: &[Arc<Plugin>]) -> Result<Samples> {
-    let question = Question::Preconditions { facts: facts()?.into() };
+/// Asks the plugins in turn, each with the same configuration.
+pub(super) async fn calls(
+    plugins: &[Arc<Plugin>],
+    question: &Question,
+    config: &Value,
+    is_expected: fn(&Said) -> bool,
+) -> Result<Samples> {
     let limits = Limits::default();
-    let config = config().to_string();
+    let config = config.to_string();
     let prepared = plugins[0]
         .prepare(&config, &limits)
         .await
@@ -103,12 +115,10 @@ async fn calls(plugins: &[Arc<Plugin>]) -> Result<Samples> {
     let mut times = Vec::with_capacity(CALLS);
     for (call, plugin) in plugins.iter().cycle().take(WARM_UP + CALLS).enumerate() {
         let begin = Instant::now();
-        let answered = plugin.call(&question, &context).await;
+        let answered = plugin.call(question, &context).await;
         let took = begin.elapsed();
-        match answered.context("the plugin gives no answer")?.answer.said {
-            Said::Preconditions(Verdict::Proceed) => {}
-            said => bail!("the plugin does not proceed but says {said:?}"),
-        }
+        let said = answered.context("the plugin gives no answer")?.answer.said;
+        ensure!(is_expected(&said), "the plugin says {said:?}");
         if call >= WARM_UP {
             times.push(took);
         }
@@ -124,18 +134,26 @@ fn native() -> Result<Baseline> {
     let told = berth_sdk::Facts {
         adapter: facts.adapter.clone(),
         prepared,
-        ..berth_sdk::testing::facts(facts.subject.document)
+        ..berth_sdk::testing::facts(facts.subject.document.into_value())
     };
-    let mut times = Vec::with_capacity(CALLS);
-    for call in 0..WARM_UP + CALLS {
-        let begin = Instant::now();
-        let answer = LandingZone::preconditions(black_box(&told));
-        let took = begin.elapsed();
-        match black_box(answer).map(|answer| answer.value) {
-            Ok(berth_sdk::Verdict::Proceed) => {}
+    beside(
+        || LandingZone::preconditions(black_box(&told)),
+        |answer| match answer.map(|answer| answer.value) {
+            Ok(berth_sdk::Verdict::Proceed) => Ok(()),
             said => bail!("the native function does not proceed but says {said:?}"),
-        }
-        if call >= WARM_UP {
+        },
+    )
+}
+
+/// A plugin's own function, called as often as the plugin. Looking at its answer takes no time of it.
+pub(super) fn beside<A>(mut call: impl FnMut() -> A, check: impl Fn(A) -> Result<()>) -> Result<Baseline> {
+    let mut times = Vec::with_capacity(CALLS);
+    for number in 0..WARM_UP + CALLS {
+        let begin = Instant::now();
+        let answer = call();
+        let took = begin.elapsed();
+        check(black_box(answer))?;
+        if number >= WARM_UP {
             times.push(took);
         }
     }
@@ -154,7 +172,7 @@ fn config() -> Value {
 }
 
 /// Facts about a cluster with so many labels that they have the size that is asked for.
-fn facts() -> Result<Facts> {
+pub(super) fn facts() -> Result<Facts> {
     let mut labels = serde_json::Map::new();
     loop {
         let facts = facts_with(&labels);
@@ -185,7 +203,8 @@ fn facts_with(labels: &serde_json::Map<String, Value>) -> Facts {
                 "kind": "Cluster", "id": id, "href": href, "name": "measured", "generation": 3, "labels": labels,
                 "spec": {"provider": "gcp", "region": "europe-west1", "networkCidr": "10.0.0.0/16"},
                 "created_time": "2026-01-01T00:00:00Z",
-            }),
+            })
+            .into(),
         },
         owner: None,
         statuses: Vec::new(),

@@ -2,10 +2,10 @@
 //! over sockets: how many a second, and how much CPU each takes.
 //!
 //! The host is the program, built with the same profile, in a process of its own; CPU is that of
-//! all its threads. The baseline is another process with the same clients that makes the same
-//! calls, by the same ways: it takes a message, GETs subject and statuses, looks at the Job in a
-//! watch's store, PUTs a status and acknowledges. Both find all Jobs done, and have as many
-//! messages in flight. Batches of both take turns.
+//! all its threads. The baseline is another process that makes the same calls with the clients
+//! that one would take (lapin, reqwest, kube): it takes a message, GETs subject and statuses,
+//! looks at the Job in a watch's store, PUTs a status and acknowledges. Both find all Jobs done,
+//! and have as many messages in flight. Batches of both take turns.
 //!
 //! Of very many subjects only a part has Jobs, since each costs the control plane a second;
 //! the others are known to the host all the same, as subjects that are not its adapter's. What

@@ -375,7 +375,7 @@ impl Subjects {
             id,
             kind: kind.to_owned(),
             subject,
-            document,
+            document: document.into(),
         }
     }
 }

@@ -17,6 +17,7 @@ use berth::{
 use berth_engine::{
     adapter::Adapter,
     contract::{AdapterStatus, HttpAction, Query, Reference},
+    document::Document,
     effect::{
         Apply, ClusterCause, ClusterFault, Delete, Deleted, FleetFault, KindScope, Observed, Ownership, Reported,
     },
@@ -218,7 +219,7 @@ fn id(path: &str) -> &str {
 
 #[async_trait]
 impl Fleet for Link {
-    async fn get(&self, path: &str) -> Result<Value, FleetFault> {
+    async fn get(&self, path: &str) -> Result<Document, FleetFault> {
         let answer = self.ask(self.fleet.get(path)).await;
         if answer == Err(FleetFault::Gone) {
             self.ledger.gone(self.host, id(path));

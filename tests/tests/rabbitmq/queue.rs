@@ -35,7 +35,10 @@ async fn what_sentinel_writes_is_read_and_acknowledged() {
     let mut seen = adapters.seen.lock().unwrap();
     seen.sort_by(|left, right| left.id.cmp(&right.id));
     for (event, body) in seen.iter().zip(SENTINEL) {
-        assert_eq!(event.document, serde_json::from_str::<serde_json::Value>(body).unwrap());
+        assert_eq!(
+            *event.document,
+            serde_json::from_str::<serde_json::Value>(body).unwrap()
+        );
     }
     let kinds: Vec<_> = seen.iter().map(|event| event.subject.key.kind.as_str()).collect();
     assert_eq!(kinds, ["Cluster", "Cluster", "NodePool", "NodePool"]);

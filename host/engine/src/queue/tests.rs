@@ -16,7 +16,7 @@ fn subject(id: &str, generation: u32) -> SubjectRef {
 }
 
 fn event(name: &str) -> Trigger {
-    Trigger::Event(serde_json::json!({ "id": name }))
+    Trigger::Event(serde_json::json!({ "id": name }).into())
 }
 
 fn at(seconds: i64) -> Timestamp {

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::{
     contract::{Diagnosis, Failure, Nature, Object},
+    diagnose::find_condition,
     effect::Observed,
     reason::Reason,
     report::Metadata,
@@ -46,7 +47,7 @@ pub(super) fn progress(observed: &Observed) -> Progress {
             if condition(document, "Complete") == Some("True") {
                 return Progress::Done;
             }
-            match condition_entry(document, "Failed") {
+            match find_condition(document, "Failed") {
                 Some(failed) if failed.get("status").and_then(Value::as_str) == Some("True") => {
                     let text = |key: &str| failed.get(key).and_then(Value::as_str).unwrap_or_default();
                     Progress::Failed(Failure {
@@ -70,9 +71,17 @@ pub(super) fn progress(observed: &Observed) -> Progress {
                 Progress::Running(format!("{object} is not available yet"))
             }
         }
-        ("apps", "StatefulSet") => replicas(observed, "/spec/replicas", "/status/readyReplicas"),
-        ("apps", "DaemonSet") => replicas(observed, "/status/desiredNumberScheduled", "/status/numberReady"),
-        ("", "Pod") => match document.pointer("/status/phase").and_then(Value::as_str) {
+        ("apps", "StatefulSet") => replicas(
+            observed,
+            &document["spec"]["replicas"],
+            &document["status"]["readyReplicas"],
+        ),
+        ("apps", "DaemonSet") => replicas(
+            observed,
+            &document["status"]["desiredNumberScheduled"],
+            &document["status"]["numberReady"],
+        ),
+        ("", "Pod") => match document["status"]["phase"].as_str() {
             Some("Succeeded") => Progress::Done,
             Some("Running") if condition(document, "Ready") == Some("True") => Progress::Done,
             Some(_) | None => Progress::Running(running(observed)),
@@ -85,7 +94,7 @@ pub(super) fn progress(observed: &Observed) -> Progress {
             if condition(document, "Ready") == Some("True") && is_observed(document) {
                 Progress::Done
             } else {
-                let ready = condition_entry(document, "Ready");
+                let ready = find_condition(document, "Ready");
                 let said = ready.and_then(|ready| ready.get("message")?.as_str());
                 Progress::Running(match said {
                     Some(message) if !message.is_empty() => format!("{object} is not ready: {message}"),
@@ -122,20 +131,24 @@ fn is_held_up(observed: &Observed) -> bool {
 /// Whether pods of an earlier template are still in the place of new ones. An object that counts
 /// none is judged by its conditions alone.
 fn is_rolling_out(document: &Value) -> bool {
-    let number = |path: &str| document.pointer(path).and_then(Value::as_u64);
-    let Some(all) = number("/status/replicas") else {
+    let status = &document["status"];
+    let Some(all) = status["replicas"].as_u64() else {
         return false;
     };
-    let updated = number("/status/updatedReplicas").unwrap_or(0);
-    updated < all.max(number("/spec/replicas").unwrap_or(1))
+    let updated = status["updatedReplicas"].as_u64().unwrap_or(0);
+    updated < all.max(document["spec"]["replicas"].as_u64().unwrap_or(1))
 }
 
-fn replicas(observed: &Observed, wanted: &str, ready: &str) -> Progress {
-    let number = |path: &str| observed.document.pointer(path).and_then(Value::as_u64);
-    let (wanted, ready) = (number(wanted).unwrap_or(1), number(ready).unwrap_or(0));
+fn replicas(observed: &Observed, wanted: &Value, ready: &Value) -> Progress {
+    let (wanted, ready) = (wanted.as_u64().unwrap_or(1), ready.as_u64().unwrap_or(0));
+    let (spec, status) = (&observed.document["spec"], &observed.document["status"]);
     // Pods that an update has not reached yet; a partition leaves the first ones out.
-    let kept = number("/spec/updateStrategy/rollingUpdate/partition").unwrap_or(0);
-    let updated = number("/status/updatedReplicas").or_else(|| number("/status/updatedNumberScheduled"));
+    let kept = spec["updateStrategy"]["rollingUpdate"]["partition"]
+        .as_u64()
+        .unwrap_or(0);
+    let updated = status["updatedReplicas"]
+        .as_u64()
+        .or_else(|| status["updatedNumberScheduled"].as_u64());
     let is_updated = updated.is_none_or(|updated| updated.saturating_add(kept) >= wanted);
     if is_held_up(observed) {
         Progress::Running(running(observed))
@@ -155,23 +168,16 @@ fn group(api_version: &str) -> &str {
 
 /// Whether the controller has seen the latest change of the object.
 fn is_observed(document: &Value) -> bool {
-    let number = |path: &str| document.pointer(path).and_then(Value::as_i64);
-    match (number("/metadata/generation"), number("/status/observedGeneration")) {
+    let generation = document["metadata"]["generation"].as_i64();
+    match (generation, document["status"]["observedGeneration"].as_i64()) {
         (Some(wanted), Some(observed)) => observed >= wanted,
         (_, None) => document.get("status").is_some(),
         (None, Some(_)) => true,
     }
 }
 
-fn condition_entry<'a>(document: &'a Value, kind: &str) -> Option<&'a Value> {
-    let conditions = document.pointer("/status/conditions")?.as_array()?;
-    conditions
-        .iter()
-        .find(|condition| condition.get("type").and_then(Value::as_str) == Some(kind))
-}
-
 fn condition<'a>(document: &'a Value, kind: &str) -> Option<&'a str> {
-    condition_entry(document, kind)?.get("status")?.as_str()
+    find_condition(document, kind)?.get("status")?.as_str()
 }
 
 /// `Job ns/name is running (attempt 2 of 7)`.
@@ -212,12 +218,7 @@ pub(super) fn has_ended(observed: &Observed) -> bool {
 
 /// When the work of a Job ended, if it has.
 pub(super) fn completed_at(observed: &Observed) -> Option<Timestamp> {
-    observed
-        .document
-        .pointer("/status/completionTime")?
-        .as_str()?
-        .parse()
-        .ok()
+    observed.document["status"]["completionTime"].as_str()?.parse().ok()
 }
 
 /// How much of `span` from `since` is left at `now`; none once it is over.
@@ -237,13 +238,13 @@ pub(super) fn object(observed: &Observed) -> Object {
 }
 
 /// What HyperFleet stores of a workload, from the first Job among the objects.
-pub(super) fn metadata(observed: &[Observed]) -> Metadata {
-    let Some(job) = observed.iter().find(|one| one.reference.kind == "Job") else {
+pub(super) fn metadata<'o>(mut observed: impl Iterator<Item = &'o Observed>) -> Metadata {
+    let Some(job) = observed.find(|one| one.reference.kind == "Job") else {
         return Metadata::default();
     };
-    let text = |path: &str| job.document.pointer(path).and_then(Value::as_str).map(str::to_owned);
-    let started = text("/status/startTime");
-    let completed = text("/status/completionTime");
+    let text = |key: &str| job.document["status"][key].as_str().map(str::to_owned);
+    let started = text("startTime");
+    let completed = text("completionTime");
     let duration = match (&started, &completed) {
         (Some(started), Some(completed)) => match (started.parse::<Timestamp>(), completed.parse::<Timestamp>()) {
             (Ok(started), Ok(completed)) => Some(spoken(completed.duration_since(started).as_secs())),

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::{
     contract::{AdapterStatus, HttpAction, PhaseAnswer, PluginFault, Query, Question},
+    document::Document,
     effect::{
         Answer, Apply, ClusterCause, ClusterFault, Delete, Deleted, Effect, FleetFault, Observed, Ownership, Reported,
     },
@@ -97,7 +98,7 @@ impl Io {
         }
     }
 
-    pub(super) async fn fetch(&self, path: &str) -> Result<Value, FleetFault> {
+    pub(super) async fn fetch(&self, path: &str) -> Result<Document, FleetFault> {
         match self.perform(Effect::Fetch { path: path.to_owned() }).await {
             Answer::Fetched(result) => result,
             _ => Err(no_answer("a GET")),

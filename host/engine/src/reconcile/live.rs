@@ -209,9 +209,10 @@ async fn judge(run: &mut Run, plan: plan::Executed) -> Result<Ending, Stop> {
     });
     Ok(match (outcome, failure) {
         (Achievement::Achieved, _) => achieved(run, &current, &plan),
-        (Achievement::Failed(failure), _) => match current.iter().find(|one| {
-            evidence::is_retrying(one) && one.document.pointer("/status/failed").and_then(Value::as_u64) > Some(0)
-        }) {
+        (Achievement::Failed(failure), _) => match current
+            .iter()
+            .find(|one| evidence::is_retrying(one) && one.document["status"]["failed"].as_u64() > Some(0))
+        {
             Some(retrying) => in_progress(run, evidence::running(retrying), recheck),
             None => Ending::new(work_failed(failure), Recheck::Never.or_in(steady)),
         },
@@ -245,10 +246,9 @@ fn unsteady(current: &[Observed]) -> Option<Duration> {
 /// alone, which may be out of reach.
 fn without_pods(current: &[Observed]) -> Option<Duration> {
     let has_none = |one: &&Observed| {
-        let number = |path: &str| one.document.pointer(path).and_then(Value::as_u64).unwrap_or(0);
+        let status = &one.document["status"];
         let is_job = manifest::runs_once(&one.reference);
-        let has_begun = one.document.pointer("/status/startTime").is_some();
-        let nothing_runs = is_job && has_begun && number("/status/active") == 0;
+        let nothing_runs = is_job && !status["startTime"].is_null() && status["active"].as_u64().unwrap_or(0) == 0;
         nothing_runs || (one.diagnosis.is_none() && (is_job || manifest::runs_for_ever(&one.reference)))
     };
     current

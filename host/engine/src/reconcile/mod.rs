@@ -71,7 +71,7 @@ pub struct Memory {
     /// The generation at which Available=True was last reported.
     pub available_at: Option<Generation>,
     /// Our row as it was last stored, for when it cannot be read.
-    pub row: Option<Box<crate::contract::AdapterStatus>>,
+    pub row: Option<Arc<crate::contract::AdapterStatus>>,
     /// Whether objects of the pair existed: by their watch any host knows of it.
     pub has_objects: bool,
 }

@@ -28,7 +28,7 @@ pub(super) struct Places(BTreeSet<KindScope>);
 impl Places {
     /// As our stored row remembers them, of whatever generation it is.
     pub(super) fn of_row(row: Option<&AdapterStatus>) -> Self {
-        let told = row.and_then(|row| row.data.pointer("/berth/kinds")?.as_array());
+        let told = row.and_then(|row| row.data["berth"]["kinds"].as_array());
         let places = told.into_iter().flatten().filter_map(|one| read(one.as_str()?));
         Self(places.collect())
     }

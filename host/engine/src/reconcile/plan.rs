@@ -461,7 +461,7 @@ async fn discover(run: &mut Run, query: Query) -> Result<OperationEffect, Stop> 
                 Object {
                     name: name.clone(),
                     generation,
-                    document,
+                    document: document.into(),
                     diagnosis: None,
                 }
             });

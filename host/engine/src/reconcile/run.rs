@@ -317,7 +317,7 @@ impl Run {
         let named = self
             .row
             .as_ref()
-            .and_then(|row| row.data.pointer("/berth/finished")?.as_array());
+            .and_then(|row| row.data["berth"]["finished"].as_array());
         named
             .into_iter()
             .flatten()

@@ -1,5 +1,7 @@
 //! The end of a reconcile: the status phase, the report, the actions.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -108,7 +110,7 @@ impl Run {
             memory: Memory {
                 generation,
                 available_at,
-                row: Some(Box::new(stored)),
+                row: Some(Arc::new(stored)),
                 has_objects: !self.observed.is_empty(),
             },
         })
@@ -116,13 +118,7 @@ impl Run {
 
     fn metadata(&self) -> Metadata {
         let generation = self.facts.subject.generation;
-        let current: Vec<_> = self
-            .observed
-            .iter()
-            .filter(|one| one.generation == generation)
-            .cloned()
-            .collect();
-        evidence::metadata(&current)
+        evidence::metadata(self.observed.iter().filter(|one| one.generation == generation))
     }
 
     /// The journey's conditions with what the stored row has of the adapter's own.
@@ -156,13 +152,17 @@ impl Run {
             });
         }
         let mut data = Map::new();
+        let steps = self.adapter.steps(Phase::Status).to_vec();
+        if steps.is_empty() {
+            return Ok((conditions, data));
+        }
         let generation = self.facts.subject.generation;
         let current = self.observed.iter().filter(|one| one.generation == generation);
         let objects: Vec<Object> = current
             .map(evidence::object)
             .chain(self.found.iter().cloned())
             .collect();
-        for step in self.adapter.steps(Phase::Status).to_vec() {
+        for step in steps {
             let facts = self.facts_for(&step.plugin);
             let draft = Draft {
                 journey: ending.journey.name().to_owned(),

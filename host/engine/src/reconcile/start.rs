@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     contract::{AdapterStatus, Facts, Owner},
+    document::Document,
     effect::FleetFault,
     reason::Reason,
     report::{Journey, Report},
@@ -70,7 +71,7 @@ pub(super) async fn reconcile(io: Io, input: Input) -> Outcome {
     let row = row.filter(|row| row.observed_generation == subject.generation);
     let since = row
         .as_ref()
-        .and_then(|row| row.data.pointer("/berth/since")?.as_object())
+        .and_then(|row| row.data["berth"]["since"].as_object())
         .map(|since| {
             since
                 .iter()
@@ -132,7 +133,7 @@ async fn owner(io: &Io, subject: &Subject) -> Result<Option<Owner>, FleetFault> 
     if reference.href.is_empty() {
         return Ok(Some(Owner {
             reference,
-            document: Value::Null,
+            document: Document::default(),
             statuses: Vec::new(),
         }));
     }
@@ -141,7 +142,7 @@ async fn owner(io: &Io, subject: &Subject) -> Result<Option<Owner>, FleetFault> 
         Err(FleetFault::Gone) => {
             return Ok(Some(Owner {
                 reference,
-                document: Value::Null,
+                document: Document::default(),
                 statuses: Vec::new(),
             }));
         }

@@ -1,7 +1,6 @@
-//! What a guest is told. Documents become canonical text, once per call.
+//! What a guest is told. Documents become canonical text, once for all calls.
 
-use berth_engine::contract as engine;
-use serde_json::Value;
+use berth_engine::{canonical, contract as engine};
 
 use crate::{
     bindings::{
@@ -9,13 +8,12 @@ use crate::{
         imported::types as guest,
     },
     call::CallContext,
-    canonical,
     plugin::Digest,
     seed,
 };
 
 pub(crate) fn facts(facts: &engine::Facts, context: &CallContext, digest: &Digest) -> guest::Facts {
-    let mut facts = guest::Facts {
+    let mut told = guest::Facts {
         adapter: facts.adapter.clone(),
         trigger: trigger(&facts.trigger),
         subject: subject(facts),
@@ -32,8 +30,8 @@ pub(crate) fn facts(facts: &engine::Facts, context: &CallContext, digest: &Diges
         seed: 0,
         extras: Vec::new(),
     };
-    facts.seed = seed::seed(&facts, digest);
-    facts
+    told.seed = seed::seed(facts, &told, digest);
+    told
 }
 
 fn subject(facts: &engine::Facts) -> guest::Subject {
@@ -43,14 +41,14 @@ fn subject(facts: &engine::Facts) -> guest::Subject {
             kind: owner.reference.key.kind.clone(),
             id: owner.reference.key.id.clone(),
             href: owner.reference.href.clone(),
-            document: canonical::text(&owner.document),
+            document: owner.document.text().to_owned(),
             statuses: owner.statuses.iter().map(status).collect(),
         }),
         (None, Some(owner)) => Some(guest::Owner {
             kind: owner.key.kind.clone(),
             id: owner.key.id.clone(),
             href: owner.href.clone(),
-            document: canonical::text(&Value::Null),
+            document: "null".to_owned(),
             statuses: Vec::new(),
         }),
         (None, None) => None,
@@ -62,13 +60,13 @@ fn subject(facts: &engine::Facts) -> guest::Subject {
         generation: subject.generation,
         deleting: subject.deleting,
         owner,
-        document: canonical::text(&subject.document),
+        document: subject.document.text().to_owned(),
     }
 }
 
 fn trigger(trigger: &engine::Trigger) -> guest::Trigger {
     match trigger {
-        engine::Trigger::Event(event) => guest::Trigger::Event(canonical::text(event)),
+        engine::Trigger::Event(event) => guest::Trigger::Event(event.text().to_owned()),
         engine::Trigger::Change(target) => guest::Trigger::Change(reference(target)),
         engine::Trigger::Timer => guest::Trigger::Timer,
     }
@@ -118,7 +116,7 @@ pub(crate) fn objects(objects: &[engine::Object]) -> Vec<guest::Object> {
         .map(|object| guest::Object {
             name: object.name.clone(),
             generation: object.generation,
-            document: canonical::text(&object.document),
+            document: object.document.text().to_owned(),
             diagnosis: object.diagnosis.as_ref().map(diagnosis),
         })
         .collect()

@@ -69,9 +69,9 @@ struct Knowing;
 
 #[async_trait]
 impl Fleet for Knowing {
-    async fn get(&self, path: &str) -> Result<Value, FleetFault> {
+    async fn get(&self, path: &str) -> Result<Document, FleetFault> {
         let id = path.rsplit('/').next().unwrap_or_default();
-        Ok(json!({"id": id, "kind": "Cluster", "href": path, "generation": 1, "spec": {}}))
+        Ok(json!({"id": id, "kind": "Cluster", "href": path, "generation": 1, "spec": {}}).into())
     }
 
     async fn statuses(&self, _path: &str) -> Result<Vec<AdapterStatus>, FleetFault> {
@@ -92,7 +92,7 @@ struct Slow(Arc<Semaphore>);
 
 #[async_trait]
 impl Fleet for Slow {
-    async fn get(&self, _path: &str) -> Result<Value, FleetFault> {
+    async fn get(&self, _path: &str) -> Result<Document, FleetFault> {
         drop(self.0.acquire().await);
         Err(FleetFault::Gone)
     }

@@ -351,7 +351,7 @@ impl Model {
                 .unwrap_or_default()
                 .to_owned(),
             deleting: document::is_deleting(document),
-            document: shown,
+            document: shown.into(),
             statusless: self.is_statusless(document),
             diagnosis: diagnose(document, &pods, &events, self.now),
         }

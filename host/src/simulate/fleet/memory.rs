@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use berth_engine::{
     contract::{AdapterStatus, HttpAction},
+    document::Document,
     effect::{FleetFault, Reported},
     report::Report,
 };
@@ -86,7 +87,7 @@ impl Transport for Direct {
 
 #[async_trait]
 impl Fleet for InMemory {
-    async fn get(&self, path: &str) -> Result<Value, FleetFault> {
+    async fn get(&self, path: &str) -> Result<Document, FleetFault> {
         self.0.get(path).await
     }
 

@@ -1,5 +1,10 @@
 //! Answers as the API writes them.
 
+use bytes::Bytes;
+use http::{
+    HeaderValue,
+    header::{CONTENT_TYPE, DATE},
+};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -117,19 +122,22 @@ pub(super) fn success(now: Timestamp, status: u16, body: &Value) -> Response {
 pub(super) fn nothing(now: Timestamp) -> Response {
     Response {
         status: 204,
-        headers: vec![date(now)],
-        body: Vec::new(),
+        headers: Box::new([(DATE, date(now))].into_iter().collect()),
+        body: Bytes::new(),
     }
 }
 
-fn respond(now: Timestamp, status: u16, content_type: &str, body: &Value) -> Response {
+fn respond(now: Timestamp, status: u16, content_type: &'static str, body: &Value) -> Response {
+    let content_type = HeaderValue::from_static(content_type);
     Response {
         status,
-        headers: vec![("content-type".to_owned(), content_type.to_owned()), date(now)],
-        body: body.to_string().into_bytes(),
+        headers: Box::new([(CONTENT_TYPE, content_type), (DATE, date(now))].into_iter().collect()),
+        body: body.to_string().into(),
     }
 }
 
-fn date(now: Timestamp) -> (String, String) {
-    ("date".to_owned(), now.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string())
+fn date(now: Timestamp) -> HeaderValue {
+    let text = now.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    // Days, months and digits are text that every header can have.
+    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }

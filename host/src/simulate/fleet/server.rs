@@ -122,13 +122,10 @@ async fn serve(simulation: Arc<Simulation>, request: Request<Body>) -> Result<Re
             return Ok(empty(StatusCode::BAD_GATEWAY));
         }
     };
-    let mut builder = Response::builder().status(answer.status);
-    for (name, value) in &answer.headers {
-        builder = builder.header(name, value);
-    }
-    Ok(builder
-        .body(Body::from(answer.body))
-        .unwrap_or_else(|_| empty(StatusCode::INTERNAL_SERVER_ERROR)))
+    let mut response = Response::new(Body::from(answer.body));
+    *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    *response.headers_mut() = *answer.headers;
+    Ok(response)
 }
 
 fn empty(status: StatusCode) -> Response<Body> {

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use http::header::RETRY_AFTER;
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -165,9 +166,7 @@ impl Simulation {
             Some(Fault::Status { status, retry_after }) => {
                 let mut response = problem::failure(now, status, path);
                 if let Some(wait) = retry_after {
-                    response
-                        .headers
-                        .push(("retry-after".to_owned(), wait.as_secs().to_string()));
+                    response.headers.insert(RETRY_AFTER, wait.as_secs().into());
                 }
                 return Outcome::Answered { after, response };
             }

@@ -1,6 +1,6 @@
 //! All resources, and what can be done to them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 use indexmap::IndexMap;
 use jiff::Timestamp;
@@ -21,6 +21,8 @@ pub struct FleetState {
     required: BTreeMap<Kind, Vec<String>>,
     /// By id, in the order of their creation.
     pub(super) resources: IndexMap<String, Resource>,
+    /// The kinds and names of resources by their owner's id, which are asked for with every report.
+    names: BTreeMap<Option<String>, BTreeSet<(Kind, String)>>,
     /// How many identifiers were given out.
     identifiers: u64,
 }
@@ -91,9 +93,19 @@ impl FleetState {
     }
 
     pub(super) fn has_children(&self, id: &str) -> bool {
-        self.resources
-            .values()
-            .any(|resource| resource.owner.as_deref() == Some(id))
+        self.names.contains_key(&Some(id.to_owned()))
+    }
+
+    fn forget(&mut self, id: &str) {
+        let Some(resource) = self.resources.shift_remove(id) else {
+            return;
+        };
+        if let Entry::Occupied(mut names) = self.names.entry(resource.owner) {
+            names.get_mut().remove(&(resource.kind, resource.name));
+            if names.get().is_empty() {
+                names.remove();
+            }
+        }
     }
 
     /// A time-ordered identifier, the same for the same history.
@@ -126,11 +138,13 @@ impl FleetState {
                 return Err(Trouble::WrongState.because(format!("{} is being deleted", owner.id)));
             }
         }
-        let taken = self
-            .resources
-            .values()
-            .any(|other| other.kind == kind && other.owner.as_deref() == owner && other.name == name);
-        if taken {
+        let owner = owner.map(str::to_owned);
+        if !self
+            .names
+            .entry(owner.clone())
+            .or_default()
+            .insert((kind, name.clone()))
+        {
             return Err(Trouble::Exists.because(format!("{} '{name}' already exists", kind.name())));
         }
         let id = self.identifier(now);
@@ -138,7 +152,7 @@ impl FleetState {
             id: id.clone(),
             kind,
             name,
-            owner: owner.map(str::to_owned),
+            owner,
             spec: Value::Object(spec),
             labels,
             references: body.get("references").cloned().unwrap_or_default(),
@@ -208,7 +222,7 @@ impl FleetState {
         self.aggregate(id, now);
         let json = self.found(id)?.json();
         if immediate {
-            self.resources.shift_remove(id);
+            self.forget(id);
         }
         Ok(json)
     }
@@ -221,8 +235,9 @@ impl FleetState {
         if self.found(id)?.deleted.is_none() {
             return Err(Trouble::WrongState.because(format!("{id} is not being deleted")));
         }
-        self.resources
-            .retain(|_, resource| resource.id != id && resource.owner.as_deref() != Some(id));
+        let gone = |resource: &&Resource| resource.id == id || resource.owner.as_deref() == Some(id);
+        let gone: Vec<String> = self.resources.values().filter(gone).map(|one| one.id.clone()).collect();
+        gone.iter().for_each(|id| self.forget(id));
         Ok(())
     }
 
@@ -252,7 +267,7 @@ impl FleetState {
             && !self.has_children(id)
             && aggregate::finalized(resource, self.required(resource.kind))
         {
-            self.resources.shift_remove(id);
+            self.forget(id);
         }
         Ok(Some(row))
     }

@@ -109,6 +109,7 @@ pub(super) fn names(tree: &Tree, roots: &[&str]) -> Result<Vec<String>, Vec<Flaw
             Tree::Fold(_) | Tree::List { .. } | Tree::Literal(_) | Tree::Map(_) | Tree::Select { .. } => None,
         };
         flaws.extend(flaw.filter(|flaw| !flaws.contains(flaw)));
+        true
     });
     if flaws.is_empty() { Ok(used) } else { Err(flaws) }
 }

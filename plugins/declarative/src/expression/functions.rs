@@ -8,8 +8,8 @@ use cel::{
         ast::operators,
         functions::Function,
         types::{
-            BOOL_TYPE, CelBool, CelDouble, CelInt, CelList, CelNull, CelOptional, CelString, CelTimestamp, DYN_TYPE,
-            INT_TYPE, LIST_TYPE, STRING_TYPE, Type,
+            BOOL_TYPE, BYTES_TYPE, CelBool, CelDouble, CelInt, CelList, CelNull, CelOptional, CelString, CelTimestamp,
+            DYN_TYPE, INT_TYPE, LIST_TYPE, MAP_TYPE, STRING_TYPE, Type,
         },
         value::{CowVal, Val},
     },
@@ -130,21 +130,36 @@ pub(crate) fn environment() -> Result<Env, DeclarationError> {
     Ok(env)
 }
 
-/// Those of our functions alone that are meant. Operators are not functions: they need none.
+/// Those functions alone that are meant, all of which [`is_single`]. Operators are not functions: they need none.
 ///
 /// # Errors
 /// As [`environment`].
 pub(crate) fn environment_of(is_meant: &dyn Fn(&str) -> bool) -> Result<Env, DeclarationError> {
     let mut env = Env::default();
     add_ours(&mut env, is_meant)?;
+    for (name, function) in OF_TEXTS {
+        if is_meant(name) {
+            env.add_member_overload(name, name, STRING_TYPE, vec![STRING_TYPE], function)?;
+        }
+    }
+    if is_meant(SIZE) {
+        for sized in [STRING_TYPE, BYTES_TYPE, LIST_TYPE, MAP_TYPE] {
+            let id = sized.name().to_owned();
+            env.add_overload(SIZE, &format!("size_{id}"), vec![sized.to_owned()], size)?;
+            env.add_member_overload(SIZE, &format!("{id}_size"), sized, Vec::new(), size)?;
+        }
+    }
     Ok(env)
 }
 
-/// Whether a function is one of ours, or an operator.
-pub(crate) fn is_ours(name: &str) -> bool {
+/// Whether a function can be had without all others: it is one of ours, an operator, or one of those of the language
+/// that are called most. All of the language takes longer to gather than most expressions to evaluate.
+pub(crate) fn is_single(name: &str) -> bool {
     let is_operator =
         name.starts_with(['_', '!', '-']) || matches!(name, operators::IN | operators::NOT_STRICTLY_FALSE);
     is_operator
+        || name == SIZE
+        || OF_TEXTS.iter().any(|(known, _)| *known == name)
         || OURS.iter().any(|(ours, ..)| *ours == name)
         || HIDDEN.iter().any(|(ours, ..)| *ours == name)
         || OF_LISTS.iter().any(|(ours, _)| *ours == name)
@@ -168,6 +183,14 @@ const HIDDEN: [(&str, &[Type], Function); 5] = [
     (rewrite::STRICT, &[DYN_TYPE], strict),
     (rewrite::UTC, &[DYN_TYPE], utc),
     ("optional.unwrap", &[LIST_TYPE], unwrap_optionals),
+];
+/// The language's `size`, of texts, bytes, lists and maps.
+const SIZE: &str = "size";
+/// The language's own of a text, which they are called on, and another text.
+const OF_TEXTS: [(&str, Function); 3] = [
+    ("contains", contains),
+    ("endsWith", ends_with),
+    ("startsWith", starts_with),
 ];
 /// Of a list, which they are called on.
 const OF_LISTS: [(&str, Function); 3] = [("first", first), ("last", last), ("unwrapOpt", unwrap_optionals)];
@@ -264,6 +287,28 @@ fn items<'v>(value: &(dyn Val + 'v)) -> Vec<Box<dyn Val + 'v>> {
         }
     }
     items
+}
+
+fn size<'b, 'v>(args: Args<'b, 'v>) -> Answer<'b, 'v> {
+    Ok(CowVal::owned(CelInt::from(length(arg(&args, 0)?))))
+}
+
+fn contains<'b, 'v>(args: Args<'b, 'v>) -> Answer<'b, 'v> {
+    Ok(CowVal::owned(CelBool::from(
+        text_arg(&args, 0)?.contains(text_arg(&args, 1)?),
+    )))
+}
+
+fn starts_with<'b, 'v>(args: Args<'b, 'v>) -> Answer<'b, 'v> {
+    Ok(CowVal::owned(CelBool::from(
+        text_arg(&args, 0)?.starts_with(text_arg(&args, 1)?),
+    )))
+}
+
+fn ends_with<'b, 'v>(args: Args<'b, 'v>) -> Answer<'b, 'v> {
+    Ok(CowVal::owned(CelBool::from(
+        text_arg(&args, 0)?.ends_with(text_arg(&args, 1)?),
+    )))
 }
 
 /// `matches(text, pattern)`: whether a part of it matches. Patterns are those of RE2 without classes of Unicode; the

@@ -13,18 +13,18 @@ pub(super) fn path(tree: &Tree, key: Option<&str>, roots: &Map<String, Json>) ->
     let mut found: Option<String> = None;
     tree.walk(&mut Vec::new(), &mut |node, bound| {
         if found.is_some() || !matches!(node, Tree::Select { .. } | Tree::Call { .. }) {
-            return;
+            return true;
         }
-        let Some(chain) = chain(node) else { return };
+        let Some(chain) = chain(node) else { return true };
         let Some((root, steps)) = chain.split_first() else {
-            return;
+            return true;
         };
         if bound.contains(&root.as_str()) {
-            return;
+            return true;
         }
         let mut value = roots.get(root.as_str());
-        for (position, step) in steps.iter().enumerate() {
-            let Some(parent) = value else { return };
+        for step in steps {
+            let Some(parent) = value else { return true };
             value = match parent {
                 Json::Object(map) => map.get(step),
                 Json::Array(list) => step.parse::<usize>().ok().and_then(|index| list.get(index)),
@@ -36,16 +36,16 @@ pub(super) fn path(tree: &Tree, key: Option<&str>, roots: &Map<String, Json>) ->
             };
             if missed {
                 found = Some(spell(&chain));
-                let _ = position;
-                return;
+                break;
             }
         }
+        true
     });
     found.unwrap_or_else(|| key.unwrap_or("a field of null").to_owned())
 }
 
 /// The root and the constant fields and indexes of `a.b["c"][0]`; none for anything else.
-fn chain(node: &Tree) -> Option<Vec<String>> {
+pub(super) fn chain(node: &Tree) -> Option<Vec<String>> {
     match node {
         Tree::Name(name) => Some(vec![name.clone()]),
         Tree::Select {

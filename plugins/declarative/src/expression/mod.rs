@@ -7,6 +7,7 @@ mod check;
 mod expand;
 mod functions;
 mod missing;
+mod reads;
 mod rewrite;
 mod tree;
 mod values;
@@ -18,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
 use self::tree::Tree;
-use crate::{fault::Fault, problem::Flaw};
+use crate::{fault::Fault, problem::Flaw, reads::Reads};
 
 /// Longer expressions are refused: nobody can read them.
 const MAX_LENGTH: usize = 4 * 1024;
@@ -77,16 +78,15 @@ impl Expression {
         })
     }
 
+    /// Adds what it reads of the facts.
+    pub(crate) fn find_reads(&self, reads: &mut Reads) {
+        reads::find(&self.tree, &self.roots, reads);
+    }
+
     /// As it was written.
     #[must_use]
     pub fn source(&self) -> &str {
         &self.source
-    }
-
-    /// The facts that it reads; others need not be there when it is evaluated.
-    #[must_use]
-    pub fn roots(&self) -> &[String] {
-        &self.roots
     }
 
     /// Evaluates; none if it gives `optional.none()`.
@@ -181,11 +181,14 @@ fn environment(tree: &Tree) -> Result<Arc<Env>, String> {
     let shared = |env: Result<Env, DeclarationError>| env.map(Arc::new).map_err(|error| error.to_string());
     let mut called = Vec::new();
     let mut needs_all = false;
-    tree.walk(&mut Vec::new(), &mut |node, _| match node {
-        Tree::Call { name, .. } if functions::is_ours(name) => called.push(name.as_str()),
-        Tree::Call { .. } => needs_all = true,
-        Tree::Name(name) => needs_all |= check::is_known(name),
-        Tree::Fold(_) | Tree::List { .. } | Tree::Literal(_) | Tree::Map(_) | Tree::Select { .. } => {}
+    tree.walk(&mut Vec::new(), &mut |node, _| {
+        match node {
+            Tree::Call { name, .. } if functions::is_single(name) => called.push(name.as_str()),
+            Tree::Call { .. } => needs_all = true,
+            Tree::Name(name) => needs_all |= check::is_known(name),
+            Tree::Fold(_) | Tree::List { .. } | Tree::Literal(_) | Tree::Map(_) | Tree::Select { .. } => {}
+        }
+        true
     });
     if needs_all {
         return ALL.get_or_init(|| shared(functions::environment())).clone();

@@ -341,6 +341,11 @@ fn an_expression_means_the_same_whether_all_functions_are_there_or_those_that_it
         "subject.?spec.?none.orValue(-subject.spec.replicas)",
         "dig(subject, 'spec.replicas') == 2 ? subject.dig('spec.zones') : []",
         "{'a': subject.spec.replicas % 2, 'a': 3}",
+        "size(subject.spec) + subject.spec.zones.size() + size('äö') + b'abc'.size()",
+        "size(subject.spec.replicas)",
+        "subject.spec.zones[0].startsWith('b') && 'abc'.endsWith('bc') && subject.at.contains('-01T')",
+        "subject.spec.replicas.contains('2')",
+        "'abc'.contains(1)",
         "subject.spec.zones > 3",
         "subject.spec.none",
     ] {
@@ -349,5 +354,34 @@ fn an_expression_means_the_same_whether_all_functions_are_there_or_those_that_it
         let all = Expression::compile(&format!("true || type(1) == int ? ({source}) : 0"), &["subject"]).unwrap();
         let facts = Facts::new(roots);
         assert_eq!(few.evaluate(&facts), all.evaluate(&facts), "{source}");
+    }
+}
+
+#[test]
+fn an_expression_tells_the_facts_that_it_reads() {
+    for (source, paths) in [
+        ("true", &[] as &[&str]),
+        (
+            "subject.spec.size > 1 && subject.id == 'x'",
+            &["subject.id", "subject.spec.size"],
+        ),
+        ("subject.spec['a-b'].c == 1", &["subject.spec.a-b.c"]),
+        ("has(subject.spec.region.name)", &["subject.spec.region.name"]),
+        ("subject.spec.zones[0] == 'a'", &["subject.spec.zones.0"]),
+        ("subject.spec[subject.id] == 1", &["subject.id", "subject.spec"]),
+        ("subject.spec.?region.orValue('x') == 'x'", &["subject.spec"]),
+        (
+            "subject.spec.zones.exists(z, z.name == subject.id)",
+            &["subject.id", "subject.spec.zones"],
+        ),
+        ("[{'a': 1}].map(subject, subject.a) == [1]", &[]),
+        ("size(subject) > 0 && subject.id != ''", &["subject"]),
+        ("dig(subject.spec, 'a.b') == null", &["subject.spec"]),
+        (".subject.id == ''", &["subject.id"]),
+    ] {
+        let (mut reads, mut expected) = (Reads::default(), Reads::default());
+        Expression::compile(source, ROOTS).unwrap().find_reads(&mut reads);
+        paths.iter().for_each(|path| expected.add(path.split('.')));
+        assert_eq!(reads, expected, "{source}");
     }
 }

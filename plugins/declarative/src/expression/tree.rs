@@ -185,9 +185,12 @@ impl Tree {
         })
     }
 
-    /// Calls `visit` with every node and with the names that comprehensions bind around it.
-    pub(crate) fn walk<'t>(&'t self, bound: &mut Vec<&'t str>, visit: &mut dyn FnMut(&'t Self, &[&'t str])) {
-        visit(self, bound);
+    /// Calls `visit` with every node and with the names that comprehensions bind around it; it answers whether to go
+    /// on below.
+    pub(crate) fn walk<'t>(&'t self, bound: &mut Vec<&'t str>, visit: &mut dyn FnMut(&'t Self, &[&'t str]) -> bool) {
+        if !visit(self, bound) {
+            return;
+        }
         match self {
             Self::Call { target, args, .. } => {
                 for node in target.as_deref().into_iter().chain(args) {

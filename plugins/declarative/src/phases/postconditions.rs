@@ -8,7 +8,7 @@ use berth_sdk::{Facts, Failure, Object, Outcome};
 use crate::{
     facts,
     fault::Fault,
-    program::{Program, Reads},
+    program::{Part, Postcondition},
     scene::{Scene, expression_failed},
 };
 
@@ -16,18 +16,11 @@ use crate::{
 ///
 /// # Errors
 /// When an expression cannot be evaluated and no step has failed.
-pub fn evaluate(program: &Program, facts: &Facts, objects: &[Object]) -> Result<Outcome, Failure> {
-    let mut reads = Reads::default();
-    for step in &program.postconditions {
-        reads.expression(&step.expression).message(step.message.as_ref());
-        if let Some(failed) = &step.failed {
-            reads.expression(&failed.expression).message(failed.message.as_ref());
-        }
-    }
-    let roots = facts::roots(&reads, facts, objects, None)?;
+pub fn evaluate(part: &Part<Vec<Postcondition>>, facts: &Facts, objects: &[Object]) -> Result<Outcome, Failure> {
+    let roots = facts::roots(&part.reads, facts, objects, None)?;
     let scene = Scene::new(&roots);
     let mut failure = None;
-    for step in &program.postconditions {
+    for step in &part.steps {
         let Some(failed) = &step.failed else { continue };
         let source = failed.expression.source();
         match failed.expression.holds(&scene.facts) {
@@ -45,7 +38,7 @@ pub fn evaluate(program: &Program, facts: &Facts, objects: &[Object]) -> Result<
         }
     }
     let mut pending = Vec::new();
-    for step in &program.postconditions {
+    for step in &part.steps {
         let (name, source) = (&step.name, step.expression.source());
         match step.expression.holds(&scene.facts) {
             Ok(true) => {}

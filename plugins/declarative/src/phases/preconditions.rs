@@ -10,7 +10,7 @@ use crate::{
     config::Otherwise,
     facts,
     fault::Fault,
-    program::{Program, Reads},
+    program::{Part, Precondition},
     scene::{Scene, expression_failed},
 };
 
@@ -18,17 +18,13 @@ use crate::{
 ///
 /// # Errors
 /// When a step cannot be evaluated and none says that the subject is not ours.
-pub fn evaluate(program: &Program, facts: &Facts) -> Result<Verdict, Failure> {
-    let mut reads = Reads::default();
-    for step in &program.preconditions {
-        reads.expression(&step.expression).message(step.message.as_ref());
-    }
-    let roots = facts::roots(&reads, facts, &[], None)?;
+pub fn evaluate(part: &Part<Vec<Precondition>>, facts: &Facts) -> Result<Verdict, Failure> {
+    let roots = facts::roots(&part.reads, facts, &[], None)?;
     let scene = Scene::new(&roots);
     let mut failure = None;
     let mut unmet = Vec::new();
     let mut recheck: Option<u32> = None;
-    for step in &program.preconditions {
+    for step in &part.steps {
         let name = &step.name;
         let source = step.expression.source();
         let message = match (step.expression.holds(&scene.facts), step.otherwise) {

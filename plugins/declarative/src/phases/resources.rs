@@ -18,7 +18,7 @@ use super::{Missing, render};
 use crate::{
     facts,
     fault::Fault,
-    program::{self, Program, Reads, Resource},
+    program::{self, Part, Resource},
     scene::{Scene, expression_failed},
     yaml,
 };
@@ -27,22 +27,12 @@ use crate::{
 ///
 /// # Errors
 /// When a manifest cannot be made, or an expression cannot be evaluated.
-pub fn plan(program: &Program, facts: &Facts, objects: &[Object]) -> Result<Vec<Operation>, Failure> {
-    let mut reads = Reads::default();
-    for resource in &program.resources {
-        match &resource.manifest {
-            program::Manifest::Document(node) => reads.node(node),
-            program::Manifest::Yaml(template) => reads.template(template),
-        };
-        if let Some(when) = &resource.when {
-            reads.expression(when);
-        }
-    }
-    let roots = facts::roots(&reads, facts, objects, None)?;
+pub fn plan(part: &Part<Vec<Resource>>, facts: &Facts, objects: &[Object]) -> Result<Vec<Operation>, Failure> {
+    let roots = facts::roots(&part.reads, facts, objects, None)?;
     let scene = Scene::new(&roots);
     let deleting = facts.subject.deleting;
     let mut operations = Vec::new();
-    for resource in &program.resources {
+    for resource in &part.steps {
         if !resource.during.includes(deleting) {
             continue;
         }

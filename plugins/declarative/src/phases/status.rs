@@ -11,7 +11,7 @@ use crate::{
     facts,
     fault::Fault,
     names::is_pascal_case,
-    program::{self, Program, Reads},
+    program::{self, Part, Status},
     scene::{Scene, expression_failed},
 };
 
@@ -23,33 +23,24 @@ const PENDING: &str = "Pending";
 /// # Errors
 /// When an expression or a template cannot be evaluated.
 pub fn report(
-    program: &Program,
+    part: &Part<Status>,
     facts: &Facts,
     objects: &[Object],
     draft: &Draft,
 ) -> Result<Option<StatusReport>, Failure> {
-    if program.conditions.is_empty() && program.data.is_empty() {
+    if part.steps.conditions.is_empty() && part.steps.data.is_empty() {
         return Ok(None);
     }
-    let mut reads = Reads::default();
-    for condition in &program.conditions {
-        reads
-            .expression(&condition.expression)
-            .message(condition.reason.as_ref())
-            .message(condition.message.as_ref());
-    }
-    for (_, node) in &program.data {
-        reads.node(node);
-    }
-    let roots = facts::roots(&reads, facts, objects, Some(draft))?;
+    let roots = facts::roots(&part.reads, facts, objects, Some(draft))?;
     let scene = Scene::new(&roots);
-    let conditions = program
+    let conditions = part
+        .steps
         .conditions
         .iter()
         .map(|condition| evaluate(condition, &scene))
         .collect::<Result<_, _>>()?;
     let mut data = Map::new();
-    for (key, node) in &program.data {
+    for (key, node) in &part.steps.data {
         let value =
             render(node, &scene, &format!("data.{key}"), Missing::LeaveOut).map_err(|(path, fault)| Failure {
                 reason: "ExpressionFailed".to_owned(),

@@ -1,19 +1,32 @@
 #![allow(clippy::unwrap_used, reason = "a test may stop here")]
 
+use std::fmt::Debug;
+
 use berth_sdk::{
     AdapterStatus, Condition, Diagnosis, Draft, Effect, Facts, Failure, Object, Operation, OperationResult, Outcome,
     Owner, StatusReport, Subject, Trigger, Truth, Unmet, Verdict,
 };
 use serde_json::{Value as Json, json};
 
-use crate::{compile::compile, program::Program};
+use crate::{
+    compile::compile,
+    facts::{ROOTS, ROOTS_WITH_DRAFT, ROOTS_WITH_OBJECTS},
+    program::{Part, Program, Stores},
+};
 
-fn program(config: Json) -> Program {
+/// What a phase says: the same from its stored form, and however much of the facts it reads.
+fn said<S, T>(config: Json, roots: &[&str], phase: impl Fn(&Part<S>) -> T) -> T
+where
+    Part<S>: Stores + PartialEq + Debug,
+    T: PartialEq + Debug,
+{
     let program = compile(&config.to_string()).unwrap();
-    // What is stored must mean the same.
-    let stored = Program::from_bytes(&program.to_bytes().unwrap()).unwrap();
-    assert_eq!(stored, program);
-    stored
+    let mut part: Part<S> = Program::part(&program.to_bytes().unwrap()).unwrap();
+    assert_eq!(part, Part::of(program));
+    let said = phase(&part);
+    roots.iter().for_each(|root| part.reads.add([*root]));
+    assert_eq!(phase(&part), said);
+    said
 }
 
 fn facts() -> Facts {
@@ -80,7 +93,9 @@ fn failed_job() -> Object {
 }
 
 fn verdict(steps: Json) -> Result<Verdict, Failure> {
-    super::preconditions(&program(json!({"preconditions": steps})), &facts())
+    said(json!({"preconditions": steps}), ROOTS, |part| {
+        super::preconditions(part, &facts())
+    })
 }
 
 #[test]
@@ -166,7 +181,9 @@ fn manifest(spec: Json) -> Json {
 
 /// Every operation in short: name, document or reason, what it waits for.
 fn plan(resources: Json, facts: &Facts, objects: &[Object]) -> Result<Vec<(String, Json, Vec<String>)>, Failure> {
-    let operations = super::resources(&program(json!({"resources": resources})), facts, objects)?;
+    let operations = said(json!({"resources": resources}), ROOTS_WITH_OBJECTS, |part| {
+        super::resources(part, facts, objects)
+    })?;
     Ok(operations
         .into_iter()
         .map(|operation| match operation {
@@ -281,7 +298,9 @@ fn a_manifest_that_cannot_be_made_is_told_with_its_place() {
 }
 
 fn outcome(steps: Json, objects: &[Object]) -> Result<Outcome, Failure> {
-    super::postconditions(&program(json!({"postconditions": steps})), &facts(), objects)
+    said(json!({"postconditions": steps}), ROOTS_WITH_OBJECTS, |part| {
+        super::postconditions(part, &facts(), objects)
+    })
 }
 
 #[test]
@@ -326,7 +345,9 @@ fn report(status: Json, objects: &[Object]) -> Result<Option<StatusReport>, Fail
             effect: Effect::Failed(Failure::new("QuotaExceeded", "no room")),
         }],
     };
-    super::status(&program(json!({"status": status})), &facts(), objects, &draft)
+    said(json!({"status": status}), ROOTS_WITH_DRAFT, |part| {
+        super::status(part, &facts(), objects, &draft)
+    })
 }
 
 #[test]

@@ -1,24 +1,20 @@
 //! What is wrong with a template that parses: names that mean nothing.
 
-use std::collections::BTreeSet;
-
-use gotmpl::parse::{BranchNode, DefineNode, Expr, ListNode, Node, PipeNode, Pos};
+use gotmpl::parse::{BranchNode, DefineNode, Expr, ListNode, Node, PipeNode, Pos, SmolStr};
 
 use super::functions;
-use crate::problem::{Flaw, did_you_mean, did_you_mean_after};
+use crate::{
+    problem::{Flaw, did_you_mean, did_you_mean_after},
+    reads::Reads,
+};
 
-/// The roots that a template reads, or unknown roots, functions and templates.
-pub(super) fn names(
-    source: &str,
-    main: &ListNode,
-    defines: &[DefineNode],
-    roots: &[&str],
-) -> Result<Vec<String>, Vec<Flaw>> {
+/// What a template reads, or unknown roots, functions and templates.
+pub(super) fn names(source: &str, main: &ListNode, defines: &[DefineNode], roots: &[&str]) -> Result<Reads, Vec<Flaw>> {
     let mut check = Check {
         source,
         roots,
         defines,
-        reads: BTreeSet::new(),
+        reads: Reads::default(),
         flaws: Vec::new(),
     };
     check.list(main, true);
@@ -26,7 +22,7 @@ pub(super) fn names(
         check.list(&define.body, false);
     }
     if check.flaws.is_empty() {
-        Ok(check.reads.into_iter().collect())
+        Ok(check.reads)
     } else {
         Err(check.flaws)
     }
@@ -36,7 +32,7 @@ struct Check<'a> {
     source: &'a str,
     roots: &'a [&'a str],
     defines: &'a [DefineNode],
-    reads: BTreeSet<String>,
+    reads: Reads,
     flaws: Vec<Flaw>,
 }
 
@@ -80,7 +76,7 @@ impl Check<'_> {
 
     fn expression(&mut self, expression: &Expr, facts: bool) {
         match expression {
-            Expr::Field(pos, fields) if facts => self.root(*pos, fields.first().map(|field| field.as_str())),
+            Expr::Field(pos, fields) if facts => self.field(*pos, fields),
             Expr::Identifier(pos, name) if !functions::is_known(name) => {
                 let hint = if self.roots.contains(&name.as_str()) {
                     format!("did you mean `.{name}`?")
@@ -93,7 +89,7 @@ impl Check<'_> {
             Expr::Chain(_, inner, _) => self.expression(inner, facts),
             Expr::Dot(_) if facts => self.reads_all(),
             Expr::Variable(_, name, fields) if name == "$" => match fields.first() {
-                Some(field) if self.roots.contains(&field.as_str()) => drop(self.reads.insert(field.to_string())),
+                Some(root) if self.roots.contains(&root.as_str()) => self.reads.add(fields.iter().map(SmolStr::as_str)),
                 Some(_) | None => self.reads_all(),
             },
             // In a `define`, `$` is what was handed over.
@@ -109,13 +105,18 @@ impl Check<'_> {
     }
 
     fn reads_all(&mut self) {
-        self.reads.extend(self.roots.iter().map(|root| (*root).to_owned()));
+        for root in self.roots {
+            self.reads.add([*root]);
+        }
     }
 
-    fn root(&mut self, pos: Pos, root: Option<&str>) {
-        if let Some(root) = root.filter(|root| self.roots.contains(root)) {
-            self.reads.insert(root.to_owned());
-        } else if let Some(root) = root {
+    fn field(&mut self, pos: Pos, fields: &[SmolStr]) {
+        let Some(root) = fields.first().map(SmolStr::as_str) else {
+            return;
+        };
+        if self.roots.contains(&root) {
+            self.reads.add(fields.iter().map(SmolStr::as_str));
+        } else {
             self.add(
                 pos,
                 format!("unknown name `.{root}`"),

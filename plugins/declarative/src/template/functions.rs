@@ -177,13 +177,7 @@ fn field(args: &[Value]) -> Result<Value, Fault> {
         value = match value {
             Value::Map(map) => map.get(*field).ok_or_else(|| Fault::missing(path()))?,
             Value::Nil => return Err(Fault::missing(path())),
-            other => {
-                return Err(Fault::broken(format!(
-                    "`{}`: a {} has no field `{field}`",
-                    path(),
-                    other.type_name()
-                )));
-            }
+            other => return Err(value::no_field(&path(), other, field)),
         };
     }
     Ok(value.clone())

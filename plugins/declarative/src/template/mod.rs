@@ -8,6 +8,7 @@
 
 mod blocks;
 mod check;
+mod fields;
 mod functions;
 mod rewrite;
 mod time;
@@ -20,7 +21,7 @@ use gotmpl::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
-use crate::{fault::Fault, problem::Flaw};
+use crate::{fault::Fault, problem::Flaw, reads::Reads};
 
 /// More iterations of all `range` together are refused.
 const MAX_ITERATIONS: u64 = 100_000;
@@ -31,8 +32,18 @@ const MAIN: &str = "template";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Template {
     source: String,
-    /// The facts that it reads.
-    roots: Vec<String>,
+    form: Form,
+}
+
+/// What there is to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+enum Form {
+    /// Nothing: the text stays as it is.
+    Plain,
+    /// Fields are put between texts.
+    Fields(Vec<fields::Part>),
+    /// Something that only the evaluator does.
+    Actions,
 }
 
 impl Template {
@@ -41,16 +52,31 @@ impl Template {
     /// # Errors
     /// Syntax errors, blocks that do not balance, and every root, function and template that does not exist.
     pub fn compile(source: &str, roots: &[&str]) -> Result<Self, Vec<Flaw>> {
-        let mut reads = Vec::new();
-        if source.contains("{{") {
+        let form = if source.contains("{{") {
             blocks::check(source).map_err(|flaw| vec![flaw])?;
             let (main, defines) = parse(source).map_err(|error| vec![syntax(&error)])?;
-            reads = check::names(source, &main, &defines, roots)?;
-        }
+            check::names(source, &main, &defines, roots)?;
+            fields::parts(&main).map_or(Form::Actions, Form::Fields)
+        } else {
+            Form::Plain
+        };
         Ok(Self {
             source: source.to_owned(),
-            roots: reads,
+            form,
         })
+    }
+
+    /// Adds what it reads of the facts.
+    pub(crate) fn find_reads(&self, roots: &[&str], reads: &mut Reads) {
+        if self.form == Form::Plain {
+            return;
+        }
+        let read = parse(&self.source).map(|(main, defines)| check::names(&self.source, &main, &defines, roots));
+        match read {
+            Ok(Ok(read)) => reads.merge(read),
+            // It passed the check, so this is never reached.
+            Ok(Err(_)) | Err(_) => roots.iter().for_each(|root| reads.add([*root])),
+        }
     }
 
     /// As it was written.
@@ -59,16 +85,13 @@ impl Template {
         &self.source
     }
 
-    /// The facts that it reads; others need not be there when it is rendered.
-    #[must_use]
-    pub fn roots(&self) -> &[String] {
-        &self.roots
-    }
-
-    /// The text itself, if there is nothing to render in it.
-    #[must_use]
-    pub fn plain(&self) -> Option<&str> {
-        (!self.source.contains("{{")).then_some(&self.source)
+    /// Renders what needs no evaluator; none for what does.
+    pub(crate) fn render_fields(&self, roots: &Map<String, Json>) -> Option<Result<String, Fault>> {
+        match &self.form {
+            Form::Plain => Some(Ok(self.source.clone())),
+            Form::Fields(parts) => Some(fields::render(parts, roots)),
+            Form::Actions => None,
+        }
     }
 }
 
@@ -102,9 +125,6 @@ impl Renderer {
     /// [`Fault::Missing`] when it reads a field that does not exist or prints one that is null, [`Fault::Broken`] for
     /// all else.
     pub fn render(&self, template: &Template) -> Result<String, Fault> {
-        if let Some(text) = template.plain() {
-            return Ok(text.to_owned());
-        }
         let source = template.source();
         blocks::check(source).map_err(|flaw| Fault::broken(flaw.message))?;
         let (main, defines) = parse(source).map_err(|error| Fault::broken(syntax(&error).message))?;

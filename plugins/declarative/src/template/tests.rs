@@ -7,7 +7,7 @@ use super::*;
 
 const ROOTS: &[&str] = &["subject", "objects", "now"];
 
-fn renderer() -> Renderer {
+fn facts() -> Map<String, Json> {
     let facts = json!({
         "subject": {
             "id": "c-1", "name": "Jean's first CLUSTER", "generation": 1_000_000, "nothing": null, "empty": "",
@@ -17,7 +17,11 @@ fn renderer() -> Renderer {
         "objects": {},
         "now": "2026-03-07T15:04:05.000001Z",
     });
-    Renderer::new(facts.as_object().unwrap())
+    facts.as_object().unwrap().clone()
+}
+
+fn renderer() -> Renderer {
+    Renderer::new(&facts())
 }
 
 fn render(source: &str) -> Result<String, Fault> {
@@ -228,12 +232,12 @@ proptest! {
 #[test]
 fn a_template_tells_the_facts_that_it_reads() {
     let roots = &["adapter", "objects", "statuses", "subject"];
-    for (source, reads) in [
+    for (source, paths) in [
         ("plain .subject", &[] as &[&str]),
-        ("{{ .subject.id }}-{{ .adapter.name }}", &["adapter", "subject"]),
+        ("{{ .subject.id }}-{{ .adapter.name }}", &["adapter.name", "subject.id"]),
         (
-            "{{ with .subject.spec }}{{ .objects }}{{ $.statuses }}{{ end }}",
-            &["statuses", "subject"],
+            "{{ with .subject.spec }}{{ .objects }}{{ $.statuses.dns }}{{ end }}",
+            &["statuses.dns", "subject.spec"],
         ),
         (
             "{{ range $name, $one := .objects }}{{ $one.kind }}{{ end }}",
@@ -243,6 +247,7 @@ fn a_template_tells_the_facts_that_it_reads() {
             "{{ if eq (index .statuses \"dns\").available true }}x{{ end }}",
             &["statuses"],
         ),
+        ("{{ .subject.spec.a }}{{ .subject.spec }}", &["subject.spec"]),
         ("{{ toJson . }}", roots),
         ("{{ index $ \"subject\" }}", roots),
         (
@@ -254,6 +259,51 @@ fn a_template_tells_the_facts_that_it_reads() {
             roots,
         ),
     ] {
-        assert_eq!(Template::compile(source, roots).unwrap().roots(), reads, "{source}");
+        let (mut reads, mut expected) = (Reads::default(), Reads::default());
+        Template::compile(source, roots).unwrap().find_reads(roots, &mut reads);
+        paths.iter().for_each(|path| expected.add(path.split('.')));
+        assert_eq!(reads, expected, "{source}");
+    }
+}
+
+#[test]
+fn fields_between_texts_are_rendered_without_the_evaluator() {
+    let renders = |source| {
+        let template = Template::compile(source, ROOTS).unwrap();
+        template.render_fields(&facts()).is_some()
+    };
+    for source in [
+        "",
+        "text",
+        "{{ .subject.id }}",
+        "a{{- .subject.spec.zones -}} b {{/* c */}}",
+    ] {
+        assert!(renders(source), "{source}");
+    }
+    for source in [
+        "{{ $.now }}",
+        "{{ .subject.id | upper }}",
+        "{{ $x := .now }}",
+        "{{ if .now }}x{{ end }}",
+        "{{ 1 }}",
+    ] {
+        assert!(!renders(source), "{source}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn fields_between_texts_give_what_the_evaluator_gives(
+        parts in prop::collection::vec((prop_oneof![
+            Just("{{ .now }}"), Just("{{.subject}}"), Just("{{- .subject.id }}"), Just("{{ .subject.nothing }}"),
+            Just("{{ .subject.generation -}}"), Just("{{ .subject.share }}"), Just("{{ .subject.large }}"),
+            Just("{{ .subject.ready.x }}"), Just("{{ .subject.nothing.x }}"), Just("{{ .subject.missing.x }}"),
+            Just("{{ .subject.spec.zones }}"), Just("{{ .subject.spec.zones.x }}"), Just("{{ .subject.spec.labels }}"),
+            Just("{{ .objects }}"), Just("{{ .objects.x }}"), Just("{{/* c */}}"), Just(""),
+        ], "[ a}\n]{0,3}"), 0..4),
+    ) {
+        let source: String = parts.iter().flat_map(|(action, text)| [*action, text]).collect();
+        let template = Template::compile(&source, ROOTS).unwrap();
+        prop_assert_eq!(template.render_fields(&facts()), Some(renderer().render(&template)));
     }
 }

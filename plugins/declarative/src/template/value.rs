@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use gotmpl::Value;
 use serde_json::Value as Json;
 
-use crate::numbers;
+use crate::{fault::Fault, numbers};
 
 /// A fact as a value. Whole numbers stay whole.
 pub(super) fn from_json(json: &Json) -> Value {
@@ -65,4 +65,9 @@ pub(super) fn spell(value: &Value) -> String {
         }
         Value::Function(_) => "<function>".to_owned(),
     }
+}
+
+/// What is read of `path` has no fields, and so not this one.
+pub(super) fn no_field(path: &str, value: &Value, field: &str) -> Fault {
+    Fault::broken(format!("`{path}`: a {} has no field `{field}`", value.type_name()))
 }

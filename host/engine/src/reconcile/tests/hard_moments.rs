@@ -129,12 +129,12 @@ fn a_workload_that_fails_is_told_although_finished_work_was_cleaned_up() {
         });
     world.reconcile();
     world.complete("validate-c-1", "2026-11-23T10:00:00Z");
-    world.object("agent").document["status"] = json!({"conditions":[{"type":"Available","status":"True"}]});
+    world.set_status("agent", json!({"conditions":[{"type":"Available","status":"True"}]}));
     world.later(10);
     world.reconcile();
     world.reconcile();
     assert_eq!(world.objects.len(), 1);
-    world.object("agent").document["status"] = json!({"conditions":[{"type":"Available","status":"False"}]});
+    world.set_status("agent", json!({"conditions":[{"type":"Available","status":"False"}]}));
     world.diagnose(
         "agent",
         diagnosis(Nature::Failure, "CrashLoop", "container agent ended with exit code 1"),

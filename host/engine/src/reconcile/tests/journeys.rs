@@ -311,13 +311,13 @@ fn a5_needs_the_end_of_all_attempts() {
             Said::Postconditions(Achievement::Failed(Failure { reason, message }))
         });
     world.reconcile();
-    world.object("validate-c-1").document["status"] = json!({ "failed": 1, "active": 1 });
+    world.set_status("validate-c-1", json!({ "failed": 1, "active": 1 }));
     world.reconcile();
     assert_snapshot!(world.told(), @"
     Applied=True(ResourcesCreated) Available=False(WorkloadInProgress) Health=True(NoErrors) @1
     Job work/validate-c-1 is running
     ");
-    world.object("validate-c-1").document["status"] = json!({ "failed": 2, "conditions": [{ "type": "Failed", "status": "True", "reason": "BackoffLimitExceeded" }] });
+    world.set_status("validate-c-1", json!({ "failed": 2, "conditions": [{ "type": "Failed", "status": "True", "reason": "BackoffLimitExceeded" }] }));
     world.reconcile();
     assert_snapshot!(world.told(), @"
     Applied=True(ResourcesCreated) Available=False(ValidationFailed) Health=True(NoErrors) WorkloadSucceeded=False(ValidationFailed) @1
@@ -561,13 +561,13 @@ fn a_degraded_deployment_returns_to_a1() {
     });
     world.reconcile();
     let status = |available: &str| json!({ "observedGeneration": 1, "conditions": [{ "type": "Available", "status": available }] });
-    world.object("web").document["status"] = status("True");
+    world.set_status("web", status("True"));
     world.reconcile();
     assert_snapshot!(world.told(), @"
     Applied=True(ResourcesCreated) Available=True(PostconditionsMet) Health=True(NoErrors) @1
     Done: Deployment work/web
     ");
-    world.object("web").document["status"] = status("False");
+    world.set_status("web", status("False"));
     // It stays degraded, however often it is looked at.
     for _ in 0..2 {
         world.reconcile();

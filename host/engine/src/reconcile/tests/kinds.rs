@@ -90,7 +90,7 @@ fn a_deployment_is_done_when_no_pod_of_the_earlier_template_is_left() {
     };
     let mut told = String::new();
     for (updated, all) in [(0, 2), (1, 3), (2, 3), (1, 1), (2, 2)] {
-        world.object("web").document["status"] = status(updated, all);
+        world.set_status("web", status(updated, all));
         world.reconcile();
         told.push_str(&format!(
             "{updated} of {all}: {}\n",
@@ -146,7 +146,7 @@ fn a_kind_without_a_status_is_done_when_it_exists_unless_it_has_one_all_the_same
     world.object("w").statusless = true;
     world.reconcile();
     assert!(world.told().contains("Available=True"), "{}", world.told());
-    world.object("w").document["status"] = json!({"phase": "Pending"});
+    world.set_status("w", json!({"phase": "Pending"}));
     world.reconcile();
     assert_snapshot!(world.told(), @"
     Applied=True(ResourcesCreated) Available=False(WorkloadDegraded) Health=True(NoErrors) @1

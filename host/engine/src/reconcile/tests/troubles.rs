@@ -118,10 +118,13 @@ fn deployment() -> World {
             )])
         });
     world.reconcile();
-    world.object("web").document["status"] = json!({
-        "observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "availableReplicas": 1,
-        "conditions": [{"type": "Available", "status": "True"}],
-    });
+    world.set_status(
+        "web",
+        json!({
+            "observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "availableReplicas": 1,
+            "conditions": [{"type": "Available", "status": "True"}],
+        }),
+    );
     world
 }
 

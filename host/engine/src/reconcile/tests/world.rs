@@ -280,11 +280,21 @@ impl World {
             .expect("no such object")
     }
 
+    pub(super) fn set_status(&mut self, name: &str, status: Value) {
+        let object = self.object(name);
+        let mut document = (*object.document).clone();
+        document["status"] = status;
+        object.document = document.into();
+    }
+
     pub(super) fn complete(&mut self, name: &str, at: &str) {
-        self.object(name).document["status"] = json!({
-            "startTime": "2026-11-23T10:00:00Z", "completionTime": at, "succeeded": 1,
-            "conditions": [{ "type": "Complete", "status": "True" }],
-        });
+        self.set_status(
+            name,
+            json!({
+                "startTime": "2026-11-23T10:00:00Z", "completionTime": at, "succeeded": 1,
+                "conditions": [{ "type": "Complete", "status": "True" }],
+            }),
+        );
     }
 
     pub(super) fn diagnose(&mut self, name: &str, diagnosis: Diagnosis) {
@@ -299,7 +309,7 @@ impl World {
 
     /// One reconcile for an event at the subject's generation.
     pub(super) fn reconcile(&mut self) -> Outcome {
-        self.reconcile_for(Trigger::Event(json!({ "id": "e-1" })))
+        self.reconcile_for(Trigger::Event(json!({ "id": "e-1" }).into()))
     }
 
     pub(super) fn reconcile_for(&mut self, trigger: Trigger) -> Outcome {
@@ -379,7 +389,13 @@ impl World {
 
     fn answer(&mut self, effect: &Effect) -> Answer {
         match effect {
-            Effect::Fetch { path } => Answer::Fetched(self.documents.get(path).cloned().ok_or(FleetFault::Gone)),
+            Effect::Fetch { path } => Answer::Fetched(
+                self.documents
+                    .get(path)
+                    .cloned()
+                    .map(Into::into)
+                    .ok_or(FleetFault::Gone),
+            ),
             Effect::Statuses { path } => Answer::Statuses(Ok(self.statuses.get(path).cloned().unwrap_or_default())),
             Effect::Ask { plugin, question } => Answer::Said((self.plugin)(plugin, question).map(Box::new)),
             Effect::Observe(ownership) => {
@@ -430,7 +446,7 @@ impl World {
             uid,
             resource_version: self.fresh(),
             deleting: false,
-            document: apply.document.clone(),
+            document: apply.document.clone().into(),
             statusless: false,
             diagnosis: self.applied_diagnosis.clone(),
         };

@@ -3,7 +3,8 @@
 use serde_json::Value;
 
 /// Writes `value` in canonical form.
-pub(crate) fn text(value: &Value) -> String {
+#[must_use]
+pub fn text(value: &Value) -> String {
     let mut text = String::with_capacity(256);
     write(value, &mut text);
     text
@@ -32,31 +33,44 @@ fn write(value: &Value, out: &mut String) {
         }
         Value::Object(map) => {
             // The map sorts its keys itself, unless some crate switches that off for all.
-            let mut entries: Vec<_> = map.iter().collect();
-            if !entries.is_sorted_by_key(|(key, _)| *key) {
+            if map.keys().is_sorted() {
+                write_entries(map.iter(), out);
+            } else {
+                let mut entries: Vec<_> = map.iter().collect();
                 entries.sort_unstable_by_key(|(key, _)| *key);
+                write_entries(entries.into_iter(), out);
             }
-            out.push('{');
-            for (index, (key, item)) in entries.into_iter().enumerate() {
-                if index > 0 {
-                    out.push(',');
-                }
-                write_string(key, out);
-                out.push(':');
-                write(item, out);
-            }
-            out.push('}');
         }
     }
 }
 
+fn write_entries<'v>(entries: impl Iterator<Item = (&'v String, &'v Value)>, out: &mut String) {
+    out.push('{');
+    for (index, (key, item)) in entries.enumerate() {
+        if index > 0 {
+            out.push(',');
+        }
+        write_string(key, out);
+        out.push(':');
+        write(item, out);
+    }
+    out.push('}');
+}
+
 /// Writes a JSON string with the least escaping.
-pub(crate) fn write_string(string: &str, out: &mut String) {
+fn write_string(string: &str, out: &mut String) {
     use std::fmt::Write as _;
     out.push('"');
+    let is_plain = |byte: u8| byte >= 0x20 && byte != b'"' && byte != b'\\';
+    // Most are plain. Without a way out of the loop, many bytes are looked at in one step.
+    if string.bytes().fold(true, |all, byte| all & is_plain(byte)) {
+        out.push_str(string);
+        out.push('"');
+        return;
+    }
     let mut from = 0;
     for (at, byte) in string.bytes().enumerate() {
-        if byte >= 0x20 && byte != b'"' && byte != b'\\' {
+        if is_plain(byte) {
             continue;
         }
         out.push_str(&string[from..at]);

@@ -1,0 +1,93 @@
+//! What pods and events say about the objects of a holder.
+
+use std::collections::{HashMap, hash_map::Entry};
+
+use berth_engine::{
+    contract::Reference,
+    diagnose::diagnose,
+    document::Document,
+    effect::{ClusterCause, ClusterFault, KindScope, Observed},
+};
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::{
+    Shared,
+    kinds::Kind,
+    objects::{Holder, created, has_pods, needs_events, workloads},
+    wire::Call,
+};
+
+impl Shared {
+    /// Adds what pods and events say.
+    pub(super) async fn explain(&self, holder: &Holder, objects: &mut [Observed]) -> Result<(), ClusterFault> {
+        let mut pods: HashMap<Option<String>, Vec<Value>> = HashMap::new();
+        let now = self.wire.now().unwrap_or_else(Timestamp::now);
+        for object in objects {
+            let (api_version, kind) = (&object.reference.api_version, &object.reference.kind);
+            object.statusless = self.kinds.is_statusless(api_version, kind);
+            let Reference {
+                api_version,
+                kind,
+                namespace,
+                ..
+            } = &object.reference;
+            if has_pods(api_version, kind) {
+                let all = match pods.entry(namespace.clone()) {
+                    Entry::Occupied(known) => known.into_mut(),
+                    Entry::Vacant(place) => place.insert(self.pods(namespace.clone(), holder).await?),
+                };
+                let belongs = |pod: &Value| workloads(pod).iter().any(|workload| workload.is(&object.document));
+                let (mut own, others): (Vec<Value>, Vec<Value>) = std::mem::take(all).into_iter().partition(belongs);
+                own.sort_by(|one, other| created(other).cmp(created(one)));
+                let events = self.events_about(object, own.len()).await;
+                object.diagnosis = diagnose(&object.document, &own, &events, now);
+                // A pod may explain other objects too.
+                all.extend(own.into_iter().chain(others));
+            } else if api_version == "v1" && kind == "Pod" {
+                let events = self.events_about(object, 1).await;
+                object.diagnosis = diagnose(&object.document, std::slice::from_ref(&object.document), &events, now);
+            }
+        }
+        Ok(())
+    }
+
+    /// The pods that carry a holder's labels.
+    async fn pods(&self, namespace: Option<String>, holder: &Holder) -> Result<Vec<Value>, ClusterFault> {
+        let scope = KindScope {
+            api_version: "v1".to_owned(),
+            kind: "Pod".to_owned(),
+            namespace,
+        };
+        match self.held(&scope, holder).await {
+            // Without the right to read pods less is known, which is no reason to fail.
+            Err(fault) if fault.cause == ClusterCause::Forbidden => Ok(Vec::new()),
+            held => Ok(held?.into_iter().map(Document::into_value).collect()),
+        }
+    }
+
+    /// The events about an object with so many pods, where nothing else explains it.
+    async fn events_about(&self, object: &Observed, pods: usize) -> Vec<Value> {
+        if needs_events(&object.document, pods) {
+            self.events(object.reference.namespace.as_deref(), &object.uid).await
+        } else {
+            Vec::new()
+        }
+    }
+
+    /// The events about an object. They only explain, so a failure to read them is none.
+    async fn events(&self, namespace: Option<&str>, uid: &str) -> Vec<Value> {
+        let Some(namespace) = namespace else { return Vec::new() };
+        let kind = Kind::core("Event", "events", true);
+        let call = Call::get(kind.collection(Some(namespace)))
+            .query("fieldSelector", format!("involvedObject.uid={uid}"))
+            .query("limit", "50");
+        match self.wire.call(call).await {
+            Ok(mut list) => list["items"].as_array_mut().map(std::mem::take).unwrap_or_default(),
+            Err(refusal) => {
+                tracing::debug!(cause = ?refusal, "cannot read events");
+                Vec::new()
+            }
+        }
+    }
+}
