@@ -10,6 +10,9 @@ use crate::world::Secret;
 
 /// Seconds between heartbeats, unless the URL says otherwise.
 const HEARTBEAT: u16 = 30;
+/// The largest frame in bytes, unless the URL says otherwise: the client holds 64 times as much for as long as it is
+/// connected. Larger messages come in several frames.
+const FRAME: u32 = 16 << 10;
 
 /// Where the broker is. Files are read at every connection, so that they may be rotated.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,6 +71,7 @@ fn parse(text: &str, password: Option<String>) -> Result<AMQPUri, Fault> {
         uri.authority.userinfo.password = password;
     }
     uri.query.heartbeat = uri.query.heartbeat.or(Some(HEARTBEAT));
+    uri.query.frame_max = uri.query.frame_max.or(Some(FRAME));
     Ok(uri)
 }
 
@@ -108,7 +112,9 @@ mod tests {
         let uri = parse("amqp://me@127.0.0.1:5673/?heartbeat=7", Some("from a file".to_owned())).unwrap();
         assert_eq!((uri.authority.host.as_str(), uri.authority.port), ("127.0.0.1", 5673));
         assert_eq!(uri.authority.userinfo.password, "from a file");
-        assert_eq!(uri.query.heartbeat, Some(7));
+        assert_eq!((uri.query.heartbeat, uri.query.frame_max), (Some(7), Some(FRAME)));
+        let uri = parse("amqp://rabbit/?frame_max=65536", None).unwrap();
+        assert_eq!(uri.query.frame_max, Some(65536));
     }
 
     #[test]
