@@ -271,22 +271,27 @@ async fn no_more_is_worked_on_at_once_than_allowed() {
 
 #[tokio::test]
 async fn what_a_host_has_that_stops_is_given_to_another() {
-    let project = Project::with_subscription(|subscription| subscription).await;
+    // Only what is given back comes again before the test's patience ends.
+    let lease = Duration::from_secs(600);
+    let project = Project::with_subscription(|subscription| subscription.set_ack_deadline_seconds(600)).await;
     let sink = Arc::new(Recorder::default());
     // As the dispatcher answers when the host stops.
     sink.will_retry(3);
     sink.close();
-    // The emulator hands the next messages to a stream that is closed: those that are given back
-    // come after their deadline, which is short here.
-    let settings = project.settings();
+    let settings = Settings {
+        ack_deadline: lease,
+        ..project.settings()
+    };
     let running = start(&settings, &sink);
     for number in 0..3 {
         project.publish(&sentinel_message(&format!("c{number}"))).await;
     }
     until("all are in flight", async || sink.subjects().len() == 3).await;
     let stopping = tokio::spawn(running.stop());
+    project.push(SUBSCRIPTION, true).await;
     sink.open();
     stopping.await.unwrap();
+    project.push(SUBSCRIPTION, false).await;
 
     let other = Arc::new(Recorder::default());
     let running = start(&settings, &other);

@@ -9,7 +9,7 @@ use berth::source::pubsub::Settings;
 use google_cloud_auth::credentials::anonymous;
 use google_cloud_pubsub::{
     client::{BasePublisher, Publisher, Subscriber, SubscriptionAdmin, TopicAdmin},
-    model::{Message, Subscription},
+    model::{Message, PushConfig, Subscription},
     subscriber::{MessageStream, handler::Handler},
 };
 use tokio::sync::OnceCell;
@@ -137,6 +137,19 @@ impl Project {
     pub async fn look(&self, name: &str) -> Subscription {
         let asked = self.admin().await.get_subscription();
         asked.set_subscription(self.subscription(name)).send().await.unwrap()
+    }
+
+    /// Makes a subscription push to where nobody listens, or has it pulled from again. The emulator goes on handing
+    /// messages to streams of closed connections, unless it pushes: that ends them.
+    pub async fn push(&self, name: &str, pushes: bool) {
+        let endpoint = if pushes { "http://127.0.0.1:9/" } else { "" };
+        let asked = self.admin().await.modify_push_config();
+        asked
+            .set_subscription(self.subscription(name))
+            .set_push_config(PushConfig::new().set_push_endpoint(endpoint))
+            .send()
+            .await
+            .unwrap();
     }
 
     /// Publishes to a topic of the project.
