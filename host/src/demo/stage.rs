@@ -52,6 +52,8 @@ const DOCUMENTS: [(&str, &str); 3] = [
     ),
 ];
 const LANDING_ZONE: &[u8] = include_bytes!(env!("BERTH_LANDING_ZONE_WASM_PATH"));
+/// Under which name it is in the demo's folder.
+const LANDING_ZONE_FILE: &str = "landing-zone.wasm";
 
 /// Everything that runs during the demo.
 pub(super) struct Stage {
@@ -155,6 +157,16 @@ impl Stage {
 
         let folder = std::env::temp_dir().join(format!("berth-demo-{}", uuid::Uuid::new_v4()));
         let documents = write_documents(&folder, world)?;
+        let runtime = serve::runtime(cache_folder().as_deref())?;
+        // A start waits for its compilation for a while only, and goes on without; journeys need it.
+        let (compiler, file) = (Arc::clone(&runtime), folder.join(LANDING_ZONE_FILE));
+        let landing_zone = tokio::task::spawn_blocking(move || -> Result<_> {
+            let bytes = std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
+            compiler.load(&bytes).context("cannot load the landing zone's plugin")
+        });
+        let landing_zone = landing_zone
+            .await
+            .context("the landing zone's plugin is not compiled")??;
         let (ring, ended) = watch::channel(0);
         let stored = Arc::new(Stored::default());
         let parts = Parts {
@@ -163,7 +175,7 @@ impl Stage {
                 cluster: Arc::new(kubernetes.clone()),
                 web: Arc::new(web::Client::new().context("cannot prepare connections")?),
             },
-            runtime: serve::runtime(cache_folder().as_deref())?,
+            runtime,
             metrics: Arc::new(Metrics::new(
                 env!("CARGO_PKG_VERSION"),
                 berth_runtime::cache::WASMTIME_VERSION,
@@ -191,6 +203,7 @@ impl Stage {
             }),
         };
         let (host, problems) = Host::start(parts, &documents).await;
+        drop(landing_zone);
         if let Some(problem) = problems.first() {
             bail!("{problem}");
         }
@@ -369,14 +382,21 @@ fn write_documents(folder: &std::path::Path, world: &World) -> Result<Vec<docume
         let file = folder.join(name);
         std::fs::write(&file, bytes).with_context(|| format!("cannot write {}", file.display()))
     };
-    write("landing-zone.wasm", &plugin)?;
+    write(LANDING_ZONE_FILE, &plugin)?;
     for (name, text) in DOCUMENTS {
         write(name, text.as_bytes())?;
     }
     let caps = crate::config::host::HostLimits::default_caps();
-    let documents = document::load_folder(folder, &caps)
+    let mut documents = document::load_folder(folder, &caps)
         .strict()
         .context("a document of the demo is wrong")?;
+    let plugins = documents
+        .iter_mut()
+        .flat_map(|loaded| loaded.adapter.plugins.values_mut());
+    for plugin in plugins {
+        // What is shown are journeys, also on a machine that has other things to do.
+        plugin.limits.deadline = caps.deadline;
+    }
     ensure!(documents.len() == DOCUMENTS.len(), "a document of the demo is missing");
     Ok(documents)
 }

@@ -87,7 +87,12 @@ pub(super) fn adapter(document: &Item<'_>, notes: &Notes<'_>, caps: &Limits) -> 
         .and_then(|item| item.choice(&choices))
         .unwrap_or_default();
     if let Some(config) = phases.declarative {
-        let limits = Limits::default();
+        // Fuel bounds expressions and templates. Documents cannot set the time that they may take, so a host that is
+        // short of it must not fail them.
+        let limits = Limits {
+            deadline: caps.deadline,
+            ..Limits::default()
+        };
         let embedded = Plugin {
             source: Source::Embedded,
             pull_secrets: Vec::new(),

@@ -223,7 +223,7 @@ pub const KEYS: &[Key] = &[
     key(
         "limits.plugins.deadline",
         Some("5s"),
-        "most time that a document may give to a plugin's call",
+        "most time that a document may give to a plugin's call; expressions and templates have all of it",
     ),
     key(
         "limits.plugins.hostTime",
