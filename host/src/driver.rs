@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use berth_engine::{
     adapter::Adapter,
-    contract::{HttpAction, Question},
+    contract::HttpAction,
     effect::{Answer, Effect, FleetFault},
     reconcile::{Input, Outcome, Reconcile, Step},
 };
 use berth_runtime::{
+    Kept,
     grants::{self, Substitutions},
     hosts::{HttpQuestion, HttpRefusal},
 };
@@ -36,14 +37,19 @@ pub async fn drive(
     let mut reconcile = Reconcile::new(input);
     let mut answer = None;
     let mut known = None;
+    let mut kept = Kept::default();
     loop {
         match reconcile.next(answer.take()) {
             Step::Done(outcome) => return outcome,
             Step::Do(effect) => {
-                if let Effect::Ask { question, .. } = &effect {
-                    known.get_or_insert_with(|| Substitutions::of(question.facts()));
+                match &effect {
+                    Effect::Ask { question, .. } => {
+                        known.get_or_insert_with(|| Substitutions::of(question.facts()));
+                    }
+                    // What the host does may take seconds, and others wait for the instance's place.
+                    _ => kept = Kept::default(),
                 }
-                let given = execute(&effect, &adapter, &identity, known.as_ref(), world, plugins).await;
+                let given = execute(&effect, &adapter, &identity, known.as_ref(), world, plugins, &mut kept).await;
                 seen(&effect, &given);
                 answer = Some(given);
             }
@@ -67,12 +73,13 @@ async fn execute(
     known: Option<&Substitutions>,
     world: &World,
     plugins: &dyn Plugins,
+    kept: &mut Kept,
 ) -> Answer {
     let World { fleet, cluster, .. } = world;
     match effect {
         Effect::Fetch { path } => Answer::Fetched(fleet.get(path).await),
         Effect::Statuses { path } => Answer::Statuses(fleet.statuses(path).await),
-        Effect::Ask { plugin, question } => Answer::Said(ask(plugins, plugin, question).await),
+        Effect::Ask { plugin, question } => Answer::Said(plugins.ask(plugin, question, kept).await.map(Box::new)),
         Effect::Observe(ownership) => Answer::Observed(cluster.observe(ownership).await),
         Effect::Find(query) => Answer::Found(cluster.find(identity, query).await),
         Effect::Apply(apply) => Answer::Applied(cluster.apply(identity, apply).await.map(Box::new)),
@@ -80,14 +87,6 @@ async fn execute(
         Effect::Report { path, report } => Answer::Reported(fleet.report(path, report).await),
         Effect::Act { plugin, action } => Answer::Acted(act(adapter, known, plugin, action, world).await),
     }
-}
-
-async fn ask(
-    plugins: &dyn Plugins,
-    plugin: &str,
-    question: &Question,
-) -> Result<Box<berth_engine::contract::PhaseAnswer>, berth_engine::contract::PluginFault> {
-    plugins.ask(plugin, question).await.map(Box::new)
 }
 
 /// Makes a call that a plugin asked for in the status phase, if it is granted it.

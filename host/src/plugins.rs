@@ -14,13 +14,13 @@ use std::{
 
 use async_trait::async_trait;
 use berth_engine::{
-    adapter::{Adapter, Plugin as Document},
+    adapter::{Adapter, Plugin as Document, Source},
     contract::{HttpAction, Phase, PhaseAnswer, PluginFault, Query, Question, Reference, Selector},
     effect::{ClusterCause, ClusterFault, FleetFault},
     reason::Reason,
 };
 use berth_runtime::{
-    CallContext, Cause, Digest, Plugin, PrepareError, Runtime,
+    CallContext, Cause, Digest, Kept, Plugin, PrepareError, Runtime,
     hosts::{ClusterRefusal, FleetQuestion, FleetRefusal, HostCalls, HttpAnswer, HttpQuestion, HttpRefusal, Search},
 };
 use serde_json::Value;
@@ -197,6 +197,8 @@ impl Loader {
                 world: self.world.clone(),
                 identity: driver::identity(adapter),
             }),
+            // Expressions and templates cannot remember anything.
+            one_instance: document.source == Source::Embedded,
         };
         Ok(Asked {
             plugin: Arc::clone(plugin),
@@ -292,7 +294,7 @@ struct Asking {
 
 #[async_trait]
 impl Plugins for Asking {
-    async fn ask(&self, name: &str, question: &Question) -> Result<PhaseAnswer, PluginFault> {
+    async fn ask(&self, name: &str, question: &Question, kept: &mut Kept) -> Result<PhaseAnswer, PluginFault> {
         let phase = question.phase();
         let fault = |reason: Reason, message: String| PluginFault {
             plugin: name.to_owned(),
@@ -309,7 +311,7 @@ impl Plugins for Asking {
             return Err(fault(Reason::PluginSuspended, message));
         }
         let began = Instant::now();
-        let answered = asked.plugin.call(question, &asked.context).await;
+        let answered = asked.plugin.call_next(kept, question, &asked.context).await;
         let took = began.elapsed();
         match answered {
             Ok(answered) => {

@@ -14,7 +14,10 @@ use berth_engine::{
     report::Report,
     subject::{SubjectKey, SubjectRef},
 };
-use berth_runtime::hosts::{HttpAnswer, HttpQuestion, HttpRefusal};
+use berth_runtime::{
+    Kept,
+    hosts::{HttpAnswer, HttpQuestion, HttpRefusal},
+};
 use jiff::Timestamp;
 use serde_json::Value;
 use tokio::sync::mpsc;
@@ -229,8 +232,9 @@ pub struct ArtifactFault {
 /// The plugins of one adapter.
 #[async_trait]
 pub trait Plugins: Send + Sync {
-    /// Asks the plugin of this name in the adapter's document.
-    async fn ask(&self, plugin: &str, question: &Question) -> Result<PhaseAnswer, PluginFault>;
+    /// Asks the plugin of this name in the adapter's document. `kept` is for the calls of one reconcile that follow
+    /// each other; whoever asks drops it before the host acts.
+    async fn ask(&self, plugin: &str, question: &Question, kept: &mut Kept) -> Result<PhaseAnswer, PluginFault>;
 }
 
 /// A text that may hold a credential. Never shown.

@@ -60,6 +60,7 @@ impl Partner {
             limits,
             grants: Arc::new(Grants::default()),
             host: Arc::new(NoHost),
+            one_instance: false,
         };
         Self { plugin, context }
     }

@@ -98,6 +98,7 @@ async fn context(plugin: &Plugin) -> CallContext {
             ..Grants::default()
         }),
         host: Arc::new(QuotaOnly),
+        one_instance: false,
     }
 }
 

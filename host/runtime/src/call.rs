@@ -1,4 +1,4 @@
-//! One call: a fresh instance, all limits, an answer or a cause, and nothing left behind.
+//! One call: an instance, all limits, an answer or a cause, and nothing left behind.
 
 use std::{ops::AsyncFnOnce, sync::Arc};
 
@@ -17,6 +17,7 @@ use crate::{
     grants::Substitutions,
     hosts::{HostCalls, NoHost},
     journal::{About, Journal, LogLine},
+    kept::{Kept, Warm},
     meter::Meter,
     plugin::Plugin,
     state::{Access, Memory, State, Violation},
@@ -44,6 +45,9 @@ pub struct CallContext {
     pub grants: Arc<Grants>,
     /// What answers it.
     pub host: Arc<dyn HostCalls>,
+    /// Whether one instance may answer calls that follow each other: only where the plugin is known to remember
+    /// nothing.
+    pub one_instance: bool,
 }
 
 /// What a call gave.
@@ -92,7 +96,7 @@ impl Plugin {
         };
         let config = config.to_owned();
         let (answer, _) = self
-            .run(state, limits, async |store, instance| {
+            .run(state, limits, None, async |store, instance| {
                 setup
                     .load(&mut *store, instance)
                     .map_err(Misfit)?
@@ -108,16 +112,30 @@ impl Plugin {
         }
     }
 
-    /// Asks a question.
+    /// Asks a question, in a fresh instance.
     ///
     /// # Errors
     /// When there is no answer: the plugin fails, traps, runs into a limit, answers what
     /// cannot be used, or does not implement the phase.
     pub async fn call(&self, question: &Question, context: &CallContext) -> Result<Answered, CallError> {
+        self.call_next(&mut Kept::default(), question, context).await
+    }
+
+    /// Asks a question as one of several that follow each other: in the instance that the one before left in `kept`,
+    /// where [`CallContext::one_instance`] allows it, else in a fresh one.
+    ///
+    /// # Errors
+    /// As [`Plugin::call`].
+    pub async fn call_next(
+        &self,
+        kept: &mut Kept,
+        question: &Question,
+        context: &CallContext,
+    ) -> Result<Answered, CallError> {
         let phase = question.phase();
         let state = self.state(question, context);
         let journal = state.journal.clone();
-        let (answer, fuel_used) = self.ask(question, context, state).await;
+        let (answer, fuel_used) = self.ask(question, context, kept, state).await;
         let (log_lines, log_lines_dropped) = journal.finish();
         match answer {
             Ok(answer) => Ok(Answered {
@@ -171,8 +189,14 @@ impl Plugin {
         &self,
         question: &Question,
         context: &CallContext,
+        kept: &mut Kept,
         mut state: State,
     ) -> (Result<PhaseAnswer, Cause>, u64) {
+        if !context.one_instance {
+            // Two instances at once could wait for each other's place.
+            *kept = Kept::default();
+        }
+        let kept = context.one_instance.then_some(kept);
         let limits = &context.limits;
         let facts = to_guest::facts(question.facts(), context, &self.digest);
         if self.uses_wasi {
@@ -184,7 +208,7 @@ impl Plugin {
                     return (Err(Cause::Unavailable(format!("it does not export `{}`", stringify!($interface)))), 0);
                 };
                 let (answer, fuel) = self
-                    .run(state, limits, async |store, instance| {
+                    .run(state, limits, kept, async |store, instance| {
                         indices.load(&mut *store, instance).map_err(Misfit)?.$function(store, &facts, $($argument),*).await
                     })
                     .await;
@@ -213,20 +237,36 @@ impl Plugin {
         }
     }
 
-    /// Runs `body` in a fresh instance under all limits; also says how much fuel it took.
+    /// Runs `body` under all limits, in the instance that is kept or in a fresh one; also says how much fuel it took.
     async fn run<R>(
         &self,
-        state: State,
+        mut state: State,
         limits: &Limits,
+        mut kept: Option<&mut Kept>,
         body: impl AsyncFnOnce(&mut Store<State>, &Instance) -> wasmtime::Result<R>,
     ) -> (Result<R, Cause>, u64) {
-        // Held until the store is gone: the pool has one slot per permit.
-        let Ok(_permit) = self.slots.acquire().await else {
-            return (Err(Cause::Unavailable("the runtime is shutting down".to_owned())), 0);
-        };
         let meter = state.meter.clone();
-        let mut store = Store::new(self.instance.engine(), state);
-        store.limiter(|state| &mut state.memory);
+        let warm = kept.as_mut().and_then(|kept| kept.take(self));
+        // Locals end in reverse order: the permit is held until the store is gone, as the pool has one slot per permit.
+        let (permit, mut store, mut instance);
+        match warm {
+            Some(warm) => {
+                permit = warm.permit;
+                store = warm.store;
+                instance = Some(warm.instance);
+                state.memory = state.memory.with_used_of(&store.data().memory);
+                *store.data_mut() = state;
+            }
+            None => {
+                permit = match Arc::clone(&self.slots).acquire_owned().await {
+                    Ok(permit) => permit,
+                    Err(_) => return (Err(Cause::Unavailable("the runtime is shutting down".to_owned())), 0),
+                };
+                store = Store::new(self.instance.engine(), state);
+                store.limiter(|state| &mut state.memory);
+                instance = None;
+            }
+        }
         store.set_hostcall_fuel(limits.output);
         store.set_epoch_deadline(1);
         let deadline = limits.deadline;
@@ -239,16 +279,33 @@ impl Plugin {
         if let Err(error) = store.set_fuel(limits.fuel) {
             return (Err(Cause::Unavailable(format!("{error:#}"))), 0);
         }
-        let mut started = false;
         let answer = meter
             .inside(async {
-                let instance = self.instance.instantiate_async(&mut store).await?;
-                started = true;
-                body(&mut store, &instance).await
+                let instance = match &instance {
+                    Some(instance) => instance,
+                    None => instance.insert(self.instance.instantiate_async(&mut store).await?),
+                };
+                body(&mut store, instance).await
             })
             .await;
         let fuel_used = limits.fuel.saturating_sub(store.get_fuel().unwrap_or_default());
-        (answer.map_err(|error| cause(error, limits, started)), fuel_used)
+        match (answer, instance) {
+            (Ok(answer), Some(instance)) => {
+                if let Some(kept) = kept {
+                    kept.put(Warm {
+                        code: self.code(),
+                        store,
+                        instance,
+                        permit,
+                    });
+                }
+                (Ok(answer), fuel_used)
+            }
+            (answer, instance) => (
+                answer.map_err(|error| cause(error, limits, instance.is_some())),
+                fuel_used,
+            ),
+        }
     }
 }
 

@@ -6,7 +6,8 @@
 //! answered by [`hosts::HostCalls`], once [`grants`] has allowed it.
 //!
 //! # Guarantees
-//! - Every call runs in a fresh instance, which is gone when the call returns.
+//! - Every call runs in a fresh instance, which is gone when the call returns. One that is known to remember nothing
+//!   may answer the calls of one reconcile that follow each other ([`CallContext::one_instance`]).
 //! - Every call is bounded: fuel, guest time, time in imports, memory over all memories and
 //!   tables, stack, bytes per hand-over, log lines. Each limit has its own [`Cause`].
 //! - A plugin can only ask what its grants cover; by default nothing.
@@ -26,6 +27,7 @@ mod engine;
 mod error;
 mod imports;
 mod journal;
+mod kept;
 mod meter;
 mod plugin;
 mod runtime;
@@ -39,6 +41,7 @@ pub use self::{
     compiler::{Compiler, compile_component},
     error::{CallError, Cause, LoadError, PrepareError, Problem, RuntimeError},
     journal::{Level, LogLine},
+    kept::Kept,
     plugin::{Digest, NotADigest, Plugin},
     runtime::Runtime,
     settings::{CacheSettings, Pool, Settings},

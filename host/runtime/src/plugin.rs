@@ -94,6 +94,11 @@ impl Plugin {
         &self.digest
     }
 
+    /// Where its code is: another plugin's is elsewhere, and so is that of the same bytes loaded anew.
+    pub(crate) fn code(&self) -> usize {
+        self.instance.component().image_range().start.addr()
+    }
+
     /// The phases that it implements, in the order in which they run.
     #[must_use]
     pub fn phases(&self) -> Vec<Phase> {

@@ -56,6 +56,19 @@ impl Memory {
         }
     }
 
+    /// Whether more than one `part` of what is allowed is used.
+    pub(crate) fn is_beyond(&self, part: usize) -> bool {
+        self.used > self.limit / part
+    }
+
+    /// Goes on from what another call's instance has used.
+    pub(crate) fn with_used_of(self, other: &Self) -> Self {
+        Self {
+            used: other.used,
+            ..self
+        }
+    }
+
     fn grow(&mut self, current: usize, desired: usize) -> wasmtime::Result<bool> {
         let used = self.used.saturating_add(desired.saturating_sub(current));
         if used > self.limit {

@@ -86,6 +86,7 @@ fn context() -> CallContext {
         limits: patient(),
         grants: Arc::new(Grants::default()),
         host: Arc::new(NoHost),
+        one_instance: false,
     }
 }
 

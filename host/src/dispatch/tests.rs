@@ -12,6 +12,7 @@ use berth_engine::{
     queue::Rhythm,
     report::Report,
 };
+use berth_runtime::Kept;
 
 use super::*;
 use crate::{
@@ -91,7 +92,7 @@ struct Never;
 
 #[async_trait]
 impl Plugins for Never {
-    async fn ask(&self, plugin: &str, question: &Question) -> Result<PhaseAnswer, PluginFault> {
+    async fn ask(&self, plugin: &str, question: &Question, _: &mut Kept) -> Result<PhaseAnswer, PluginFault> {
         Err(PluginFault {
             plugin: plugin.to_owned(),
             phase: question.phase(),

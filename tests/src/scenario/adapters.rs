@@ -24,6 +24,7 @@ use berth_engine::{
         Verdict,
     },
 };
+use berth_runtime::Kept;
 use indexmap::IndexMap;
 use serde_json::{Value, json};
 
@@ -170,7 +171,7 @@ struct Native;
 
 #[async_trait]
 impl Plugins for Native {
-    async fn ask(&self, _: &str, question: &Question) -> Result<PhaseAnswer, PluginFault> {
+    async fn ask(&self, _: &str, question: &Question, _: &mut Kept) -> Result<PhaseAnswer, PluginFault> {
         let said = match question {
             Question::Preconditions { facts } => {
                 Said::Preconditions(if facts.subject.document["spec"]["provider"] == "gcp" {
@@ -245,7 +246,7 @@ struct AtOnce(Arc<dyn Plugins>);
 
 #[async_trait]
 impl Plugins for AtOnce {
-    async fn ask(&self, plugin: &str, question: &Question) -> Result<PhaseAnswer, PluginFault> {
-        futures::executor::block_on(self.0.ask(plugin, question))
+    async fn ask(&self, plugin: &str, question: &Question, kept: &mut Kept) -> Result<PhaseAnswer, PluginFault> {
+        futures::executor::block_on(self.0.ask(plugin, question, kept))
     }
 }

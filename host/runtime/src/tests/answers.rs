@@ -28,6 +28,82 @@ async fn nothing_is_kept_between_calls() {
 }
 
 #[tokio::test]
+async fn one_instance_answers_calls_that_follow_each_other_where_that_is_allowed() {
+    let question = Question::Preconditions { facts: facts().into() };
+    let remembers = plugin("remembers");
+    let answers = async |context: &CallContext| {
+        let mut kept = Kept::default();
+        let mut given = Vec::new();
+        for _ in 0..3 {
+            let answered = remembers.call_next(&mut kept, &question, context).await;
+            given.push(answered.unwrap().answer);
+        }
+        given
+    };
+    let fresh = || proceed(json!(1));
+    assert_eq!(answers(&context()).await, [fresh(), fresh(), fresh()]);
+    let one = CallContext {
+        one_instance: true,
+        ..context()
+    };
+    assert_eq!(answers(&one).await, [fresh(), proceed(json!(2)), proceed(json!(3))]);
+    assert_eq!(answers(&one).await[0], fresh(), "others get their own");
+}
+
+#[tokio::test]
+async fn an_instance_is_not_kept_for_another_plugin_nor_after_a_trap_nor_with_much_memory_used() {
+    let question = Question::Preconditions { facts: facts().into() };
+    let one = |limits: Limits| CallContext {
+        one_instance: true,
+        limits,
+        ..context()
+    };
+    let plugins = ["remembers", "waits", "traps"].map(|name| (name, plugin(name)));
+    let ask = async |kept: &mut Kept, name: &str, context: &CallContext| {
+        let (_, plugin) = plugins.iter().find(|(known, _)| *known == name).unwrap();
+        let answered = plugin.call_next(kept, &question, context).await;
+        answered.ok().map(|answered| answered.answer)
+    };
+    let ample = one(Limits::default());
+    let scarce = one(Limits {
+        memory: 256 << 10,
+        ..Limits::default()
+    });
+    for (between, context) in [("waits", &ample), ("traps", &ample), ("remembers", &scarce)] {
+        let mut kept = Kept::default();
+        assert_eq!(ask(&mut kept, "remembers", context).await, Some(proceed(json!(1))));
+        ask(&mut kept, between, context).await;
+        assert_eq!(
+            ask(&mut kept, "remembers", context).await,
+            Some(proceed(json!(1))),
+            "after `{between}`"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_kept_instance_gives_its_place_to_another_plugin() {
+    let one_place = Settings {
+        concurrency: NonZeroU32::MIN,
+        ..small()
+    };
+    let runtime = Runtime::new(&one_place).unwrap();
+    let load = |name| runtime.load(&berth_test_guests::component(name)).unwrap();
+    let question = Question::Preconditions { facts: facts().into() };
+    let ours = CallContext {
+        one_instance: true,
+        ..context()
+    };
+    let (first, second) = (load("remembers"), load("waits"));
+    for theirs in [&ours, &context()] {
+        let mut kept = Kept::default();
+        first.call_next(&mut kept, &question, &ours).await.unwrap();
+        second.call_next(&mut kept, &question, theirs).await.unwrap();
+        first.call_next(&mut kept, &question, theirs).await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn equal_facts_give_equal_answers_seeds_and_fuel() {
     let first = ask("tells-seed", &context()).await.unwrap();
     assert_eq!(first, ask("tells-seed", &context()).await.unwrap());
@@ -150,7 +226,7 @@ fn draft() -> Draft {
 async fn every_phase_is_asked_through_its_own_interface() {
     let plugin = plugin("all-phases");
     assert_eq!(plugin.phases(), Phase::ALL);
-    let prepared = plugin.prepare("{\"a\":1}", &Limits::default()).await.unwrap();
+    let prepared = plugin.prepare("{\"a\":1}", &patient()).await.unwrap();
     let context = CallContext {
         prepared: prepared.into(),
         ..context()
@@ -237,7 +313,7 @@ async fn every_phase_is_asked_through_its_own_interface() {
 
 #[tokio::test]
 async fn setup_lists_the_problems_of_a_configuration() {
-    match plugin("all-phases").prepare("{}", &Limits::default()).await {
+    match plugin("all-phases").prepare("{}", &patient()).await {
         Err(PrepareError::Problems(problems)) => assert_eq!(
             problems,
             [Problem {
@@ -248,5 +324,5 @@ async fn setup_lists_the_problems_of_a_configuration() {
         ),
         other => panic!("{other:?}"),
     }
-    assert_eq!(plugin("obedient").prepare("{}", &Limits::default()).await.unwrap(), b"");
+    assert_eq!(plugin("obedient").prepare("{}", &patient()).await.unwrap(), b"");
 }

@@ -1,7 +1,5 @@
 //! Imports: denied without a grant, answered with one, bounded in time and size.
 
-use std::time::Duration;
-
 use async_trait::async_trait;
 use berth_engine::{
     adapter::{HostGrant, KindGrant, PathGrant},
@@ -88,15 +86,10 @@ impl HostCalls for Silent {
 }
 
 fn asking(config: &str, grants: Grants, host: impl HostCalls + 'static) -> CallContext {
-    let limits = Limits {
-        host_time: Duration::from_millis(50),
-        ..Limits::default()
-    };
     CallContext {
         config: config.into(),
         grants: Arc::new(grants),
         host: Arc::new(host),
-        limits,
         ..context()
     }
 }
@@ -253,7 +246,9 @@ async fn host_time_obeyed() {
 #[tokio::test]
 async fn host_time_violated() {
     for (function, guest, config) in ASKERS {
-        let cause = cause(guest, &asking(config, all(), Silent)).await;
+        let mut asking = asking(config, all(), Silent);
+        asking.limits.host_time = Duration::from_millis(50);
+        let cause = cause(guest, &asking).await;
         assert!(matches!(cause, Cause::HostTimeExceeded { .. }), "{function}: {cause:?}");
         assert_eq!(cause.reason(), Reason::PluginHostTimeExceeded);
     }

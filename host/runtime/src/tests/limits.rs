@@ -1,6 +1,6 @@
 //! Every limit, obeyed and violated.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use berth_engine::reason::Reason;
 
@@ -30,7 +30,7 @@ async fn fuel_violated() {
         "loops",
         &with(Limits {
             fuel: 100_000,
-            ..Limits::default()
+            ..patient()
         }),
     )
     .await
@@ -46,8 +46,8 @@ async fn fuel_violated() {
 #[tokio::test]
 async fn deadline_obeyed() {
     let limits = Limits {
-        deadline: Duration::from_secs(5),
-        ..Limits::default()
+        deadline: Duration::from_secs(60),
+        ..patient()
     };
     assert_eq!(
         ask("obedient", &with(limits)).await.unwrap().answer,
@@ -60,7 +60,7 @@ async fn deadline_violated() {
     let limits = Limits {
         fuel: MUCH,
         deadline: Duration::from_millis(30),
-        ..Limits::default()
+        ..patient()
     };
     let since = Instant::now();
     let cause = cause("loops", &with(limits)).await;
@@ -73,26 +73,24 @@ async fn deadline_violated() {
 async fn a_guest_that_loops_does_not_keep_others_of_its_thread_waiting() {
     let limits = Limits {
         fuel: MUCH,
-        deadline: Duration::from_millis(500),
-        ..Limits::default()
+        deadline: Duration::from_secs(20),
+        ..patient()
     };
-    let context = with(limits);
-    let neighbour = async {
-        let since = Instant::now();
-        ask("obedient", &self::context()).await.unwrap();
-        since.elapsed()
-    };
+    let (looping, obedient) = (with(limits), context());
     plugin("obedient");
-    let (looped, took) = tokio::join!(cause("loops", &context), neighbour);
-    assert!(matches!(looped, Cause::DeadlineExceeded { .. }), "{looped:?}");
-    assert!(took < Duration::from_millis(400), "{took:?}");
+    // The one that loops gets the thread first, and has it until its end if it does not give way.
+    tokio::select! {
+        biased;
+        looped = cause("loops", &looping) => panic!("the neighbour waited for this: {looped:?}"),
+        answered = ask("obedient", &obedient) => assert!(answered.is_ok(), "{answered:?}"),
+    }
 }
 
 #[tokio::test]
 async fn memory_obeyed() {
     let limits = Limits {
         memory: 64 << 20,
-        ..Limits::default()
+        ..patient()
     };
     assert_eq!(
         ask("starts-large", &with(limits)).await.unwrap().answer,
@@ -107,7 +105,7 @@ async fn memory_violated() {
             guest,
             &with(Limits {
                 memory: 16 << 20,
-                ..Limits::default()
+                ..patient()
             }),
         )
         .await;
@@ -121,12 +119,7 @@ async fn memory_violated() {
 
 #[tokio::test]
 async fn the_sum_of_all_memories_counts() {
-    let limits = |memory| {
-        with(Limits {
-            memory,
-            ..Limits::default()
-        })
-    };
+    let limits = |memory| with(Limits { memory, ..patient() });
     assert_eq!(
         ask("sums", &limits(24 << 20)).await.unwrap().answer,
         proceed(Value::Null)
@@ -141,7 +134,7 @@ async fn tables_count_as_memory() {
         "grows-table",
         &with(Limits {
             memory: 512 << 10,
-            ..Limits::default()
+            ..patient()
         }),
     )
     .await;
@@ -159,8 +152,8 @@ fn large(size: usize) -> CallContext {
     let limits = Limits {
         memory: 200 << 20,
         fuel: MUCH,
-        deadline: Duration::from_secs(20),
-        ..Limits::default()
+        deadline: Duration::from_secs(60),
+        ..patient()
     };
     CallContext {
         config: size.to_string().into(),
@@ -212,7 +205,7 @@ async fn log_lines_violated() {
         "logs",
         &with(Limits {
             log_lines: 3,
-            ..Limits::default()
+            ..patient()
         }),
     )
     .await

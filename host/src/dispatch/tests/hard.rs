@@ -115,7 +115,7 @@ struct Wanting;
 
 #[async_trait]
 impl Plugins for Wanting {
-    async fn ask(&self, _plugin: &str, question: &Question) -> Result<PhaseAnswer, PluginFault> {
+    async fn ask(&self, _plugin: &str, question: &Question, _: &mut Kept) -> Result<PhaseAnswer, PluginFault> {
         let said = match question {
             Question::Resources { .. } => Said::Resources(Plan {
                 operations: vec![Operation::Apply(Manifest {
