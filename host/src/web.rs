@@ -111,7 +111,7 @@ mod tests {
             url,
             headers: Vec::new(),
             body: None,
-            timeout: Duration::from_secs(5),
+            timeout: Duration::from_secs(60),
             max_body,
         };
         let answer = Client::new().unwrap().send(&question).await;

@@ -186,7 +186,8 @@ impl RabbitMq {
         // This client takes an empty path for a virtual host without a name.
         let url = format!("{}%2f", self.url());
         let connecting = Connection::connect(&url, ConnectionProperties::default());
-        tokio::time::timeout(Duration::from_secs(5), connecting)
+        // The machine of a test may be busy.
+        tokio::time::timeout(Duration::from_secs(30), connecting)
             .await
             .context("no answer")?
             .context("no connection")

@@ -76,16 +76,20 @@ impl SimulatedStage {
         let kubernetes = Kubernetes::with_pace(cluster::SystemClock, pace);
         kubernetes.namespace(NAMESPACE);
         let mut caps = HostLimits::default_caps();
-        caps.deadline = Duration::from_secs(10);
+        caps.deadline = Duration::from_secs(60);
         let documents: Vec<_> = documents
             .iter()
             .map(|text| {
                 // The machine of a test may be busy.
                 let text = text
                     .replace("retries: 1", "retries: 0")
-                    .replace("deadline: 250ms", "deadline: 10s");
+                    .replace("deadline: 250ms", "deadline: 60s");
                 let loaded = document::parse(&component("landing-zone"), &text, &caps).strict();
-                loaded.unwrap().remove(0)
+                let mut loaded = loaded.unwrap().remove(0);
+                for plugin in loaded.adapter.plugins.values_mut() {
+                    plugin.limits.deadline = caps.deadline;
+                }
+                loaded
             })
             .collect();
         for document in &documents {
@@ -105,8 +109,9 @@ impl SimulatedStage {
         let simulation = Simulation::new(FleetState::new(&names, &[]), Arc::new(fleet::SystemClock::new()));
         let server = Server::spawn(Arc::clone(&simulation)).await.unwrap();
         let settings = fleet::Settings {
-            timeout: Duration::from_secs(2),
-            attempt_timeout: Duration::from_secs(1),
+            // As above.
+            timeout: Duration::from_secs(10),
+            attempt_timeout: Duration::from_secs(5),
             ..fleet::Settings::new(server.url())
         };
         // Made first: it chooses the provider of TLS.

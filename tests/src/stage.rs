@@ -236,8 +236,9 @@ impl Stage {
     pub async fn another_host(&self) -> (Arc<Host>, SocketAddr) {
         compile().await;
         let settings = fleet::Settings {
-            timeout: Duration::from_secs(2),
-            attempt_timeout: Duration::from_secs(1),
+            // The machine of a test may be busy.
+            timeout: Duration::from_secs(10),
+            attempt_timeout: Duration::from_secs(5),
             ..fleet::Settings::new(self.server.url())
         };
         let cluster = cluster::Kubernetes::connect(cluster::Settings {
@@ -724,9 +725,9 @@ fn read(text: &str, namespace: &str) -> Loaded {
         .replace("hyperfleet-adapters", namespace)
         .replace("retries: 1", "retries: 0")
         // The machine of a test may be busy; limits have tests of their own.
-        .replace("deadline: 250ms", "deadline: 10s");
+        .replace("deadline: 250ms", "deadline: 60s");
     let caps = Limits {
-        deadline: Duration::from_secs(10),
+        deadline: Duration::from_secs(60),
         fuel: 10_000_000_000,
         memory: 1 << 30,
         ..Limits::default()
@@ -737,7 +738,7 @@ fn read(text: &str, namespace: &str) -> Loaded {
     assert_eq!(loaded.len(), 1, "one document");
     let mut loaded = loaded.remove(0);
     for plugin in loaded.adapter.plugins.values_mut() {
-        plugin.limits.deadline = Duration::from_secs(10);
+        plugin.limits.deadline = Duration::from_secs(60);
     }
     loaded
 }

@@ -65,7 +65,7 @@ fn read(text: &str) -> Loaded {
     let mut loaded = loaded.remove(0);
     for plugin in loaded.adapter.plugins.values_mut() {
         // The machine of a test may be busy.
-        plugin.limits.deadline = std::time::Duration::from_secs(10);
+        plugin.limits.deadline = std::time::Duration::from_secs(60);
     }
     loaded
 }

@@ -241,7 +241,7 @@ async fn until_reachable(cluster: &Kubernetes, ownership: &Ownership, reachable:
             }
             Ok(_) | Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
         }
-        assert!(begin.elapsed() < Duration::from_secs(30), "gave up");
+        assert!(begin.elapsed() < Duration::from_secs(60), "gave up");
     }
 }
 

@@ -59,6 +59,10 @@ use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::JoinHandle};
 
 const PATIENCE: Duration = Duration::from_secs(60);
+/// For how long a host calls the API, and for how long each time, where that is to be over soon.
+const QUICK: (Duration, Duration) = (Duration::from_secs(2), Duration::from_millis(500));
+/// The same where the API answers: the machine of a test may be busy.
+const PATIENT: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(10));
 const TOKEN: &str = "eyJhbGciOiJSUzI1NiJ9.b2xk.c2lnbmF0dXJl";
 
 const DOCUMENT: &str = r#"
@@ -193,11 +197,20 @@ impl Drop for Stage {
 
 impl Stage {
     async fn set() -> Self {
+        Self::with(SignedDuration::ZERO, "2m", QUICK).await
+    }
+
+    /// For tests in which the API answers.
+    async fn set_patient() -> Self {
         Self::with_clock(SignedDuration::ZERO, "2m").await
     }
 
     /// A host whose clock is wrong by so much, and an adapter with so much grace.
     async fn with_clock(wrong: SignedDuration, grace: &str) -> Self {
+        Self::with(wrong, grace, PATIENT).await
+    }
+
+    async fn with(wrong: SignedDuration, grace: &str, (timeout, attempt_timeout): (Duration, Duration)) -> Self {
         let http = client();
         let kubernetes = Kubernetes::with_pace(cluster::SystemClock, Pace::default());
         kubernetes.namespace("adapters");
@@ -221,8 +234,8 @@ impl Stage {
         let token = folder.path().join("token");
         std::fs::write(&token, TOKEN).unwrap();
         let settings = Settings {
-            timeout: Duration::from_secs(2),
-            attempt_timeout: Duration::from_millis(500),
+            timeout,
+            attempt_timeout,
             token_file: Some(token.clone()),
             ..Settings::new(format!("http://{gated}").parse().unwrap())
         };
@@ -244,7 +257,7 @@ impl Stage {
             listener: Arc::<Told>::clone(&told),
         };
         let caps = Limits {
-            deadline: Duration::from_secs(10),
+            deadline: Duration::from_secs(60),
             ..Limits::default()
         };
         let text = DOCUMENT.replace("  permits:", &format!("  grace: {grace}\n  permits:"));
@@ -252,7 +265,7 @@ impl Stage {
         for document in &mut documents {
             for plugin in document.adapter.plugins.values_mut() {
                 // The machine of a test may be busy.
-                plugin.limits.deadline = Duration::from_secs(10);
+                plugin.limits.deadline = Duration::from_secs(60);
             }
         }
         keep_declarative().await;
@@ -349,11 +362,26 @@ impl Stage {
         }
     }
 
+    /// Publishes again and again, as Sentinel does, until it is settled.
+    async fn settles(&self) {
+        let end = Instant::now() + PATIENCE;
+        while self.publish().await != 204 {
+            assert!(Instant::now() < end, "it is not settled");
+        }
+    }
+
     /// Waits for a reconcile that ended so, and answers with what the log says.
     async fn told(&self, begin: &str) -> String {
+        self.told_of(begin, "").await
+    }
+
+    /// The same of one that says so.
+    async fn told_of(&self, begin: &str, says: &str) -> String {
         let find = || {
             let told = self.told.0.lock().unwrap();
-            told.iter().find(|told| told.starts_with(begin)).cloned()
+            let mut told = told.iter();
+            told.find(|told| told.starts_with(begin) && told.contains(says))
+                .cloned()
         };
         self.until(begin, || find().is_some()).await;
         find().unwrap()
@@ -413,19 +441,23 @@ async fn an_api_that_is_down_keeps_the_event_and_nothing_is_created() {
 
     stage.server.heal();
     stage.sees(&cluster, A2).await;
-    assert_eq!(stage.publish().await, 204);
+    stage.settles().await;
     stage.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_api_is_waited_for_and_beyond_the_limit_it_is_told() {
-    let stage = Stage::set().await;
+    let stage = Stage::set_patient().await;
     let cluster = stage.cluster();
     stage.gate.set(|_, _| Verdict::Delay(Duration::from_millis(100)));
     stage.publish().await;
     stage.sees(&cluster, A2).await;
     assert_eq!(stage.trouble("FleetApiUnreachable"), 0, "a little slow is no trouble");
+    stage.end().await;
 
+    let stage = Stage::set().await;
+    let cluster = stage.done().await;
+    stage.forget();
     stage.gate.set(|_, _| Verdict::Delay(Duration::from_secs(30)));
     assert_eq!(stage.publish().await, 503);
     let told = stage.told("retry FleetApiUnreachable").await;
@@ -436,13 +468,13 @@ async fn a_slow_api_is_waited_for_and_beyond_the_limit_it_is_told() {
     assert_eq!(stage.case(&cluster), A2, "the row stays as it was");
 
     stage.gate.open();
-    assert_eq!(stage.publish().await, 204);
+    stage.settles().await;
     stage.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_429_is_waited_out_as_it_says_and_is_no_trouble() {
-    let stage = Stage::set().await;
+    let stage = Stage::set_patient().await;
     let cluster = stage.cluster();
     let first = AtomicBool::new(true);
     stage.gate.set(move |_, _| match first.swap(false, Ordering::Relaxed) {
@@ -479,8 +511,8 @@ async fn reports_that_are_answered_with_500_are_counted_and_sent_after_the_retur
         _ => Verdict::Pass,
     });
     assert_eq!(stage.publish().await, 503);
-    let told = stage.told("retry FleetApiUnreachable").await;
-    assert!(told.contains("500") && told.contains("the database is away"), "{told}");
+    let told = stage.told_of("retry FleetApiUnreachable", "the database is away").await;
+    assert!(told.contains("500"), "{told}");
     assert!(stage.reports("failed") > 0);
     assert_eq!(stage.row(&cluster), None);
     assert_eq!(stage.jobs(), 1, "the work goes on meanwhile");
@@ -502,8 +534,8 @@ async fn reads_that_are_answered_with_500_are_told_in_the_status_and_take_no_suc
     });
     stage.publish().await;
     stage.sees(&cluster, "True True False FleetApiUnreachable").await;
-    let row = stage.row(&cluster).unwrap().to_string();
-    assert!(row.contains("500"), "the message says what it answered: {row}");
+    let says = || stage.row(&cluster).unwrap().to_string().contains("500");
+    stage.until("the message that says what it answered", says).await;
     assert!(stage.trouble("FleetApiUnreachable") > 0);
     assert_eq!(
         stage.look(&cluster)["status"]["conditions"][0]["status"],
@@ -518,7 +550,7 @@ async fn reads_that_are_answered_with_500_are_told_in_the_status_and_take_no_suc
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_url_is_never_taken_for_a_cluster_that_is_gone() {
-    let stage = Stage::set().await;
+    let stage = Stage::set_patient().await;
     let cluster = stage.done().await;
     let others: [(u16, &str, &str); 3] = [
         (404, "text/html", "<html><body>default backend - 404</body></html>"),
@@ -546,7 +578,7 @@ async fn a_wrong_url_is_never_taken_for_a_cluster_that_is_gone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_expired_token_is_told_without_itself_and_a_rotated_one_works_without_a_restart() {
-    let stage = Stage::set().await;
+    let stage = Stage::set_patient().await;
     stage.simulation.require_token(Some(TOKEN));
     stage.done().await;
 
@@ -569,7 +601,7 @@ async fn an_expired_token_is_told_without_itself_and_a_rotated_one_works_without
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_swallowed_report_is_noticed_and_the_right_row_is_there_in_the_end() {
-    let stage = Stage::set().await;
+    let stage = Stage::set_patient().await;
     let cluster = stage.cluster();
     stage.simulation.inject(&Fault::Swallowed, 2);
     stage.publish().await;
@@ -595,7 +627,7 @@ async fn a_swallowed_report_is_noticed_and_the_right_row_is_there_in_the_end() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_discarded_report_does_not_settle_the_event() {
-    let stage = Stage::set().await;
+    let stage = Stage::set_patient().await;
     let cluster = stage.cluster();
     stage.gate.set(|method, _| match method {
         "PUT" => answer(204, &[], ""),
@@ -656,7 +688,7 @@ async fn a_clock_that_is_hours_wrong_neither_ends_grace_early_nor_keeps_it_from_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_that_vanishes_between_get_and_put_leaves_nothing_behind() {
-    let stage = Stage::set().await;
+    let stage = Stage::set_patient().await;
     let cluster = stage.cluster();
     let (simulation, path) = (Arc::clone(&stage.simulation), cluster.clone());
     stage.gate.set(move |method, _| {
@@ -685,7 +717,7 @@ async fn a_cluster_that_vanishes_between_get_and_put_leaves_nothing_behind() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_partition_from_kubernetes_alone_is_told_by_the_api_that_is_left() {
-    let stage = Stage::set().await;
+    let stage = Stage::set_patient().await;
     let done = stage.done().await;
     stage.kubernetes.go_away();
     stage.publish().await;

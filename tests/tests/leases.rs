@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// How long a host may take to find its place, or to find out that it lost it.
-const SETTLED_WITHIN: Duration = Duration::from_secs(40);
+const SETTLED_WITHIN: Duration = Duration::from_secs(60);
 
 struct Host {
     gate: Gate,
@@ -81,7 +81,9 @@ impl Watchman {
                 tick.tick().await;
                 let hosts = hosts.lock().unwrap().clone();
                 for subject in &all {
-                    if hosts.iter().filter(|host| host.owns(subject)).count() > 1 {
+                    let owners: Vec<_> = hosts.iter().filter(|host| host.owns(subject)).collect();
+                    // Whoever was asked first may have let go before the other was asked, and is asked again.
+                    if owners.iter().filter(|host| host.owns(subject)).count() > 1 {
                         *found.lock().unwrap() = Some(subject.clone());
                     }
                 }
@@ -134,8 +136,10 @@ async fn shares_are_fair_taken_over_from_the_dead_and_never_held_twice() {
     watchman.watch(&second);
     watchman.watch(&third);
     let all = [&first, &second, &third];
-    until("three hosts share", SETTLED_WITHIN, || counts(&all) == [4, 4, 4]).await;
-    assert!(every_subject_is_owned(&all));
+    until("three hosts share all", SETTLED_WITHIN, || {
+        counts(&all) == [4, 4, 4] && every_subject_is_owned(&all)
+    })
+    .await;
 
     // A host dies: it gives nothing back.
     third.task.abort();
@@ -144,7 +148,8 @@ async fn shares_are_fair_taken_over_from_the_dead_and_never_held_twice() {
         every_subject_is_owned(&rest)
     })
     .await;
-    assert_eq!(counts(&rest), [6, 6]);
+    // A lease that was lost to a busy machine comes back.
+    until("the two share it", SETTLED_WITHIN, || counts(&rest) == [6, 6]).await;
 
     // A host loses its network: it lets go by itself, and the other takes over.
     second.gate.set(NetworkPath::Silent);

@@ -150,6 +150,8 @@ impl Deployed {
     fn spawn(folder: &Path) -> (Child, mpsc::UnboundedReceiver<String>) {
         let config = folder.join("berth.yaml");
         let mut process = berth(&["serve", "--config", config.to_str().unwrap()])
+            // Documents give their plugins as much: the machine of a test may be busy.
+            .env("BERTH_LIMITS_PLUGINS_DEADLINE", "60s")
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
@@ -406,10 +408,11 @@ async fn a_clean_journey_warns_of_nothing() {
 
 #[tokio::test]
 async fn a_host_that_is_told_to_end_finishes_what_it_began() {
-    let mut host = Deployed::start().await;
+    let mut host = Deployed::start_with(|_, _, settings| settings["fleet"]["timeout"] = json!("30s")).await;
     let (first, second) = (host.cluster("east-1"), host.cluster("east-2"));
     host.hyperfleet.take_requests();
-    host.hyperfleet.inject(&Fault::Slow(Duration::from_secs(3)), 1);
+    // Twice as long as is waited for an answer: all that must be seen meanwhile is, on a busy machine too.
+    host.hyperfleet.inject(&Fault::Slow(Duration::from_secs(10)), 2);
     let begun = tokio::spawn(host.post(&first, "begun"));
     let deadline = Instant::now() + PATIENCE;
     while host.hyperfleet.take_requests().is_empty() {

@@ -102,7 +102,13 @@ impl NatsServer {
     /// A client of JetStream.
     pub async fn client(&self) -> jetstream::Context {
         let address = format!("nats://127.0.0.1:{}", self.port);
-        jetstream::new(async_nats::connect(address).await.unwrap())
+        // The machine of a test may be busy; by default it is given up after five seconds.
+        let options = async_nats::ConnectOptions::new()
+            .connection_timeout(PATIENCE)
+            .request_timeout(Some(PATIENCE));
+        let mut context = jetstream::new(options.connect(address).await.unwrap());
+        context.set_timeout(PATIENCE);
+        context
     }
 
     /// The stream with its durable consumer, which redelivers after `ack_wait`.

@@ -107,7 +107,7 @@ async fn in_force(stage: &Stage) {
         "spec": {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}}},
     });
     let dry = format!("{}?dryRun=All", stage.collection("jobs"));
-    let end = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
     while stage.plane.create(&dry, &job).await.is_ok() {
         assert!(std::time::Instant::now() < end, "the policy does not come into force");
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;

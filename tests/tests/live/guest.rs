@@ -29,7 +29,7 @@ pub(crate) fn document(name: &str, version: &str) -> String {
 /// The same, with a plugin that is asked in three phases.
 pub(crate) fn with_guest(name: &str, version: &str, source: &str) -> String {
     let plugins =
-        format!("  plugins:\n    guest: {{source: '{source}', config: {{v: 1}}, limits: {{deadline: 5s}}}}\n");
+        format!("  plugins:\n    guest: {{source: '{source}', config: {{v: 1}}, limits: {{deadline: 60s}}}}\n");
     document(name, version)
         .replace(
             "  resources:\n",

@@ -85,7 +85,12 @@ impl Stage {
         kubernetes.namespace("work");
         kubernetes.grant("work", "adapter", vec![Rule::all_of("", &["configmaps"], "work")]);
         let simulation = Simulation::new(FleetState::new(&[], &[]), Arc::new(SystemClock::new()));
-        let settings = fleet::Settings::new("http://fleet.example".parse().unwrap());
+        let settings = fleet::Settings {
+            // An answer may be slow for as long as a test wants it to be.
+            timeout: Duration::from_secs(60),
+            attempt_timeout: Duration::from_secs(30),
+            ..fleet::Settings::new("http://fleet.example".parse().unwrap())
+        };
         let metrics = Arc::new(Metrics::new("test", "test"));
         let http = client();
         let parts = Parts {

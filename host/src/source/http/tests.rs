@@ -94,7 +94,7 @@ async fn send(adapters: &Arc<Adapters>, settings: Settings, headers: &[(&str, &s
     told
 }
 
-/// Does not wait long for what never ends.
+/// Does not wait long for what never ends. Its tests have a time of their own: a busy machine uses up none of it.
 fn impatient() -> Settings {
     let short = Duration::from_millis(50);
     Settings {
@@ -150,7 +150,7 @@ async fn an_event_that_is_not_settled_is_sent_again_later() {
     );
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_work_goes_on_when_the_sender_stops_waiting() {
     let adapters: Arc<Adapters> = Arc::default();
     let told = send(&adapters, impatient(), &[STRUCTURED], event("slow").to_string()).await;
@@ -166,7 +166,7 @@ async fn the_work_goes_on_when_the_sender_stops_waiting() {
     );
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_batch_says_which_events_did_not_settle() {
     let adapters = Arc::default();
     let batch = json!([event("c-1"), event("busy"), {"specversion": "1.0"}, event("stuck"), event("c-2")]);
@@ -205,7 +205,7 @@ async fn an_event_that_can_never_be_reported_on_is_answered_so_and_counted_once(
     assert!(told.starts_with("400 BatchRefused: "), "{told}");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn only_so_many_events_may_be_unsettled() {
     let settings = Settings {
         max_unsettled: 1,
@@ -280,7 +280,7 @@ async fn what_is_no_event_is_refused_with_a_reason() {
     "#);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_body_that_does_not_arrive_is_not_waited_for() {
     let body = Body::from_stream(futures::stream::pending::<Result<Vec<u8>, std::io::Error>>());
     let told = send(&Arc::default(), impatient(), &[STRUCTURED], body).await;
