@@ -285,9 +285,9 @@ impl Set {
             }}),
         };
         let gates = Gates {
-            broker: Gate::to(0)?,
+            broker: Gate::to(0),
             kubernetes: plane.gate(User::Berth)?,
-            fleet: Gate::to(port)?,
+            fleet: Gate::to(port),
         };
         let host = Host::new(0, common, gates, broker.url().as_str())?;
         let client = broker.client().await;

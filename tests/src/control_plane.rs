@@ -88,8 +88,20 @@ impl ControlPlane {
     pub async fn start() -> Result<Self> {
         let tools = tools()?;
         let plane = tokio::task::spawn_blocking(move || Self::spawn(tools)).await??;
-        plane.settle().await?;
-        Ok(plane)
+        tokio::select! {
+            error = plane.breaks() => Err(error),
+            settled = plane.settle() => settled.map(|()| plane),
+        }
+    }
+
+    /// Comes to an end when a process of it does, and says which and why.
+    async fn breaks(&self) -> anyhow::Error {
+        loop {
+            if let Err(error) = self.all_run() {
+                return error;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
 
     /// The control plane that all tests of this process share. Tests keep out of each
@@ -127,9 +139,9 @@ impl ControlPlane {
     /// runtime that it was made in.
     ///
     /// # Errors
-    /// When there is no free port.
+    /// When its kubeconfig cannot be written.
     pub fn gate(&self, user: User) -> Result<Gate> {
-        let port = free_ports().next().context("no free port on 127.0.0.1")?;
+        let [port] = free_ports();
         let kubeconfig = self.path(&format!("gate-{port}.kubeconfig"));
         let text = std::fs::read_to_string(self.kubeconfig(user))?;
         std::fs::write(
@@ -332,7 +344,7 @@ impl ControlPlane {
 
     fn spawn(tools: PathBuf) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("berth-control-plane-").tempdir()?;
-        let ports = Ports::find()?;
+        let ports = Ports::find();
         let plane = Self {
             address: format!("https://127.0.0.1:{}", ports.api),
             _sweeper: sweeper(folder.path())?,
@@ -669,24 +681,31 @@ struct Ports {
 }
 
 impl Ports {
-    fn find() -> Result<Self> {
-        let mut candidates = free_ports();
-        let mut next = || candidates.next().context("no free port on 127.0.0.1");
-        Ok(Self {
-            etcd: next()?,
-            etcd_peer: next()?,
-            api: next()?,
-            controller_manager: next()?,
-            scheduler: next()?,
-            kwok: next()?,
-        })
+    fn find() -> Self {
+        let [etcd, etcd_peer, api, controller_manager, scheduler, kwok] = free_ports();
+        Self {
+            etcd,
+            etcd_peer,
+            api,
+            controller_manager,
+            scheduler,
+            kwok,
+        }
     }
 }
 
-pub(crate) fn free_ports() -> impl Iterator<Item = u16> {
-    std::iter::repeat_with(|| u16::try_from(10_000 + uuid::Uuid::new_v4().as_u128() % 20_000).unwrap())
-        .take(1_000)
-        .filter(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok())
+/// Ports on loopback that nobody has, all different. They are below those that clients are given.
+pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
+    let held: Vec<_> =
+        std::iter::repeat_with(|| u16::try_from(10_000 + uuid::Uuid::new_v4().as_u128() % 20_000).unwrap())
+            .filter_map(|port| {
+                std::net::TcpListener::bind(("127.0.0.1", port))
+                    .ok()
+                    .map(|held| (port, held))
+            })
+            .take(N)
+            .collect();
+    std::array::from_fn(|index| held[index].0)
 }
 
 /// The folder with the tools; says what to do if one is missing.

@@ -31,7 +31,7 @@ use lapin::{
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
-use crate::control_plane::sweeper;
+use crate::control_plane::{free_ports, sweeper};
 
 /// Where Debian's package `rabbitmq-server` has it.
 const PROGRAM: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
@@ -348,20 +348,6 @@ impl Drop for Process {
         drop(self.0.stdin.take());
         let _ = self.0.wait();
     }
-}
-
-/// Ports on loopback that nobody has.
-fn free_ports<const N: usize>() -> [u16; N] {
-    let held: Vec<_> =
-        std::iter::repeat_with(|| u16::try_from(10_000 + uuid::Uuid::new_v4().as_u128() % 20_000).unwrap())
-            .filter_map(|port| {
-                std::net::TcpListener::bind(("127.0.0.1", port))
-                    .ok()
-                    .map(|held| (port, held))
-            })
-            .take(N)
-            .collect();
-    std::array::from_fn(|index| held[index].0)
 }
 
 /// Sees that a condition comes to hold.

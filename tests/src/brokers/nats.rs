@@ -39,8 +39,9 @@ impl NatsServer {
 
     /// The same with further flags. A server that wants TLS or credentials is only waited for.
     pub async fn start_with(flags: &[&str]) -> Self {
+        let [port] = free_ports();
         let server = Self {
-            port: free_ports().next().expect("a free port"),
+            port,
             folder: tempfile::tempdir().unwrap(),
             flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
             process: Mutex::default(),

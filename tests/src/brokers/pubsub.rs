@@ -75,7 +75,7 @@ impl Project {
     /// A network path to the emulator that the test can cut, and settings that use it.
     #[must_use]
     pub fn gate(&self) -> (Gate, Settings) {
-        let port = free_ports().next().expect("a free port");
+        let [port] = free_ports();
         let gate = Gate::new(port, self.port, PathBuf::new());
         let settings = Settings {
             emulator: Some(format!("127.0.0.1:{port}")),
@@ -205,7 +205,7 @@ impl Emulator {
     async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join("log");
-        let port = free_ports().next().expect("a free port");
+        let [port] = free_ports();
         let jar = jar();
         let arguments = [
             // One core and little memory are enough, and it starts faster.

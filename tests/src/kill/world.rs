@@ -139,9 +139,9 @@ impl World {
         for number in 0..HOSTS {
             let mut url: url::Url = broker.url().parse()?;
             let gates = Gates {
-                broker: Gate::to(url.port().context("the broker has a port")?)?,
+                broker: Gate::to(url.port().context("the broker has a port")?),
                 kubernetes: plane.gate(User::Berth)?,
-                fleet: Gate::to(server.address().port())?,
+                fleet: Gate::to(server.address().port()),
             };
             let moved = url.set_port(Some(gates.broker.port()));
             ensure!(moved.is_ok(), "the broker's URL takes no port");

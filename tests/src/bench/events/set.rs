@@ -113,11 +113,11 @@ impl Set {
         };
         // Both reach the APIs by gates: what they cost is theirs, and the same.
         let gates = Gates {
-            broker: Gate::to(0)?,
+            broker: Gate::to(0),
             kubernetes: plane.gate(User::Berth)?,
-            fleet: Gate::to(api.port)?,
+            fleet: Gate::to(api.port),
         };
-        let (bare_fleet, bare_kubernetes) = (Gate::to(api.port)?, plane.gate(User::Berth)?);
+        let (bare_fleet, bare_kubernetes) = (Gate::to(api.port), plane.gate(User::Berth)?);
         let host = Host::new(0, common, gates, &host_url)?;
         let client = broker.client().await;
         client.exchange(&topic, ExchangeKind::Topic).await;
