@@ -257,17 +257,12 @@ impl Stage {
             listener: Arc::<Told>::clone(&told),
         };
         let caps = Limits {
+            // The machine of a test may be busy.
             deadline: Duration::from_secs(60),
             ..Limits::default()
         };
         let text = DOCUMENT.replace("  permits:", &format!("  grace: {grace}\n  permits:"));
-        let mut documents = document::parse("adapter.yaml".as_ref(), &text, &caps).strict().unwrap();
-        for document in &mut documents {
-            for plugin in document.adapter.plugins.values_mut() {
-                // The machine of a test may be busy.
-                plugin.limits.deadline = Duration::from_secs(60);
-            }
-        }
+        let documents = document::parse("adapter.yaml".as_ref(), &text, &caps).strict().unwrap();
         keep_declarative().await;
         let (host, problems) = Host::start(parts, &documents).await;
         assert!(problems.is_empty(), "{problems:?}");

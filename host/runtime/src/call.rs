@@ -96,7 +96,7 @@ impl Plugin {
         };
         let config = config.to_owned();
         let (answer, _) = self
-            .run(state, limits, None, async |store, instance| {
+            .run(state, limits, &mut Kept::default(), false, async |store, instance| {
                 setup
                     .load(&mut *store, instance)
                     .map_err(Misfit)?
@@ -192,11 +192,6 @@ impl Plugin {
         kept: &mut Kept,
         mut state: State,
     ) -> (Result<PhaseAnswer, Cause>, u64) {
-        if !context.one_instance {
-            // Two instances at once could wait for each other's place.
-            *kept = Kept::default();
-        }
-        let kept = context.one_instance.then_some(kept);
         let limits = &context.limits;
         let facts = to_guest::facts(question.facts(), context, &self.digest);
         if self.uses_wasi {
@@ -208,7 +203,7 @@ impl Plugin {
                     return (Err(Cause::Unavailable(format!("it does not export `{}`", stringify!($interface)))), 0);
                 };
                 let (answer, fuel) = self
-                    .run(state, limits, kept, async |store, instance| {
+                    .run(state, limits, kept, context.one_instance, async |store, instance| {
                         indices.load(&mut *store, instance).map_err(Misfit)?.$function(store, &facts, $($argument),*).await
                     })
                     .await;
@@ -237,16 +232,19 @@ impl Plugin {
         }
     }
 
-    /// Runs `body` under all limits, in the instance that is kept or in a fresh one; also says how much fuel it took.
+    /// Runs `body` under all limits; also says how much fuel it took. Only if `keeps`, in the instance that is kept and
+    /// left there for the next.
     async fn run<R>(
         &self,
         mut state: State,
         limits: &Limits,
-        mut kept: Option<&mut Kept>,
+        kept: &mut Kept,
+        keeps: bool,
         body: impl AsyncFnOnce(&mut Store<State>, &Instance) -> wasmtime::Result<R>,
     ) -> (Result<R, Cause>, u64) {
         let meter = state.meter.clone();
-        let warm = kept.as_mut().and_then(|kept| kept.take(self));
+        // What waits and is not used is gone before a place is waited for: two could wait for each other's.
+        let warm = kept.take(self).filter(|_| keeps);
         // Locals end in reverse order: the permit is held until the store is gone, as the pool has one slot per permit.
         let (permit, mut store, mut instance);
         match warm {
@@ -291,7 +289,7 @@ impl Plugin {
         let fuel_used = limits.fuel.saturating_sub(store.get_fuel().unwrap_or_default());
         match (answer, instance) {
             (Ok(answer), Some(instance)) => {
-                if let Some(kept) = kept {
+                if keeps {
                     kept.put(Warm {
                         code: self.code(),
                         store,

@@ -45,12 +45,8 @@ async fn fuel_violated() {
 
 #[tokio::test]
 async fn deadline_obeyed() {
-    let limits = Limits {
-        deadline: Duration::from_secs(60),
-        ..patient()
-    };
     assert_eq!(
-        ask("obedient", &with(limits)).await.unwrap().answer,
+        ask("obedient", &with(patient())).await.unwrap().answer,
         proceed(Value::Null)
     );
 }
@@ -152,7 +148,6 @@ fn large(size: usize) -> CallContext {
     let limits = Limits {
         memory: 200 << 20,
         fuel: MUCH,
-        deadline: Duration::from_secs(60),
         ..patient()
     };
     CallContext {
