@@ -14,6 +14,7 @@ use serde_json::Value;
 use super::{
     Shared,
     kinds::Kind,
+    lists::items_of,
     objects::{Holder, created, has_pods, needs_events, workloads},
     wire::Call,
 };
@@ -82,8 +83,9 @@ impl Shared {
         let call = Call::get(kind.collection(Some(namespace)))
             .query("fieldSelector", format!("involvedObject.uid={uid}"))
             .query("limit", "50");
-        match self.wire.call(call).await {
-            Ok(mut list) => list["items"].as_array_mut().map(std::mem::take).unwrap_or_default(),
+        let list = self.wire.call(call).await;
+        match list.and_then(|mut list| Ok(items_of(&mut list)?.collect())) {
+            Ok(events) => events,
             Err(refusal) => {
                 tracing::debug!(cause = ?refusal, "cannot read events");
                 Vec::new()

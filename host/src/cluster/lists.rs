@@ -4,13 +4,13 @@ use berth_engine::{
     contract::{Query, Reference, Selector},
     effect::{ClusterCause, ClusterFault},
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
     fault::Refusal,
     kinds::Kind,
     misplaced,
-    objects::prune,
+    objects::{as_of, prune},
     wire::{Call, METADATA_LIST, Wire, reference},
 };
 use crate::world::{FOUND_AT_MOST, FOUND_BYTES, Identity};
@@ -63,7 +63,7 @@ pub(super) async fn pages(
             }
             page => page?,
         };
-        take(&mut items_of(&mut page).map(|item| prune(kind, item)));
+        take(&mut items_of(&mut page)?.map(|item| prune(kind, item)));
         next = more(&page);
         if next.is_none() {
             return Ok(resource_version(&page));
@@ -79,14 +79,6 @@ pub(super) async fn find(
     query: &Query,
 ) -> Result<Vec<Value>, ClusterFault> {
     let namespace = query.namespace.as_deref();
-    let whole = |mut document: Value| {
-        if let Some(metadata) = document["metadata"].as_object_mut() {
-            metadata.remove("managedFields");
-        }
-        document["apiVersion"] = json!(kind.api_version);
-        document["kind"] = json!(kind.kind);
-        document
-    };
     match &query.selector {
         Selector::Name(name) => {
             let object = reference(&query.api_version, &query.kind, namespace, name);
@@ -95,7 +87,7 @@ pub(super) async fn find(
             }
             let call = Call::get(kind.object(namespace, name)).at_most(FOUND_BYTES);
             match wire.call(call.by(identity)).await {
-                Ok(document) => Ok(vec![whole(document)]),
+                Ok(document) => Ok(vec![as_of(kind, document)]),
                 Err(refusal) if refusal.code() == Some(404) => Ok(Vec::new()),
                 Err(refusal) => Err(refused(refusal, &object)),
             }
@@ -122,7 +114,7 @@ pub(super) async fn find(
                 };
                 let (mut page, bytes) = wire.sized(call).await.map_err(about)?;
                 room -= bytes;
-                found.extend(items_of(&mut page).map(whole));
+                found.extend(items_of(&mut page).map_err(about)?.map(|item| as_of(kind, item)));
                 next = more(&page);
                 if next.is_none() {
                     break;
@@ -148,9 +140,18 @@ fn too_much(title: &str) -> ClusterFault {
     }
 }
 
-fn items_of(page: &mut Value) -> impl Iterator<Item = Value> {
-    let items = page["items"].as_array_mut().map(std::mem::take);
-    items.unwrap_or_default().into_iter()
+/// The items of a list.
+///
+/// # Errors
+/// When one of them is no object.
+pub(super) fn items_of(page: &mut Value) -> Result<impl Iterator<Item = Value> + use<>, Refusal> {
+    let items = page.get_mut("items").and_then(Value::as_array_mut);
+    let items = items.map(std::mem::take).unwrap_or_default();
+    if items.iter().all(Value::is_object) {
+        Ok(items.into_iter())
+    } else {
+        Err(Refusal::Lost("the answer is a list of what are no objects".to_owned()))
+    }
 }
 
 /// What the next page is asked for with.
@@ -175,6 +176,7 @@ mod tests {
 
     use http::{Request, Response};
     use kube::client::Body;
+    use serde_json::json;
 
     use super::*;
     use crate::cluster::wire::lock;
@@ -256,6 +258,18 @@ mod tests {
         let expected: Vec<_> = (0..120).map(|number| format!("o-{number}")).collect();
         assert_eq!(names, expected);
         assert_eq!(*lock(&server.pages), [100, 25, 25, 25, 25, 25]);
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_is_no_list_of_objects_is_none() {
+        for answer in [r#""text""#, "[]", "7", r#"{"items": [{"metadata": {}}, "text"]}"#] {
+            let service = tower::service_fn(move |_: Request<Body>| async move {
+                Ok::<_, kube::Error>(Response::new(Body::from(answer.as_bytes().to_vec())))
+            });
+            let wire = Wire::new(kube::Client::new(service, "default"));
+            let listed = list(&wire, &widgets(), None, "", None).await;
+            assert!(matches!(listed, Err(Refusal::Lost(_))), "{answer}: {listed:?}");
+        }
     }
 
     #[tokio::test]

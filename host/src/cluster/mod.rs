@@ -271,7 +271,7 @@ impl Cluster for Kubernetes {
     async fn apply(&self, identity: &Identity, apply: &Apply) -> Result<Observed, ClusterFault> {
         let object = &apply.reference;
         let mut document = apply.document.clone();
-        let Some(metadata) = document["metadata"].as_object_mut() else {
+        let Some(metadata) = document.get_mut("metadata").and_then(Value::as_object_mut) else {
             return Err(misplaced(object, "has no metadata"));
         };
         match &apply.expect {

@@ -74,11 +74,11 @@ fn controller(document: &Value) -> Option<&Value> {
 
 /// What is kept of a document: no managed fields; of what may hold secrets, metadata only; of a pod that somebody
 /// controls, no `spec`, for it tells nothing of how the workload is.
-/// Metadata-only documents and items of lists get back their kind.
 pub(super) fn prune(kind: &Kind, mut document: Value) -> Value {
     if kind.is_confidential() {
         document = metadata_only(document);
-        if let Some(annotations) = document["metadata"]["annotations"].as_object_mut() {
+        let annotations = document.pointer_mut("/metadata/annotations");
+        if let Some(annotations) = annotations.and_then(Value::as_object_mut) {
             annotations.remove(LAST_APPLIED);
         }
     }
@@ -88,17 +88,25 @@ pub(super) fn prune(kind: &Kind, mut document: Value) -> Value {
     {
         fields.remove("spec");
     }
-    if let Some(metadata) = document["metadata"].as_object_mut() {
+    as_of(kind, document)
+}
+
+/// A document with its kind, which metadata and items of lists do not tell, and without managed fields.
+pub(super) fn as_of(kind: &Kind, mut document: Value) -> Value {
+    if let Some(metadata) = document.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.remove("managedFields");
     }
-    document["apiVersion"] = json!(kind.api_version);
-    document["kind"] = json!(kind.kind);
+    if let Some(fields) = document.as_object_mut() {
+        fields.insert("apiVersion".to_owned(), json!(kind.api_version));
+        fields.insert("kind".to_owned(), json!(kind.kind));
+    }
     document
 }
 
 /// Drops all but the metadata.
 pub(super) fn metadata_only(mut document: Value) -> Value {
-    json!({"apiVersion": document["apiVersion"], "kind": document["kind"], "metadata": document["metadata"].take()})
+    let metadata = document.get_mut("metadata").map(Value::take);
+    json!({"apiVersion": document["apiVersion"], "kind": document["kind"], "metadata": metadata})
 }
 
 /// An object as the engine sees it, without a diagnosis. `document` has been pruned.
@@ -374,6 +382,26 @@ mod tests {
             prune(&of_kind("Secret"), document),
             json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "annotations": {"a": "b"}}})
         );
+    }
+
+    #[test]
+    fn whatever_an_api_server_sends_can_be_pruned() {
+        let odd = [
+            json!(null),
+            json!("text"),
+            json!([1]),
+            json!({}),
+            json!({"metadata": "text"}),
+        ];
+        for document in odd
+            .into_iter()
+            .chain([json!({"metadata": {"annotations": 1}, "spec": [0]})])
+        {
+            for kind in ["Secret", "Pod", "Job"] {
+                let pruned = prune(&of_kind(kind), document.clone());
+                assert_eq!(pruned["metadata"]["managedFields"], json!(null), "{document}");
+            }
+        }
     }
 
     #[test]

@@ -135,6 +135,30 @@ async fn watches_that_end_as_soon_as_they_are_open_are_opened_ever_more_slowly()
 }
 
 #[tokio::test]
+async fn a_watch_that_tells_of_what_is_no_object_is_opened_again() {
+    let mut opened = Moments::new();
+    let moment = opened.sender.clone();
+    let kubernetes = Kubernetes::over(
+        client(move |asked| {
+            if let Some(kinds) = kinds_of(asked) {
+                return kinds;
+            }
+            if asked.is_watch() {
+                let _ = moment.send(Instant::now());
+                return watch_that_tells(&[json!({"type": "ADDED", "object": "text"})]).1;
+            }
+            listed(&[])
+        }),
+        1 << 20,
+    );
+    kubernetes.watch(&[pods()]).await;
+    for _ in 0..2 {
+        let opening = tokio::time::timeout(Duration::from_secs(60), opened.receiver.recv());
+        assert!(opening.await.unwrap().is_some());
+    }
+}
+
+#[tokio::test]
 async fn objects_are_listed_ever_more_slowly_where_every_watch_is_expired() {
     let mut begun = Moments::new();
     let moment = begun.sender.clone();

@@ -318,9 +318,13 @@ impl Wire {
 
     async fn attempt(&self, call: &Call<'_>) -> Result<(Value, usize), Refusal> {
         let body = self.exchange(call).await?;
-        let document = serde_json::from_slice(&body);
-        let document = document.map_err(|error| Refusal::Lost(format!("the answer is not JSON: {error}")))?;
-        Ok((document, body.len()))
+        let document: Value =
+            serde_json::from_slice(&body).map_err(|error| Refusal::Lost(format!("the answer is not JSON: {error}")))?;
+        if document.is_object() {
+            Ok((document, body.len()))
+        } else {
+            Err(Refusal::Lost("the answer is no object".to_owned()))
+        }
     }
 
     async fn exchange(&self, call: &Call<'_>) -> Result<Vec<u8>, Refusal> {
