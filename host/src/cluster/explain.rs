@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::{
     Shared,
-    kinds::Kind,
+    kinds::{Kind, is_pod},
     lists::items_of,
     objects::{Holder, created, has_pods, needs_events, workloads},
     wire::Call,
@@ -45,7 +45,7 @@ impl Shared {
                 object.diagnosis = diagnose(&object.document, &own, &events, now);
                 // A pod may explain other objects too.
                 all.extend(own.into_iter().chain(others));
-            } else if api_version == "v1" && kind == "Pod" {
+            } else if is_pod(api_version, kind) {
                 let events = self.events_about(object, 1).await;
                 object.diagnosis = diagnose(&object.document, std::slice::from_ref(&object.document), &events, now);
             }

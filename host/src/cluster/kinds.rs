@@ -65,13 +65,18 @@ impl Kind {
 
     /// Whether it is that of pods.
     pub(super) fn is_pod(&self) -> bool {
-        self.api_version == "v1" && self.kind == "Pod"
+        is_pod(&self.api_version, &self.kind)
     }
 
     /// Whether its documents may hold secrets, so that only metadata is kept.
     pub(super) fn is_confidential(&self) -> bool {
         is_confidential(&self.api_version, &self.kind)
     }
+}
+
+/// Whether a kind is that of pods.
+pub(super) fn is_pod(api_version: &str, kind: &str) -> bool {
+    api_version == "v1" && kind == "Pod"
 }
 
 /// Whether documents of a kind may hold secrets.

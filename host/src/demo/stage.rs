@@ -156,17 +156,18 @@ impl Stage {
         let client = || fleet::Client::new(&fleet_settings).context("cannot prepare the HyperFleet client");
 
         let folder = std::env::temp_dir().join(format!("berth-demo-{}", uuid::Uuid::new_v4()));
-        let documents = write_documents(&folder, world)?;
+        let plugin = match &world.landing_zone {
+            Some(file) => std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?,
+            None => LANDING_ZONE.to_vec(),
+        };
+        let documents = write_documents(&folder, &plugin)?;
         let runtime = serve::runtime(cache_folder().as_deref())?;
         // A start waits for its compilation for a while only, and goes on without; journeys need it.
-        let (compiler, file) = (Arc::clone(&runtime), folder.join(LANDING_ZONE_FILE));
-        let landing_zone = tokio::task::spawn_blocking(move || -> Result<_> {
-            let bytes = std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
-            compiler.load(&bytes).context("cannot load the landing zone's plugin")
-        });
-        let landing_zone = landing_zone
+        let compiler = Arc::clone(&runtime);
+        let landing_zone = tokio::task::spawn_blocking(move || compiler.load(&plugin))
             .await
-            .context("the landing zone's plugin is not compiled")??;
+            .context("the landing zone's plugin is not compiled")?
+            .context("cannot load the landing zone's plugin")?;
         let (ring, ended) = watch::channel(0);
         let stored = Arc::new(Stored::default());
         let parts = Parts {
@@ -372,17 +373,14 @@ fn told(refusal: &crate::fleet::Response, what: &str, name: &str) -> anyhow::Err
     )
 }
 
-fn write_documents(folder: &std::path::Path, world: &World) -> Result<Vec<document::Loaded>> {
+/// Writes the documents and the landing zone's plugin, and reads them as a host does.
+fn write_documents(folder: &std::path::Path, plugin: &[u8]) -> Result<Vec<document::Loaded>> {
     std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    let plugin = match &world.landing_zone {
-        Some(file) => std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?,
-        None => LANDING_ZONE.to_vec(),
-    };
     let write = |name: &str, bytes: &[u8]| {
         let file = folder.join(name);
         std::fs::write(&file, bytes).with_context(|| format!("cannot write {}", file.display()))
     };
-    write(LANDING_ZONE_FILE, &plugin)?;
+    write(LANDING_ZONE_FILE, plugin)?;
     for (name, text) in DOCUMENTS {
         write(name, text.as_bytes())?;
     }

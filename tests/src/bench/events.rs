@@ -38,6 +38,7 @@ const GOAL: Duration = Duration::from_micros(600);
 const OF_BARE: f64 = 1.5;
 /// How many times it may be with more subjects: flat within 10 %.
 const OF_FEWER: f64 = 1.1;
+/// How much the first adapter may add to the program, and each further one.
 const FIRST_ADAPTER: u64 = 30 << 20;
 const FURTHER_ADAPTER: u64 = 512 << 10;
 
@@ -51,6 +52,9 @@ pub(super) async fn measure(smaller: usize) -> Result<Vec<Finding>> {
         for subjects in KNOWN {
             set.learn((subjects / smaller).max(FEW)).await?;
             let (resident, mapped) = (set.resident()?, set.mapped()?);
+            if first.is_none() {
+                findings.push(Finding::Size(of_first(set.resident_without_adapters, resident)));
+            }
             let (mut host, mut bare) = (Taken::default(), Taken::default());
             for number in 0..BATCHES {
                 let batch = (EVENTS / smaller / BATCHES).max(1);
@@ -65,7 +69,7 @@ pub(super) async fn measure(smaller: usize) -> Result<Vec<Finding>> {
                 name: format!("events-memory-{case}"),
                 what: "resident memory of the program once every subject is known",
                 bytes: resident,
-                goal: fewer.is_none().then(|| most(adapters, first)),
+                goal: first.filter(|_| fewer.is_none()).map(|first| most(adapters, first)),
                 baselines: vec![
                     ("with one adapter, 1,000 subjects", *first.get_or_insert(resident)),
                     ("of it, code that is mapped from files", mapped),
@@ -77,12 +81,21 @@ pub(super) async fn measure(smaller: usize) -> Result<Vec<Finding>> {
     Ok(findings)
 }
 
-/// How much memory so many adapters may take, if the first takes so much.
-fn most(adapters: usize, first: Option<u64>) -> u64 {
+/// How much memory the program may take with so many adapters, if it takes so much with one.
+fn most(adapters: usize, first: u64) -> u64 {
     let further = u64::try_from(adapters.saturating_sub(1)).unwrap_or(u64::MAX);
-    first.map_or(FIRST_ADAPTER, |first| {
-        first.saturating_add(further.saturating_mul(FURTHER_ADAPTER))
-    })
+    first.saturating_add(further.saturating_mul(FURTHER_ADAPTER))
+}
+
+/// The program without an adapter, and with one whose subjects are known.
+fn of_first(without: u64, with: u64) -> Size {
+    Size {
+        name: "events-memory-first-adapter".to_owned(),
+        what: "what the first adapter adds: its plugin, its connections, and 1,000 known subjects",
+        bytes: with.saturating_sub(without),
+        goal: Some(FIRST_ADAPTER),
+        baselines: vec![("the program without an adapter", without)],
+    }
 }
 
 /// `fewer` is the same with fewer subjects.
@@ -142,7 +155,8 @@ mod tests {
         );
         assert_eq!(of_time("c", micros(601), micros(400)).unwrap().is_met(), Some(false));
         assert_eq!(of_time("c", micros(600), micros(400)).unwrap().is_met(), Some(true));
-        assert_eq!(most(1, None), 30 << 20);
-        assert_eq!(most(10, Some(20 << 20)), (20 << 20) + 9 * (512 << 10));
+        assert_eq!(most(10, 20 << 20), (20 << 20) + 9 * (512 << 10));
+        let first = of_first(30 << 20, 50 << 20);
+        assert_eq!((first.bytes, first.goal), (20 << 20, Some(30 << 20)));
     }
 }

@@ -54,6 +54,8 @@ pub(super) struct Taker {
 pub(super) struct Set {
     pub(super) hosts: Taker,
     pub(super) bares: Taker,
+    /// What the program takes before it has an adapter, in bytes.
+    pub(super) resident_without_adapters: u64,
     adapters: usize,
     subjects: Vec<Value>,
     api: Api,
@@ -86,9 +88,6 @@ impl Set {
         let folder = tempfile::tempdir()?;
         let documents = folder.path().join("adapters");
         std::fs::create_dir(&documents)?;
-        for number in 0..adapters {
-            std::fs::write(documents.join(format!("{number}.yaml")), document(number, &namespace))?;
-        }
         let mut url: url::Url = broker.url().parse()?;
         let port = url.port().context("the broker has a port")?;
         let (way, bare_way) = (Way::to(port).await?, Way::to(port).await?);
@@ -119,6 +118,10 @@ impl Set {
         };
         let (bare_fleet, bare_kubernetes) = (Gate::to(api.port), plane.gate(User::Berth)?);
         let host = Host::new(0, common, gates, &host_url)?;
+        let resident_without_adapters = resident_when_ready(&host).await?;
+        for number in 0..adapters {
+            std::fs::write(documents.join(format!("{number}.yaml")), document(number, &namespace))?;
+        }
         let client = broker.client().await;
         client.exchange(&topic, ExchangeKind::Topic).await;
         for queue in [&queue, &bare_queue] {
@@ -148,6 +151,7 @@ impl Set {
         Ok(Self {
             hosts: taker(queue, way, host.process_id().await.context("the host runs")?),
             bares: taker(bare_queue, bare_way, bare.id()),
+            resident_without_adapters,
             adapters,
             subjects: Vec::new(),
             api,
@@ -260,6 +264,20 @@ impl Set {
             .try_collect()
             .await
     }
+}
+
+/// Resident memory of a host that has just started, in bytes. It is stopped again.
+async fn resident_when_ready(host: &Host) -> Result<u64> {
+    host.start().await?;
+    let end = Instant::now() + PATIENCE;
+    while !std::fs::read_to_string(host.log())?.contains("berth is ready") {
+        ensure!(Instant::now() < end, "the host is not ready: {}", host.log().display());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let process = host.process_id().await.context("the host runs")?;
+    let resident = child::resident_of(process)?;
+    host.stop().await?;
+    Ok(resident)
 }
 
 /// The places of the subjects that the events of a batch are about: those with a Job, in turn,
