@@ -25,6 +25,9 @@ use berth_engine::{
 };
 use serde_json::{Value, json};
 
+/// When both clocks begin.
+const NOON: &str = "2026-08-21T12:00:00.123456Z";
+
 /// A simulated API and two clocks: its own, and its caller's.
 pub struct Arranged {
     pub simulation: Arc<Simulation>,
@@ -36,7 +39,7 @@ impl Arranged {
     /// An empty API that waits for `dns` on clusters and for `sizing` on node pools.
     #[must_use]
     pub fn new() -> Self {
-        let noon = "2026-08-21T12:00:00.123456Z".parse().unwrap();
+        let noon = NOON.parse().unwrap();
         let server_clock = Arc::new(ManualClock::new(noon));
         let client_clock = Arc::new(ManualClock::new(noon));
         let state = FleetState::new(&["dns"], &["sizing"]);
@@ -107,7 +110,7 @@ fn href(resource: &Value) -> String {
     resource["href"].as_str().unwrap().to_owned()
 }
 
-/// A report of success.
+/// A report of success, whose facts were read when both clocks began.
 #[must_use]
 pub fn report(adapter: &str, generation: u32) -> Report {
     let condition = |kind: &str| Condition {
@@ -117,6 +120,8 @@ pub fn report(adapter: &str, generation: u32) -> Report {
         message: "all is well".to_owned(),
     };
     Report {
+        as_of: NOON.parse().unwrap(),
+        replaces: None,
         adapter: adapter.to_owned(),
         observed_generation: generation,
         conditions: vec![condition("Available"), condition("Applied"), condition("Health")],
@@ -370,17 +375,36 @@ pub async fn a_row_from_a_clock_a_little_ahead_is_replaced_once_it_was_read(flee
     );
 }
 
+pub async fn who_looked_first_and_reports_last_replaces_nothing(fleet: &dyn Fleet, arranged: &Arranged) {
+    let cluster = arranged.cluster("east-1");
+    theirs(arranged, &cluster, "2026-08-21T12:00:05Z");
+    arranged.pass(Duration::from_secs(20));
+    let status = || condition(&arranged.look(&cluster), "DnsSuccessful")[0].clone();
+
+    assert_eq!(fleet.report(&cluster, &report("dns", 1)).await, Ok(Reported::Discarded));
+    assert_eq!(status(), "False");
+
+    // Who has read their row looked at everything else after it.
+    let row = fleet.statuses(&cluster).await.unwrap().remove(0);
+    let report = Report {
+        replaces: row.reported_at(),
+        ..report("dns", 1)
+    };
+    assert_eq!(fleet.report(&cluster, &report).await, Ok(Reported::Stored));
+    assert_eq!(status(), "True");
+}
+
 pub async fn a_wrong_clock_is_corrected_by_the_apis(fleet: &dyn Fleet, arranged: &Arranged) {
     let cluster = arranged.cluster("east-1");
     for wrong in ["2026-08-21T18:00:00Z", "2026-08-21T06:00:00Z"] {
         // The first report after the clock changed is refused, which tells the API's time.
         arranged.client_clock.set(wrong.parse().unwrap());
         arranged.server_clock.advance(Duration::from_mins(40));
-        assert_eq!(
-            fleet.report(&cluster, &report("dns", 1)).await,
-            Ok(Reported::Stored),
-            "{wrong}"
-        );
+        let report = Report {
+            as_of: wrong.parse().unwrap(),
+            ..report("dns", 1)
+        };
+        assert_eq!(fleet.report(&cluster, &report).await, Ok(Reported::Stored), "{wrong}");
     }
 
     let rows = fleet.statuses(&cluster).await.unwrap();
@@ -420,16 +444,12 @@ pub async fn moments_of_weakness_are_outlasted(fleet: &dyn Fleet, arranged: &Arr
 pub async fn a_report_whose_answer_was_lost_is_sent_again_with_a_later_time(fleet: &dyn Fleet, arranged: &Arranged) {
     let cluster = arranged.cluster("east-1");
     arranged.simulation.inject(&Fault::AnswerLost, 1);
-    arranged.client_clock.set("2026-08-21T12:00:00Z".parse().unwrap());
 
     assert_eq!(fleet.report(&cluster, &report("dns", 1)).await, Ok(Reported::Stored));
 
     let row = arranged.look(&format!("{cluster}/statuses"))["items"][0].clone();
-    assert_eq!(row["created_time"], "2026-08-21T12:00:00Z");
-    assert!(
-        row["last_report_time"].as_str().unwrap() > "2026-08-21T12:00:00.01Z",
-        "{row}"
-    );
+    assert_eq!(row["created_time"], "2026-08-21T12:00:00.123456Z");
+    assert_eq!(row["last_report_time"], "2026-08-21T12:00:00.123457Z");
 }
 
 pub async fn a_wait_that_the_api_asks_for_is_kept(fleet: &dyn Fleet, arranged: &Arranged) {
@@ -699,6 +719,7 @@ macro_rules! fleet_contract {
             a_report_that_stays_swallowed_is_not_called_stored
             the_row_of_another_host_at_the_same_time_is_not_taken_for_ours
             a_row_from_a_clock_a_little_ahead_is_replaced_once_it_was_read
+            who_looked_first_and_reports_last_replaces_nothing
             a_wrong_clock_is_corrected_by_the_apis
             moments_of_weakness_are_outlasted
             a_report_whose_answer_was_lost_is_sent_again_with_a_later_time

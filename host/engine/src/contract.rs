@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -105,6 +106,12 @@ impl AdapterStatus {
     #[must_use]
     pub fn condition(&self, kind: &str) -> Option<&Condition> {
         self.conditions.iter().find(|condition| condition.kind == kind)
+    }
+
+    /// When the API stored it, if that is known.
+    #[must_use]
+    pub fn reported_at(&self) -> Option<Timestamp> {
+        self.last_report_time.parse().ok()
     }
 }
 

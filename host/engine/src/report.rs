@@ -3,6 +3,7 @@
 //! The host drafts the conditions of every [`Journey`]. A plugin may lower them, add its
 //! own and add data ([`merge`]); it never raises them, and `Finalized` is the host's.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -12,9 +13,14 @@ use crate::{
     subject::Generation,
 };
 
-/// A status report, but for its time, which is stamped when it is sent.
+/// A status report. It counts from when its facts began to be read: one of another host that looked later is not
+/// replaced by it, whichever is sent first.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
+    /// When its facts began to be read, by the host's clock.
+    pub as_of: Timestamp,
+    /// The time of the row that was among them, by the API's clock: what was read after that row replaces it.
+    pub replaces: Option<Timestamp>,
     /// The adapter.
     pub adapter: String,
     /// The generation that was read from the API.

@@ -190,7 +190,7 @@ impl Fleet for Client {
             let mut stamp: Option<Stamp> = None;
             let mut body = || {
                 // A later attempt gets a later time: an earlier one may have been executed.
-                let next = self.stamps.next(path, &report.adapter, self.line.clock.now());
+                let next = self.stamps.next(path, &report.adapter, report.as_of, report.replaces);
                 stamp = Some(next);
                 serde_json::to_vec(&Body {
                     adapter: &report.adapter,

@@ -3,7 +3,8 @@
 //! The API refuses a report from more than 5 minutes ahead or 30 minutes ago, discards one
 //! that is older than the stored row, and keeps the stored row at equal times. So times
 //! follow the API's clock where ours is plainly wrong, and strictly increase for each
-//! resource and adapter.
+//! resource and adapter. They tell when a host began to look, not when it told: of two hosts,
+//! that which looked first and tells late is discarded.
 
 use std::{
     collections::HashMap,
@@ -80,21 +81,24 @@ impl Stamps {
         };
     }
 
-    /// A time for a report, later than all before for this resource and adapter.
-    pub(super) fn next(&self, path: &str, adapter: &str, now: Timestamp) -> Stamp {
+    /// A time for a report of what was so `as_of` then by our clock, later than all before for this resource and
+    /// adapter, and than that of the row that it `replaces`.
+    pub(super) fn next(&self, path: &str, adapter: &str, as_of: Timestamp, replaces: Option<Timestamp>) -> Stamp {
         let mut inner = self.lock();
         if inner.last.len() >= inner.look_at {
-            let horizon = saturating_add(now, inner.offset - STEP_BACK);
+            let horizon = saturating_add(as_of, inner.offset - STEP_BACK);
             inner.last.retain(|_, last| *last > horizon);
             inner.look_at = PAIRS.max(2 * inner.last.len());
         }
         let offset = inner.offset;
-        let now = microseconds(saturating_add(now, offset));
+        let as_of = microseconds(saturating_add(as_of, offset));
         let key = (path.to_owned(), adapter.to_owned());
         let previous = inner.last.get(&key).copied();
-        let time = match previous {
-            Some(last) if last >= now => saturating_add(last, SignedDuration::from_micros(1)),
-            Some(_) | None => now,
+        // One too far ahead could not be exceeded.
+        let replaced = replaces.filter(|row| row.duration_since(as_of) < AHEAD);
+        let time = match previous.max(replaced) {
+            Some(last) if last >= as_of => microseconds(saturating_add(last, SignedDuration::from_micros(1))),
+            Some(_) | None => as_of,
         };
         inner.last.insert(key, time);
         Stamp { time, previous, offset }
@@ -171,7 +175,7 @@ mod tests {
         let stamps = Stamps::default();
         let texts: Vec<String> = [NOON, NOON, "2026-08-21T11:59:00Z", "2026-08-21T12:00:01Z"]
             .into_iter()
-            .map(|now| stamps.next("/api/x", "dns", at(now)).text())
+            .map(|now| stamps.next("/api/x", "dns", at(now), None).text())
             .collect();
 
         assert_eq!(
@@ -184,7 +188,7 @@ mod tests {
             ]
         );
         assert_eq!(
-            stamps.next("/api/x", "other", at("2026-08-21T11:00:00Z")).text(),
+            stamps.next("/api/x", "other", at("2026-08-21T11:00:00Z"), None).text(),
             "2026-08-21T11:00:00.000000Z"
         );
     }
@@ -194,19 +198,19 @@ mod tests {
         let stamps = Stamps::default();
         stamps.learn(at(NOON), "Fri, 21 Aug 2026 12:00:59 GMT");
         assert_eq!(
-            stamps.next("/api/x", "dns", at(NOON)).text(),
+            stamps.next("/api/x", "dns", at(NOON), None).text(),
             "2026-08-21T12:00:00.123456Z"
         );
 
         stamps.learn(at(NOON), "Fri, 21 Aug 2026 13:00:00 GMT");
         assert_eq!(
-            stamps.next("/api/x", "dns", at(NOON)).text(),
+            stamps.next("/api/x", "dns", at(NOON), None).text(),
             "2026-08-21T13:00:00.000000Z"
         );
 
         stamps.learn(at(NOON), "not a date");
         assert_eq!(
-            stamps.next("/api/y", "dns", at(NOON)).text(),
+            stamps.next("/api/y", "dns", at(NOON), None).text(),
             "2026-08-21T13:00:00.000000Z"
         );
     }
@@ -214,13 +218,13 @@ mod tests {
     #[test]
     fn a_refused_time_is_not_carried_on() {
         let stamps = Stamps::default();
-        let ahead = stamps.next("/api/x", "dns", at("2026-08-21T18:00:00Z"));
+        let ahead = stamps.next("/api/x", "dns", at("2026-08-21T18:00:00Z"), None);
         stamps.learn(at("2026-08-21T18:00:00Z"), "Fri, 21 Aug 2026 12:00:00 GMT");
         assert!(stamps.outdated(ahead));
         stamps.refused("/api/x", "dns", ahead);
 
         assert_eq!(
-            stamps.next("/api/x", "dns", at("2026-08-21T18:00:00Z")).text(),
+            stamps.next("/api/x", "dns", at("2026-08-21T18:00:00Z"), None).text(),
             "2026-08-21T12:00:00.000000Z"
         );
     }
@@ -232,22 +236,38 @@ mod tests {
         stamps.seen("/api/x", "far", "2026-08-21T14:00:00Z", at(NOON));
 
         assert_eq!(
-            stamps.next("/api/x", "dns", at(NOON)).text(),
+            stamps.next("/api/x", "dns", at(NOON), None).text(),
             "2026-08-21T12:00:30.500001Z"
         );
         assert_eq!(
-            stamps.next("/api/x", "far", at(NOON)).text(),
+            stamps.next("/api/x", "far", at(NOON), None).text(),
             "2026-08-21T12:00:00.123456Z"
         );
+    }
+
+    #[test]
+    fn a_row_that_was_read_is_exceeded_however_long_ago_the_look_began() {
+        let stamps = Stamps::default();
+        let next = |adapter, row: &str| stamps.next("/api/x", adapter, at(NOON), Some(at(row))).text();
+        assert_eq!(
+            next("later", "2026-08-21T12:00:02.000001Z"),
+            "2026-08-21T12:00:02.000002Z"
+        );
+        assert_eq!(
+            next("same", "2026-08-21T12:00:00.123456Z"),
+            "2026-08-21T12:00:00.123457Z"
+        );
+        assert_eq!(next("earlier", "2026-08-21T11:59:00Z"), "2026-08-21T12:00:00.123456Z");
+        assert_eq!(next("far ahead", "2026-08-21T14:00:00Z"), "2026-08-21T12:00:00.123456Z");
     }
 
     #[test]
     fn pairs_that_cannot_matter_any_more_are_forgotten() {
         let stamps = Stamps::default();
         for number in 0..PAIRS {
-            stamps.next(&format!("/api/{number}"), "dns", at(NOON));
+            stamps.next(&format!("/api/{number}"), "dns", at(NOON), None);
         }
-        stamps.next("/api/last", "dns", at("2026-08-21T14:00:00Z"));
+        stamps.next("/api/last", "dns", at("2026-08-21T14:00:00Z"), None);
 
         assert_eq!(stamps.lock().last.len(), 1);
     }
@@ -258,14 +278,14 @@ mod tests {
         let mut looks = Vec::new();
         for number in 0..8 * PAIRS {
             let before = stamps.lock().look_at;
-            stamps.next(&format!("/api/{number}"), "dns", at(NOON));
+            stamps.next(&format!("/api/{number}"), "dns", at(NOON), None);
             if stamps.lock().look_at != before {
                 looks.push(number);
             }
         }
         assert_eq!(looks, [PAIRS, 2 * PAIRS, 4 * PAIRS]);
 
-        stamps.next("/api/late", "dns", at("2026-08-21T14:00:00Z"));
+        stamps.next("/api/late", "dns", at("2026-08-21T14:00:00Z"), None);
         assert_eq!(stamps.lock().last.len(), 1, "8 times as many are looked through");
         assert_eq!(stamps.lock().look_at, PAIRS);
     }

@@ -403,6 +403,8 @@ async fn bare(world: &World, adapters: &[Arc<Adapter>], subject: SubjectRef) -> 
             message: "Done".to_owned(),
         };
         let report = Report {
+            as_of: Timestamp::now(),
+            replaces: None,
             adapter: adapter.name.clone(),
             observed_generation: 1,
             conditions: journey.conditions(),

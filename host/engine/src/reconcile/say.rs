@@ -66,6 +66,8 @@ impl Run {
             .iter()
             .any(|one| one.kind == "Available" && one.status == Truth::True);
         let report = Report {
+            as_of: input.now,
+            replaces: self.row.as_ref().and_then(AdapterStatus::reported_at),
             adapter: self.adapter.name.clone(),
             observed_generation: generation,
             conditions,

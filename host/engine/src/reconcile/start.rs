@@ -193,6 +193,7 @@ async fn fleet_unreachable(
         Some(kinds) => json!({ "berth": { "kinds": kinds } }),
         None => Value::Object(Map::new()),
     };
+    let replaces = row.as_ref().and_then(AdapterStatus::reported_at);
     if let Some(row) = row {
         conditions.extend(
             row.conditions
@@ -202,6 +203,8 @@ async fn fleet_unreachable(
         data = if row.data.is_object() { row.data } else { json!({}) };
     }
     let report = Report {
+        as_of: input.now,
+        replaces,
         adapter: input.adapter.name.clone(),
         observed_generation: generation,
         conditions,

@@ -386,6 +386,22 @@ fn a6_after_success_changes_only_health() {
 }
 
 #[test]
+fn a_report_tells_when_the_look_began_and_which_row_it_replaces() {
+    let mut world = World::new();
+    let first = world.now;
+    world.reconcile();
+    world.later(7);
+    let second = world.now;
+    world.reconcile();
+    let told: Vec<_> = world
+        .reports
+        .iter()
+        .map(|report| (report.as_of, report.replaces))
+        .collect();
+    assert_eq!(told, [(first, None), (second, Some(first))]);
+}
+
+#[test]
 fn a6_hyperfleet_get_fails_but_put_works() {
     let mut world = World::new();
     let down = || FleetFault::Unreachable {

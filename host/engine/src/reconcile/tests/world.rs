@@ -412,7 +412,7 @@ impl World {
                     observed_generation: report.observed_generation,
                     conditions: report.conditions.clone(),
                     data: report.data.clone(),
-                    last_report_time: String::new(),
+                    last_report_time: report.as_of.to_string(),
                 };
                 let rows = self.statuses.entry(path.clone()).or_default();
                 rows.retain(|row| row.adapter != stored.adapter);
