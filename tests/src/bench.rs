@@ -97,11 +97,12 @@ impl Benchmark {
         all.filter(|one| only.is_empty() || only.contains(one)).collect()
     }
 
-    /// Measures; what can be made `smaller` is so many times smaller than it is meant to be.
+    /// Measures, and tells each finding as soon as it is there; what can be made `smaller` is so many times smaller
+    /// than it is meant to be.
     ///
     /// # Errors
-    /// When what is to be measured cannot be set up or does not work.
-    pub async fn measure(self, smaller: usize) -> Result<Vec<Finding>> {
+    /// When what is to be measured cannot be set up or does not work, or `tell` fails.
+    pub async fn measure(self, smaller: usize, tell: Tell<'_>) -> Result<()> {
         let smaller = smaller.max(1);
         let times = match self {
             Self::PluginCall => call::of_one().await?,
@@ -109,14 +110,17 @@ impl Benchmark {
             Self::DeclarativePhases => phases::of_a_document().await?,
             Self::CachedLoad => load::cached()?,
             Self::JobToStatus => job::to_status().await?,
-            Self::Registry => return registry::all(smaller).await,
-            Self::KnownSubjects => return known::measure(smaller).await,
-            Self::WatchMemory => return watch::measure(smaller).await,
-            Self::Events => return events::measure(smaller).await,
+            Self::Registry => return registry::all(smaller, tell).await,
+            Self::KnownSubjects => return known::measure(smaller, tell).await,
+            Self::WatchMemory => return tell(Finding::Size(watch::measure(smaller).await?)),
+            Self::Events => return events::measure(smaller, tell).await,
         };
-        Ok(times.into_iter().map(Finding::Time).collect())
+        times.into_iter().map(Finding::Time).try_for_each(tell)
     }
 }
+
+/// What findings are told to, one after the other.
+pub type Tell<'t> = &'t mut dyn FnMut(Finding) -> Result<()>;
 
 /// What was found.
 #[derive(Debug)]

@@ -16,7 +16,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use self::set::{Set, Taken};
-use super::{Baseline, Figure, Finding, Samples, Size};
+use super::{Baseline, Figure, Finding, Samples, Size, Tell};
 
 mod bare;
 mod set;
@@ -43,8 +43,7 @@ const FIRST_ADAPTER: u64 = 30 << 20;
 const FURTHER_ADAPTER: u64 = 512 << 10;
 
 /// Measures; everything so many times smaller.
-pub(super) async fn measure(smaller: usize) -> Result<Vec<Finding>> {
-    let mut findings = Vec::new();
+pub(super) async fn measure(smaller: usize, tell: Tell<'_>) -> Result<()> {
     let mut first = None;
     for adapters in ADAPTERS {
         let mut set = Set::new((adapters / smaller).max(1)).await?;
@@ -53,7 +52,7 @@ pub(super) async fn measure(smaller: usize) -> Result<Vec<Finding>> {
             set.learn((subjects / smaller).max(FEW)).await?;
             let (resident, mapped) = (set.resident()?, set.mapped()?);
             if first.is_none() {
-                findings.push(Finding::Size(of_first(set.resident_without_adapters, resident)));
+                tell(Finding::Size(of_first(set.resident_without_adapters, resident)))?;
             }
             let (mut host, mut bare) = (Taken::default(), Taken::default());
             for number in 0..BATCHES {
@@ -63,9 +62,9 @@ pub(super) async fn measure(smaller: usize) -> Result<Vec<Finding>> {
             }
             let case = format!("{adapters}-adapters-{subjects}");
             let cpu = Samples::new(host.cpu)?;
-            findings.push(Finding::Time(of_cpu(&case, cpu.clone(), bare.cpu, fewer.clone())?));
-            findings.push(Finding::Time(of_time(&case, host.time, bare.time)?));
-            findings.push(Finding::Size(Size {
+            tell(Finding::Time(of_cpu(&case, cpu.clone(), bare.cpu, fewer.clone())?))?;
+            tell(Finding::Time(of_time(&case, host.time, bare.time)?))?;
+            tell(Finding::Size(Size {
                 name: format!("events-memory-{case}"),
                 what: "resident memory of the program once every subject is known",
                 bytes: resident,
@@ -74,11 +73,11 @@ pub(super) async fn measure(smaller: usize) -> Result<Vec<Finding>> {
                     ("with one adapter, 1,000 subjects", *first.get_or_insert(resident)),
                     ("of it, code that is mapped from files", mapped),
                 ],
-            }));
+            }))?;
             fewer.get_or_insert(cpu);
         }
     }
-    Ok(findings)
+    Ok(())
 }
 
 /// How much memory the program may take with so many adapters, if it takes so much with one.

@@ -38,7 +38,7 @@ use serde_json::{Value, json};
 
 use self::remote::{NAMESPACE, Remote, Served};
 use super::{
-    Baseline, Figure, Finding, Samples, Size,
+    Baseline, Figure, Finding, Samples, Size, Tell,
     child::{self, Found},
     fleet::{Api, kind_of},
 };
@@ -116,16 +116,17 @@ pub(super) struct Task {
 }
 
 /// Measures; everything so many times smaller.
-pub(super) async fn measure(smaller: usize) -> Result<Vec<Finding>> {
-    let mut findings = Vec::new();
+pub(super) async fn measure(smaller: usize, tell: Tell<'_>) -> Result<()> {
     for case in CASES {
-        findings.extend(one(case, case.smaller(smaller), smaller).await?);
+        for finding in one(case, case.smaller(smaller), smaller).await? {
+            tell(finding)?;
+        }
     }
-    Ok(findings)
+    Ok(())
 }
 
 /// Measures a case, which is told as `told`.
-async fn one(told: Case, case: Case, smaller: usize) -> Result<Vec<Finding>> {
+async fn one(told: Case, case: Case, smaller: usize) -> Result<[Finding; 2]> {
     let (api, kubernetes) = (Api::serve(case.kinds()).await?, Served::begin()?);
     let text = |subject: &Value, field: &str| subject[field].as_str().unwrap_or_default().to_owned();
     let create = |number| {
@@ -170,7 +171,7 @@ async fn one(told: Case, case: Case, smaller: usize) -> Result<Vec<Finding>> {
     let [empty, loaded, known] = host.resident[..] else {
         bail!("the measurement tells {} sizes", host.resident.len());
     };
-    Ok(vec![
+    Ok([
         Finding::Time(Figure {
             name: format!("event-cpu-{adapters}-adapters{kinds}-{subjects}"),
             what: cpu,

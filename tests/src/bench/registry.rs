@@ -43,7 +43,7 @@ use berth_runtime::{LoadError, Plugin, Runtime, plain::Plain};
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::{Baseline, Figure, Finding, Samples, Size, component};
+use super::{Baseline, Figure, Finding, Samples, Size, Tell, component};
 
 const TAGS: usize = 20;
 const LOADS: usize = 100;
@@ -84,20 +84,18 @@ spec:
 ";
 
 /// Everything, so many times less often.
-pub(super) async fn all(smaller: usize) -> Result<Vec<Finding>> {
+pub(super) async fn all(smaller: usize, tell: Tell<'_>) -> Result<()> {
     let times = |all: usize| (all / smaller).max(1);
-    let mut found: Vec<Finding> = tag_to_live(times(TAGS), times(STARTS))
-        .await?
-        .into_iter()
-        .map(Finding::Time)
-        .collect();
+    for figure in tag_to_live(times(TAGS), times(STARTS)).await? {
+        tell(Finding::Time(figure))?;
+    }
     for (name, goal) in [("landing-zone", 2), ("landing-zone-go", 5), ("landing-zone-python", 12)] {
         let figure = cold_load(name, Duration::from_millis(goal), times(LOADS)).await?;
-        found.push(Finding::Time(figure));
+        tell(Finding::Time(figure))?;
     }
     let (time, size) = many(times(MANY)).await?;
-    found.extend([Finding::Time(time), Finding::Size(size)]);
-    Ok(found)
+    tell(Finding::Time(time))?;
+    tell(Finding::Size(size))
 }
 
 /// The registry as a child process. It ends with the value.

@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    Finding, Size,
+    Size,
     child::{self, Found},
 };
 use crate::control_plane::{ControlPlane, User};
@@ -48,7 +48,7 @@ pub(super) struct Task {
 }
 
 /// Measures; with so many times fewer objects.
-pub(super) async fn measure(smaller: usize) -> Result<Vec<Finding>> {
+pub(super) async fn measure(smaller: usize) -> Result<Size> {
     let plane = ControlPlane::start().await?;
     let namespaces = NAMESPACES.map(|(name, objects)| (name.to_owned(), (objects / smaller).max(50)));
     for (name, objects) in &namespaces {
@@ -77,7 +77,7 @@ pub(super) async fn measure(smaller: usize) -> Result<Vec<Finding>> {
         tokio::task::block_in_place(|| child::spawn(&child::Task::Watch(task)))
     };
     let (ours, plain) = (found(false)?, found(true)?);
-    Ok(vec![Finding::Size(Size {
+    Ok(Size {
         name: "watch-memory-per-object".to_owned(),
         what: "what resident memory grows by for each Job that is watched on a real control plane",
         bytes: grown(&ours.resident)?,
@@ -86,7 +86,7 @@ pub(super) async fn measure(smaller: usize) -> Result<Vec<Finding>> {
             ("kube's store of whole objects", grown(&plain.resident)?),
             ("the packed document alone", grown(&ours.kept)?),
         ],
-    })])
+    })
 }
 
 /// Measures in this process.

@@ -59,9 +59,8 @@ fn run(line: &CommandLine) -> Result<()> {
     }
     bench::head(line.output, &mut out)?;
     for benchmark in Benchmark::chosen(&line.chosen) {
-        for figure in executor.block_on(benchmark.measure(line.smaller))? {
-            figure.tell(line.output, &mut out)?;
-        }
+        let mut tell = |found: bench::Finding| found.tell(line.output, &mut out);
+        executor.block_on(benchmark.measure(line.smaller, &mut tell))?;
     }
     Ok(())
 }
