@@ -14,7 +14,6 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    path::Path,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -296,7 +295,7 @@ impl Set {
         client.queue(&queue, &topic).await;
         host.start().await?;
         client.comes_to(&queue, 0, 1).await;
-        let admin = admin(&host.log())?;
+        let admin = admin(&host)?;
         let set = Self {
             host,
             client,
@@ -376,12 +375,9 @@ fn counted(metrics: &str, name: &str) -> u64 {
     of.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
 }
 
-/// Where the host that writes this log is administered.
-fn admin(log: &Path) -> Result<String> {
-    let text = std::fs::read_to_string(log)?;
-    let mut lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let ready = lines.find(|line| line["message"] == "berth is ready");
-    let address = ready.and_then(|line| line["admin"].as_str().map(str::to_owned));
+/// Where the host is administered.
+fn admin(host: &Host) -> Result<String> {
+    let address = host.ready()?.and_then(|line| line["admin"].as_str().map(str::to_owned));
     address.context("the host is not ready")
 }
 

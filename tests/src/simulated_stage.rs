@@ -15,10 +15,7 @@ use std::{
 };
 
 use berth::{
-    config::{
-        document,
-        host::{HostLimits, Sources},
-    },
+    config::host::{HostLimits, Sources},
     dispatch::Deaf,
     fleet,
     serve::{Host, Parts},
@@ -34,7 +31,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use crate::stage::{Row, Wanted, compile, component, quick, sandbox};
+use crate::stage::{Row, Wanted, compile, load, quick, sandbox};
 
 /// The namespace that adapters work in.
 pub const NAMESPACE: &str = "hyperfleet-adapters";
@@ -77,17 +74,7 @@ impl SimulatedStage {
         kubernetes.namespace(NAMESPACE);
         let mut caps = HostLimits::default_caps();
         caps.deadline = Duration::from_secs(60);
-        let documents: Vec<_> = documents
-            .iter()
-            .map(|text| {
-                // The machine of a test may be busy.
-                let text = text
-                    .replace("retries: 1", "retries: 0")
-                    .replace("deadline: 250ms", "deadline: 60s");
-                let loaded = document::parse(&component("landing-zone"), &text, &caps).strict();
-                loaded.unwrap().remove(0)
-            })
-            .collect();
+        let documents: Vec<_> = documents.iter().map(|text| load(text, &caps)).collect();
         for document in &documents {
             let account = &document.adapter.service_account;
             let rules = vec![

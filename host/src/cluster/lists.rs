@@ -10,7 +10,7 @@ use super::{
     fault::Refusal,
     kinds::Kind,
     misplaced,
-    objects::{as_of, prune},
+    objects::{prune, with_kind},
     wire::{Call, METADATA_LIST, Wire, reference},
 };
 use crate::world::{FOUND_AT_MOST, FOUND_BYTES, Identity};
@@ -87,7 +87,7 @@ pub(super) async fn find(
             }
             let call = Call::get(kind.object(namespace, name)).at_most(FOUND_BYTES);
             match wire.call(call.by(identity)).await {
-                Ok(document) => Ok(vec![as_of(kind, document)]),
+                Ok(document) => Ok(vec![with_kind(kind, document)]),
                 Err(refusal) if refusal.code() == Some(404) => Ok(Vec::new()),
                 Err(refusal) => Err(refused(refusal, &object)),
             }
@@ -114,7 +114,7 @@ pub(super) async fn find(
                 };
                 let (mut page, bytes) = wire.sized(call).await.map_err(about)?;
                 room -= bytes;
-                found.extend(items_of(&mut page).map_err(about)?.map(|item| as_of(kind, item)));
+                found.extend(items_of(&mut page).map_err(about)?.map(|item| with_kind(kind, item)));
                 next = more(&page);
                 if next.is_none() {
                     break;

@@ -88,11 +88,11 @@ pub(super) fn prune(kind: &Kind, mut document: Value) -> Value {
     {
         fields.remove("spec");
     }
-    as_of(kind, document)
+    with_kind(kind, document)
 }
 
 /// A document with its kind, which metadata and items of lists do not tell, and without managed fields.
-pub(super) fn as_of(kind: &Kind, mut document: Value) -> Value {
+pub(super) fn with_kind(kind: &Kind, mut document: Value) -> Value {
     if let Some(metadata) = document.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.remove("managedFields");
     }
@@ -392,11 +392,9 @@ mod tests {
             json!([1]),
             json!({}),
             json!({"metadata": "text"}),
+            json!({"metadata": {"annotations": 1}, "spec": [0]}),
         ];
-        for document in odd
-            .into_iter()
-            .chain([json!({"metadata": {"annotations": 1}, "spec": [0]})])
-        {
+        for document in odd {
             for kind in ["Secret", "Pod", "Job"] {
                 let pruned = prune(&of_kind(kind), document.clone());
                 assert_eq!(pruned["metadata"]["managedFields"], json!(null), "{document}");

@@ -113,71 +113,64 @@ fn pods() -> KindScope {
     }
 }
 
+/// An API server without pods, all of whose watches tell of these events and end.
+struct Empty {
+    kubernetes: Arc<Kubernetes>,
+    /// When watches are opened.
+    opened: Moments,
+    /// When lists are begun.
+    begun: Moments,
+}
+
+impl Empty {
+    fn whose_watches_tell(events: Vec<Value>) -> Self {
+        let (opened, begun) = (Moments::new(), Moments::new());
+        let (opening, beginning) = (opened.sender.clone(), begun.sender.clone());
+        let kubernetes = Kubernetes::over(
+            client(move |asked| {
+                if let Some(kinds) = kinds_of(asked) {
+                    return kinds;
+                }
+                if asked.is_watch() {
+                    let _ = opening.send(Instant::now());
+                    return watch_that_tells(&events).1;
+                }
+                let _ = beginning.send(Instant::now());
+                listed(&[])
+            }),
+            1 << 20,
+        );
+        Self {
+            kubernetes,
+            opened,
+            begun,
+        }
+    }
+}
+
 #[tokio::test]
 async fn watches_that_end_as_soon_as_they_are_open_are_opened_ever_more_slowly() {
-    let mut opened = Moments::new();
-    let moment = opened.sender.clone();
-    let kubernetes = Kubernetes::over(
-        client(move |asked| {
-            if let Some(kinds) = kinds_of(asked) {
-                return kinds;
-            }
-            if asked.is_watch() {
-                let _ = moment.send(Instant::now());
-                return watch_that_tells(&[]).1;
-            }
-            listed(&[])
-        }),
-        1 << 20,
-    );
-    kubernetes.watch(&[pods()]).await;
-    grow(&opened.between().await);
+    let mut server = Empty::whose_watches_tell(Vec::new());
+    server.kubernetes.watch(&[pods()]).await;
+    grow(&server.opened.between().await);
 }
 
 #[tokio::test]
 async fn a_watch_that_tells_of_what_is_no_object_is_opened_again() {
-    let mut opened = Moments::new();
-    let moment = opened.sender.clone();
-    let kubernetes = Kubernetes::over(
-        client(move |asked| {
-            if let Some(kinds) = kinds_of(asked) {
-                return kinds;
-            }
-            if asked.is_watch() {
-                let _ = moment.send(Instant::now());
-                return watch_that_tells(&[json!({"type": "ADDED", "object": "text"})]).1;
-            }
-            listed(&[])
-        }),
-        1 << 20,
-    );
-    kubernetes.watch(&[pods()]).await;
+    let mut server = Empty::whose_watches_tell(vec![json!({"type": "ADDED", "object": "text"})]);
+    server.kubernetes.watch(&[pods()]).await;
     for _ in 0..2 {
-        let opening = tokio::time::timeout(Duration::from_secs(60), opened.receiver.recv());
+        let opening = tokio::time::timeout(Duration::from_secs(60), server.opened.receiver.recv());
         assert!(opening.await.unwrap().is_some());
     }
 }
 
 #[tokio::test]
 async fn objects_are_listed_ever_more_slowly_where_every_watch_is_expired() {
-    let mut begun = Moments::new();
-    let moment = begun.sender.clone();
-    let kubernetes = Kubernetes::over(
-        client(move |asked| {
-            if let Some(kinds) = kinds_of(asked) {
-                return kinds;
-            }
-            if asked.is_watch() {
-                let expired = json!({"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"});
-                return watch_that_tells(&[json!({"type": "ERROR", "object": expired})]).1;
-            }
-            let _ = moment.send(Instant::now());
-            listed(&[])
-        }),
-        1 << 20,
-    );
-    kubernetes.watch(&[pods()]).await;
-    grow(&begun.between().await);
+    let expired = json!({"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"});
+    let mut server = Empty::whose_watches_tell(vec![json!({"type": "ERROR", "object": expired})]);
+    server.kubernetes.watch(&[pods()]).await;
+    grow(&server.begun.between().await);
 }
 
 #[tokio::test]

@@ -209,12 +209,6 @@ impl Scope {
                 let Ok(Some(event)) = event else { break };
                 wire.answered();
                 match event {
-                    Ok(
-                        WatchEvent::Added(document) | WatchEvent::Modified(document) | WatchEvent::Deleted(document),
-                    ) if !document.is_object() => {
-                        tracing::debug!(kind = self.kind, "a watch told of what is no object");
-                        break;
-                    }
                     Ok(WatchEvent::Added(document) | WatchEvent::Modified(document)) => {
                         version = resource_version(&document);
                         let document = prune(&kind, document);

@@ -11,10 +11,11 @@ use std::{
 };
 
 use berth_engine::contract::Reference;
+use futures::StreamExt as _;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 use http_body_util::BodyExt as _;
 use jiff::{Timestamp, fmt::rfc2822::DateTimeParser};
-use kube::client::Body;
+use kube::{client::Body, core::WatchEvent};
 use serde_json::Value;
 use tokio::sync::watch;
 
@@ -217,7 +218,7 @@ impl Wire {
     pub(super) async fn watch(
         &self,
         call: &Call<'_>,
-    ) -> Result<impl futures::Stream<Item = Result<kube::core::WatchEvent<Value>, kube::Error>> + use<>, Refusal> {
+    ) -> Result<impl futures::Stream<Item = Result<WatchEvent<Value>, kube::Error>> + use<>, Refusal> {
         let opened = tokio::time::timeout(
             Duration::from_secs(5),
             self.client.request_events::<Value>(call.request()?),
@@ -225,7 +226,7 @@ impl Wire {
         match opened.await {
             Ok(Ok(stream)) => {
                 self.answered();
-                Ok(stream)
+                Ok(stream.map(|event| event.and_then(about_object)))
             }
             Ok(Err(error)) => Err(refusal_of(error)),
             Err(_) => Err(Refusal::Lost("a watch was not opened within 5 s".to_owned())),
@@ -349,6 +350,19 @@ impl Wire {
             return if whole { Ok(body) } else { Err(Refusal::TooLarge(limit)) };
         }
         Err(Refusal::Status(Box::new(read_status(code, retry_after, &body))))
+    }
+}
+
+/// A watch's event, whose object may be relied on to be one.
+fn about_object(event: WatchEvent<Value>) -> Result<WatchEvent<Value>, kube::Error> {
+    match &event {
+        WatchEvent::Added(object) | WatchEvent::Modified(object) | WatchEvent::Deleted(object)
+            if !object.is_object() =>
+        {
+            let error = serde::de::Error::custom("a watch told of what is no object");
+            Err(kube::Error::SerdeError(error))
+        }
+        _ => Ok(event),
     }
 }
 

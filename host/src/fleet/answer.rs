@@ -145,7 +145,7 @@ pub(super) fn echo(row: Option<&AdapterStatus>, report: &Report, sent: Timestamp
     let Some(row) = row else {
         return Echo::Ours;
     };
-    let time = row.last_report_time.parse::<Timestamp>().ok();
+    let time = row.reported_at();
     // A store with a coarser resolution than ours is no reason to doubt.
     let same_time = time.is_none_or(|time| time.duration_since(sent).abs() < SignedDuration::from_millis(1));
     let same = same_time

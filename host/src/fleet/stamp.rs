@@ -94,8 +94,7 @@ impl Stamps {
         let as_of = microseconds(saturating_add(as_of, offset));
         let key = (path.to_owned(), adapter.to_owned());
         let previous = inner.last.get(&key).copied();
-        // One too far ahead could not be exceeded.
-        let replaced = replaces.filter(|row| row.duration_since(as_of) < AHEAD);
+        let replaced = replaces.filter(|row| can_be_exceeded(*row, as_of));
         let time = match previous.max(replaced) {
             Some(last) if last >= as_of => microseconds(saturating_add(last, SignedDuration::from_micros(1))),
             Some(_) | None => as_of,
@@ -129,8 +128,8 @@ impl Stamps {
         };
         let mut inner = self.lock();
         let now = saturating_add(now, inner.offset);
-        // Times in the past cannot matter, and one too far ahead could not be exceeded.
-        if stored <= now || stored.duration_since(now) >= AHEAD {
+        // Of times in the past, those matter that were read before a report, which tells them.
+        if stored <= now || !can_be_exceeded(stored, now) {
             return;
         }
         let last = inner
@@ -148,6 +147,11 @@ impl Stamps {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether a later time would be accepted.
+fn can_be_exceeded(time: Timestamp, now: Timestamp) -> bool {
+    time.duration_since(now) < AHEAD
 }
 
 fn saturating_add(time: Timestamp, duration: SignedDuration) -> Timestamp {

@@ -181,6 +181,16 @@ impl Host {
         self.common.folder.join(format!("host-{}.log", self.number))
     }
 
+    /// What it logged when it was ready, which it may not be yet.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub fn ready(&self) -> Result<Option<Value>> {
+        let text = std::fs::read_to_string(self.log())?;
+        let mut lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        Ok(lines.find(|line| line["message"] == "berth is ready"))
+    }
+
     fn spawn(&self, running: &mut Running) -> Result<()> {
         let folder = &self.common.folder;
         let file = |name: &str| folder.join(format!("{name}-{}", self.number));

@@ -270,7 +270,7 @@ impl Set {
 async fn resident_when_ready(host: &Host) -> Result<u64> {
     host.start().await?;
     let end = Instant::now() + PATIENCE;
-    while !std::fs::read_to_string(host.log())?.contains("berth is ready") {
+    while host.ready()?.is_none() {
         ensure!(Instant::now() < end, "the host is not ready: {}", host.log().display());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
