@@ -269,9 +269,9 @@ async fn no_more_is_worked_on_at_once_than_allowed() {
     assert_eq!(sink.most_at_once(), 3);
 }
 
-#[tokio::test]
-async fn what_a_host_has_that_stops_is_given_to_another() {
-    // Only what is given back comes again before the test's patience ends.
+/// Stops a host that has three messages, and says whether another gets all of them soon: in a fraction of the lease,
+/// after which they would come again by themselves.
+async fn is_given_to_another() -> bool {
     let lease = Duration::from_secs(600);
     let project = Project::with_subscription(|subscription| subscription.set_ack_deadline_seconds(600)).await;
     let sink = Arc::new(Recorder::default());
@@ -295,15 +295,28 @@ async fn what_a_host_has_that_stops_is_given_to_another() {
 
     let other = Arc::new(Recorder::default());
     let running = start(&settings, &other);
-    // A message may come more than once.
-    let got = || {
+    let comes = async || {
+        // A message may come more than once.
         let mut subjects = other.subjects();
         subjects.sort();
         subjects.dedup();
-        subjects
+        subjects == ["c0", "c1", "c2"]
     };
-    until("the other gets them", async || got() == ["c0", "c1", "c2"]).await;
+    let given = tokio::time::timeout(Duration::from_secs(20), until("the other gets them", comes)).await;
     running.stop().await;
+    given.is_ok()
+}
+
+/// Pushing makes it rare, but the emulator may still hand a message to a stream of a closed connection. Then the test is
+/// done again, with another project: a host that gave nothing back would fail every time.
+#[tokio::test]
+async fn what_a_host_has_that_stops_is_given_to_another() {
+    for _ in 0..5 {
+        if is_given_to_another().await {
+            return;
+        }
+    }
+    panic!("no other host gets what one had");
 }
 
 /// What `berth.yaml` and the variable of Google's clients say of Pub/Sub.

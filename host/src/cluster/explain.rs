@@ -1,6 +1,9 @@
 //! What pods and events say about the objects of a holder.
 
-use std::collections::{HashMap, hash_map::Entry};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    time::Duration,
+};
 
 use berth_engine::{
     contract::Reference,
@@ -18,6 +21,9 @@ use super::{
     objects::{Holder, created, has_pods, needs_events, workloads},
     wire::Call,
 };
+
+/// How long events about an object are waited for.
+const EVENTS_LIMIT: Duration = Duration::from_secs(3);
 
 impl Shared {
     /// Adds what pods and events say.
@@ -76,14 +82,18 @@ impl Shared {
         }
     }
 
-    /// The events about an object. They only explain, so a failure to read them is none.
-    async fn events(&self, namespace: Option<&str>, uid: &str) -> Vec<Value> {
+    /// The events about an object. They only explain, so a failure to read them is none, and they are not waited for
+    /// as long as what a report needs.
+    pub(super) async fn events(&self, namespace: Option<&str>, uid: &str) -> Vec<Value> {
         let Some(namespace) = namespace else { return Vec::new() };
         let kind = Kind::core("Event", "events", true);
         let call = Call::get(kind.collection(Some(namespace)))
             .query("fieldSelector", format!("involvedObject.uid={uid}"))
             .query("limit", "50");
-        let list = self.wire.call(call).await;
+        let Ok(list) = tokio::time::timeout(EVENTS_LIMIT, self.wire.call(call)).await else {
+            tracing::debug!(limit = ?EVENTS_LIMIT, "events were not read in time");
+            return Vec::new();
+        };
         match list.and_then(|mut list| Ok(items_of(&mut list)?.collect())) {
             Ok(events) => events,
             Err(refusal) => {

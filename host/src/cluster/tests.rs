@@ -321,6 +321,25 @@ async fn what_could_not_be_announced_is_announced_the_next_time() {
     assert_eq!(posts.load(Ordering::Relaxed), 2, "refused, accepted, not repeated");
 }
 
+#[tokio::test(start_paused = true)]
+async fn events_that_do_not_come_hold_up_no_report() {
+    let (endless, answer) = watch_that_tells(&[]);
+    let answer = std::sync::Mutex::new(Some(answer));
+    let kubernetes = Kubernetes::over(
+        client(move |asked| match asked.path.as_str() {
+            "/api/v1/namespaces/work/events" => lock(&answer).take().unwrap(),
+            _ => document(&json!({})),
+        }),
+        1 << 20,
+    );
+    let begin = tokio::time::Instant::now();
+    let reading = kubernetes.shared.events(Some("work"), "uid");
+    let events = tokio::time::timeout(Duration::from_secs(120), reading).await;
+    assert_eq!(events.unwrap(), Vec::<Value>::new());
+    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+    drop(endless);
+}
+
 fn adapter() -> Adapter {
     Adapter {
         name: "lz".to_owned(),
