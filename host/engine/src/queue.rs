@@ -150,8 +150,9 @@ const SLOW: i128 = 1_000;
 #[derive(Debug)]
 pub struct Queue<T> {
     rhythms: Rhythms,
-    /// In order, so that the same triggers give the same turns.
-    entries: BTreeMap<Pair, Entry<T>>,
+    /// In order, so that the same triggers give the same turns. Boxed: a node of the map is half empty where pairs come in
+    /// order, and there is an entry for every known subject.
+    entries: BTreeMap<Pair, Box<Entry<T>>>,
     /// The subjects of each adapter by the subject that owns them.
     owned: BTreeMap<(String, SubjectKey), BTreeSet<SubjectKey>>,
     /// Pairs that are ready, and who has a slot.
@@ -185,23 +186,25 @@ impl<T> Queue<T> {
             adapter: adapter.to_owned(),
             subject: subject.key.clone(),
         };
-        let entry = self.entries.entry(pair.clone()).or_insert_with(|| Entry {
-            subject: subject.clone(),
-            memory: Memory::default(),
-            waiting: None,
-            tickets: Vec::new(),
-            running: None,
-            due: None,
-            beats: 0,
-            changes: 0,
-            ended: Timestamp::MIN,
-            held: false,
-            queued: None,
-            began: Timestamp::MIN,
-            holds_slow: false,
-            is_slow: false,
-            by_hand: false,
-            forgotten: false,
+        let entry = self.entries.entry(pair.clone()).or_insert_with(|| {
+            Box::new(Entry {
+                subject: subject.clone(),
+                memory: Memory::default(),
+                waiting: None,
+                tickets: Vec::new(),
+                running: None,
+                due: None,
+                beats: 0,
+                changes: 0,
+                ended: Timestamp::MIN,
+                held: false,
+                queued: None,
+                began: Timestamp::MIN,
+                holds_slow: false,
+                is_slow: false,
+                by_hand: false,
+                forgotten: false,
+            })
         });
         // Whose adapter is back is known again.
         entry.forgotten = false;

@@ -60,18 +60,24 @@ pub(super) fn resident() -> Result<u64> {
 
 /// Resident memory of a process, in bytes.
 pub(super) fn resident_of(process: u32) -> Result<u64> {
-    status_of(process, "VmRSS:")
+    told_of(process, "status", "VmRSS:")
 }
 
 /// What of it is mapped from files, in bytes: code, which others may share and the kernel may drop.
 pub(super) fn mapped_of(process: u32) -> Result<u64> {
-    status_of(process, "RssFile:")
+    told_of(process, "status", "RssFile:")
 }
 
-fn status_of(process: u32, field: &str) -> Result<u64> {
-    let file = format!("/proc/{process}/status");
-    let status = std::fs::read_to_string(&file).with_context(|| format!("cannot read {file}"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix(field));
+/// The memory that a process takes, in bytes. As resident memory, but a page counts once that is mapped more than once, as
+/// a plugin's image is into each place of the sandbox; and one that other processes have too counts for its part.
+pub(super) fn taken_of(process: u32) -> Result<u64> {
+    told_of(process, "smaps_rollup", "Pss:")
+}
+
+fn told_of(process: u32, file: &str, field: &str) -> Result<u64> {
+    let file = format!("/proc/{process}/{file}");
+    let told = std::fs::read_to_string(&file).with_context(|| format!("cannot read {file}"))?;
+    let line = told.lines().find_map(|line| line.strip_prefix(field));
     let kibibytes = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
     kibibytes
         .map(|count| count * 1024)

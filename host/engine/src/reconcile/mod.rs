@@ -17,6 +17,7 @@ mod io;
 mod live;
 mod places;
 mod plan;
+mod row;
 mod run;
 mod say;
 mod start;
@@ -41,6 +42,8 @@ use crate::{
 };
 
 use io::Io;
+
+pub use row::Row;
 
 /// What a reconcile starts from.
 #[derive(Debug, Clone)]
@@ -71,7 +74,7 @@ pub struct Memory {
     /// The generation at which Available=True was last reported.
     pub available_at: Option<Generation>,
     /// Our row as it was last stored, for when it cannot be read.
-    pub row: Option<Arc<crate::contract::AdapterStatus>>,
+    pub row: Option<Row>,
     /// Whether objects of the pair existed: by their watch any host knows of it.
     pub has_objects: bool,
 }

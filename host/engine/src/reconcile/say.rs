@@ -1,7 +1,5 @@
 //! The end of a reconcile: the status phase, the report, the actions.
 
-use std::sync::Arc;
-
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -12,7 +10,7 @@ use crate::{
 };
 
 use super::{
-    Input, Memory, Outcome, Recheck, Reported, deletion, evidence,
+    Input, Memory, Outcome, Recheck, Reported, Row, deletion, evidence,
     run::{Ending, Run, Stop, refusal},
 };
 
@@ -74,13 +72,7 @@ impl Run {
             data: Value::Object(data),
             metadata: self.metadata(),
         };
-        let stored = AdapterStatus {
-            adapter: report.adapter.clone(),
-            observed_generation: generation,
-            conditions: report.conditions.clone(),
-            data: report.data.clone(),
-            last_report_time: String::new(),
-        };
+        let row = Row::of(&report);
         let path = self.facts.subject.href.clone();
         match self.io.report(&path, report).await {
             Ok(Stored::Stored) => {}
@@ -112,7 +104,7 @@ impl Run {
             memory: Memory {
                 generation,
                 available_at,
-                row: Some(Arc::new(stored)),
+                row,
                 has_objects: !self.observed.is_empty(),
             },
         })

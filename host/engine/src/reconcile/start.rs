@@ -15,7 +15,7 @@ use crate::{
 };
 
 use super::{
-    Input, Memory, Outcome, Recheck, Reported, deletion,
+    Input, Memory, Outcome, Recheck, Reported, Row, deletion,
     io::Io,
     live::live,
     places::Places,
@@ -118,7 +118,8 @@ pub(super) async fn reconcile(io: Io, input: Input) -> Outcome {
 /// The subject is gone, and its rows with it: where it had objects is known by what this process
 /// remembers, and by the document.
 async fn vanished(io: Io, input: &Input) -> Outcome {
-    let places = Places::of_row(input.memory.row.as_deref());
+    let row = input.memory.row.as_ref().and_then(Row::read);
+    let places = Places::of_row(row.as_ref());
     deletion::vanished(io, input, &places).await
 }
 
@@ -176,7 +177,7 @@ async fn fleet_unreachable(
         Outcome::Reported(_) | Outcome::Gone => return untold,
     };
     // A report replaces the row. Where the row is not known, what it remembers would be lost.
-    let row = row.or_else(|| input.memory.row.as_deref().cloned().map(Some));
+    let row = row.or_else(|| input.memory.row.as_ref().and_then(Row::read).map(Some));
     let (false, Some(row)) = (generation == 0, row) else {
         return untold;
     };

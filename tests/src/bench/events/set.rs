@@ -42,6 +42,24 @@ pub(super) struct Taken {
     pub(super) time: Vec<Duration>,
 }
 
+/// How much memory a process takes, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Room {
+    /// Each page once.
+    pub(super) taken: u64,
+    /// As the kernel counts resident memory: a page for each place where it is mapped.
+    pub(super) resident: u64,
+}
+
+impl Room {
+    fn of(process: u32) -> Result<Self> {
+        Ok(Self {
+            taken: child::taken_of(process)?,
+            resident: child::resident_of(process)?,
+        })
+    }
+}
+
 /// A process that takes events from a queue.
 pub(super) struct Taker {
     queue: String,
@@ -54,8 +72,8 @@ pub(super) struct Taker {
 pub(super) struct Set {
     pub(super) hosts: Taker,
     pub(super) bares: Taker,
-    /// What the program takes before it has an adapter, in bytes.
-    pub(super) resident_without_adapters: u64,
+    /// What the program takes before it has an adapter.
+    pub(super) without_adapters: Room,
     adapters: usize,
     subjects: Vec<Value>,
     api: Api,
@@ -118,7 +136,7 @@ impl Set {
         };
         let (bare_fleet, bare_kubernetes) = (Gate::to(api.port), plane.gate(User::Berth)?);
         let host = Host::new(0, common, gates, &host_url)?;
-        let resident_without_adapters = resident_when_ready(&host).await?;
+        let without_adapters = room_when_ready(&host).await?;
         for number in 0..adapters {
             std::fs::write(documents.join(format!("{number}.yaml")), document(number, &namespace))?;
         }
@@ -151,7 +169,7 @@ impl Set {
         Ok(Self {
             hosts: taker(queue, way, host.process_id().await.context("the host runs")?),
             bares: taker(bare_queue, bare_way, bare.id()),
-            resident_without_adapters,
+            without_adapters,
             adapters,
             subjects: Vec::new(),
             api,
@@ -164,9 +182,9 @@ impl Set {
         })
     }
 
-    /// Resident memory of the program, in bytes.
-    pub(super) fn resident(&self) -> Result<u64> {
-        child::resident_of(self.hosts.process)
+    /// What the program takes.
+    pub(super) fn room(&self) -> Result<Room> {
+        Room::of(self.hosts.process)
     }
 
     /// What of it is mapped from files, in bytes.
@@ -266,8 +284,8 @@ impl Set {
     }
 }
 
-/// Resident memory of a host that has just started, in bytes. It is stopped again.
-async fn resident_when_ready(host: &Host) -> Result<u64> {
+/// What a host takes that has just started. It is stopped again.
+async fn room_when_ready(host: &Host) -> Result<Room> {
     host.start().await?;
     let end = Instant::now() + PATIENCE;
     while host.ready()?.is_none() {
@@ -275,9 +293,9 @@ async fn resident_when_ready(host: &Host) -> Result<u64> {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let process = host.process_id().await.context("the host runs")?;
-    let resident = child::resident_of(process)?;
+    let room = Room::of(process)?;
     host.stop().await?;
-    Ok(resident)
+    Ok(room)
 }
 
 /// The places of the subjects that the events of a batch are about: those with a Job, in turn,
