@@ -36,6 +36,7 @@ use tokio::{
 };
 
 use crate::{
+    bench::resident_of,
     control_plane::{ControlPlane, Gate, User, everything},
     kill::host::{Common, Gates, Host},
     rabbitmq::{Client, RabbitMq, comes},
@@ -352,21 +353,13 @@ impl Set {
 
     async fn resident(&self) -> Result<u64> {
         let id = self.host.process_id().await.context("the host runs")?;
-        resident(id)
+        resident_of(id)
     }
 
     async fn metrics(&self) -> Result<String> {
         let answer = self.http.get(format!("http://{}/metrics", self.admin)).send().await?;
         Ok(answer.text().await?)
     }
-}
-
-/// Resident bytes of a process.
-fn resident(id: u32) -> Result<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kibibytes = line.and_then(|line| line.trim().strip_suffix("kB")).map(str::trim);
-    Ok(kibibytes.context("the kernel tells no VmRSS")?.parse::<u64>()? * 1024)
 }
 
 /// The sum of a counter over its labels.

@@ -21,6 +21,7 @@ mod phases;
 mod registry;
 mod watch;
 
+pub(crate) use child::resident_of;
 pub use child::run as run_child;
 
 /// What can be measured.

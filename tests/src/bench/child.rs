@@ -59,7 +59,7 @@ pub(super) fn resident() -> Result<u64> {
 }
 
 /// Resident memory of a process, in bytes.
-pub(super) fn resident_of(process: u32) -> Result<u64> {
+pub(crate) fn resident_of(process: u32) -> Result<u64> {
     told_of(process, "status", "VmRSS:")
 }
 

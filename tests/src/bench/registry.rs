@@ -43,7 +43,7 @@ use berth_runtime::{LoadError, Plugin, Runtime, plain::Plain};
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::{Baseline, Figure, Finding, Samples, Size, Tell, component};
+use super::{Baseline, Figure, Finding, Samples, Size, Tell, child::resident, component};
 
 const TAGS: usize = 20;
 const LOADS: usize = 100;
@@ -449,7 +449,7 @@ async fn many(count: usize) -> Result<(Figure, Size)> {
     let before = resident()?;
     let (plugins, took) = all_at_once(&copies, load_into(&runtime)).await?;
     ensure!(plugins.len() == count, "{} plugins were loaded", plugins.len());
-    let grown = resident()?.saturating_sub(before) << 10;
+    let grown = resident()?.saturating_sub(before);
     drop((plugins, copies));
 
     // Their code is the same but for the number, which says nothing to who runs it.
@@ -459,7 +459,7 @@ async fn many(count: usize) -> Result<(Figure, Size)> {
     let before = resident()?;
     let (loaded, alone) = all_at_once(&files, |file: &Plain| file.load()).await?;
     ensure!(loaded.len() == count, "{} were loaded", loaded.len());
-    let grown_alone = resident()?.saturating_sub(before) << 10;
+    let grown_alone = resident()?.saturating_sub(before);
     drop(loaded);
     let time = Figure {
         name: format!("cached-{count}-ready"),
@@ -514,18 +514,6 @@ where
         loaded.extend(worker??);
     }
     Ok((loaded, begin.elapsed()))
-}
-
-/// The resident memory of this process, in KiB.
-fn resident() -> Result<u64> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let number = line.and_then(|line| line.trim().strip_suffix(" kB"));
-    number
-        .context("the kernel tells no resident memory")?
-        .trim()
-        .parse()
-        .context("it is no number")
 }
 
 async fn load(runtime: &Arc<Runtime>, bytes: Vec<u8>) -> Result<Arc<Plugin>> {
