@@ -184,6 +184,14 @@ impl Loader {
             }
             Err(error @ PrepareError::Call(_)) => return Err(at("", chain(&error))),
         };
+        let vary = match plugin.vary(&prepared, &document.limits).await {
+            Ok(vary) => vary,
+            Err(cause) => {
+                let retry = matches!(cause, Cause::DeadlineExceeded { .. } | Cause::Unavailable(_));
+                let message = format!("it does not say what its answers vary by: {}", chain(&cause));
+                return Err(Refused::at(loaded, name, "", message, retry));
+            }
+        };
         let context = CallContext {
             name: name.into(),
             adapter: adapter.name.as_str().into(),
@@ -199,6 +207,7 @@ impl Loader {
             }),
             // Expressions and templates cannot remember anything.
             one_instance: document.source == Source::Embedded,
+            vary,
         };
         Ok(Asked {
             plugin: Arc::clone(plugin),
@@ -314,6 +323,10 @@ impl Plugins for Asking {
         let answered = asked.plugin.call_next(kept, question, &asked.context).await;
         let took = began.elapsed();
         match answered {
+            Ok(answered) if answered.again => {
+                self.metrics.plugin_answer_again(&self.adapter, name, phase);
+                Ok(answered.answer)
+            }
             Ok(answered) => {
                 breaker().record(false, Instant::now());
                 self.metrics

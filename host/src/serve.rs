@@ -649,6 +649,7 @@ fn sandbox_of(settings: &config::host::Settings) -> Result<Arc<Runtime>> {
         }),
         // Files may be as large as ever; what registries may give must not be refused here.
         max_plugin_size: usual.max_plugin_size.max(settings.registries.max_size),
+        answers: settings.limits.answers as u64,
         compiler: Some(Compiler::of_this_program(&[crate::cli::COMPILE])),
         ..usual
     })

@@ -61,6 +61,7 @@ impl Partner {
             grants: Arc::new(Grants::default()),
             host: Arc::new(NoHost),
             one_instance: false,
+            vary: None,
         };
         Self { plugin, context }
     }

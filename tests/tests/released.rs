@@ -99,6 +99,7 @@ async fn context(plugin: &Plugin) -> CallContext {
         }),
         host: Arc::new(QuotaOnly),
         one_instance: false,
+        vary: None,
     }
 }
 

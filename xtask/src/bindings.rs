@@ -25,7 +25,14 @@ const MODULE: &str = "github.com/openshift-hyperfleet/berth/guest-sdk/go";
 const FOLDER: &str = "guest-sdk/go";
 
 /// Each is exported by the world `<phase>-plugin`.
-const PHASES: [&str; 5] = ["setup", "preconditions", "resources", "postconditions", "status"];
+const PHASES: [&str; 6] = [
+    "setup",
+    "vary",
+    "preconditions",
+    "resources",
+    "postconditions",
+    "status",
+];
 /// Interfaces that are imported, and the types that all share.
 const OTHERS: [&str; 5] = ["types", "log", "fleet", "cluster", "http"];
 /// The world that has all of them.

@@ -38,6 +38,15 @@ mod generated {
         });
     }
 
+    // It uses none of the types that all share.
+    pub mod vary {
+        wit_bindgen::generate!({
+            path: "wit",
+            world: "hyperfleet:adapter/vary-plugin",
+            pub_export_macro: true,
+        });
+    }
+
     macro_rules! phase {
         ($module:ident, $world:literal) => {
             pub mod $module {
@@ -62,4 +71,4 @@ mod generated {
 }
 
 use generated::imports::hyperfleet::adapter as wit;
-pub use generated::{postconditions, preconditions, resources, setup, status};
+pub use generated::{postconditions, preconditions, resources, setup, status, vary};

@@ -65,11 +65,11 @@ pub use answer::{
 pub use facts::{AdapterStatus, ContainerExit, Diagnosis, Facts, Object, Owner, Reference, Subject, Trigger};
 pub use imports::{cluster, fleet, http, log};
 pub use json::Json;
-pub use phase::{Postconditions, Preconditions, RawSetup, Resources, Setup, Status};
+pub use phase::{Phase, Postconditions, Preconditions, RawSetup, Resources, Setup, Status, Vary, VaryBy};
 
 /// Exports phases of a type: `berth_sdk::plugin!(MyType: preconditions, resources);`.
 ///
-/// The phases are `setup`, `preconditions`, `resources`, `postconditions` and `status`; the
+/// The phases are `setup`, `vary`, `preconditions`, `resources`, `postconditions` and `status`; the
 /// type implements the trait of each. Natively this only checks that it does. Use it once.
 #[macro_export]
 macro_rules! plugin {
@@ -96,6 +96,7 @@ macro_rules! __exported {
 #[macro_export]
 macro_rules! __phase {
     (setup $type:ident) => { $crate::__implements!(RawSetup $type); };
+    (vary $type:ident) => { $crate::__implements!(Vary $type); };
     (preconditions $type:ident) => { $crate::__implements!(Preconditions $type); };
     (resources $type:ident) => { $crate::__implements!(Resources $type); };
     (postconditions $type:ident) => { $crate::__implements!(Postconditions $type); };
@@ -103,7 +104,7 @@ macro_rules! __phase {
     ($other:ident $type:ident) => {
         compile_error!(concat!(
             "`", stringify!($other), "` is no phase; ",
-            "the phases are setup, preconditions, resources, postconditions and status"
+            "the phases are setup, vary, preconditions, resources, postconditions and status"
         ));
     };
 }

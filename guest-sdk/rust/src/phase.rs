@@ -44,6 +44,45 @@ impl<T: Setup> RawSetup for T {
     }
 }
 
+/// One of the four phases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// [`Preconditions`].
+    Preconditions,
+    /// [`Resources`].
+    Resources,
+    /// [`Postconditions`].
+    Postconditions,
+    /// [`Status`].
+    Status,
+}
+
+/// What differs between reconciles although nothing may have changed, and answers vary by it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct VaryBy {
+    /// [`Facts::trigger`](struct@Facts).
+    pub trigger: bool,
+    /// What HyperFleet itself writes into the subject's document: its `status`, and `updated_time`.
+    pub subject_status: bool,
+    /// [`Facts::statuses`](struct@Facts).
+    pub statuses: bool,
+    /// The owner of [`Facts::subject`](struct@Facts).
+    pub owner: bool,
+    /// [`Facts::now`](struct@Facts).
+    pub now: bool,
+    /// [`Facts::seed`](struct@Facts).
+    pub seed: bool,
+}
+
+/// Says what the answers vary by, so that berth can give an answer again instead of asking.
+///
+/// Whoever implements it promises that two questions have the same answer that differ only in what is not named here.
+pub trait Vary {
+    /// What the answers of a phase vary by; [`VaryBy::default`] is nothing. Asked once, when the adapter is loaded.
+    /// `prepared` are the bytes that [`RawSetup`] returned, or what [`Setup`] did as JSON; else empty.
+    fn vary(prepared: &[u8], phase: Phase) -> VaryBy;
+}
+
 /// Decides whether the adapter may act on the subject now.
 pub trait Preconditions {
     /// Decides.

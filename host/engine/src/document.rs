@@ -15,6 +15,9 @@ use sha2::{Digest as _, Sha256};
 
 use crate::canonical;
 
+/// What the HyperFleet API writes into a resource when adapters report about it.
+const WRITTEN_BY_THE_API: [&str; 2] = ["status", "updated_time"];
+
 /// A JSON document that does not change.
 #[derive(Clone, Default)]
 pub struct Document(Arc<Written>);
@@ -24,6 +27,7 @@ struct Written {
     value: Value,
     text: OnceLock<Box<str>>,
     hash: OnceLock<[u8; 32]>,
+    hash_without_status: OnceLock<[u8; 32]>,
 }
 
 impl Document {
@@ -36,6 +40,7 @@ impl Document {
             value: serde_json::from_str(&text)?,
             text: OnceLock::from(text.into_boxed_str()),
             hash: OnceLock::new(),
+            hash_without_status: OnceLock::new(),
         })))
     }
 
@@ -51,6 +56,21 @@ impl Document {
         self.0.hash.get_or_init(|| Sha256::digest(self.text()).into())
     }
 
+    /// The SHA-256 of a HyperFleet resource without what the API itself writes when adapters report.
+    #[must_use]
+    pub fn hash_without_status(&self) -> &[u8; 32] {
+        self.0.hash_without_status.get_or_init(|| {
+            let mut hash = Sha256::new();
+            let entries = self.0.value.as_object().into_iter().flatten();
+            for (name, value) in entries.filter(|(name, _)| !WRITTEN_BY_THE_API.contains(&name.as_str())) {
+                // A name ends where its text does, and so does a value.
+                hash.update(canonical::text(&Value::from(name.as_str())));
+                hash.update(canonical::text(value));
+            }
+            hash.finalize().into()
+        })
+    }
+
     /// The document alone; a copy, if others have it too.
     #[must_use]
     pub fn into_value(self) -> Value {
@@ -64,6 +84,7 @@ impl From<Value> for Document {
             value,
             text: OnceLock::new(),
             hash: OnceLock::new(),
+            hash_without_status: OnceLock::new(),
         }))
     }
 }
@@ -115,6 +136,22 @@ mod tests {
         assert_eq!(read, document);
         assert_ne!(read, Document::from(json!({"b": 2})));
         assert_eq!(serde_json::to_string(&document).unwrap(), document.text());
+    }
+
+    #[test]
+    fn what_adapters_reported_makes_no_other_hash_without_it() {
+        let hash = |document: Value| *Document::from(document).hash_without_status();
+        let first = hash(json!({"id": "a", "spec": {"b": 1}, "status": {"c": 1}, "updated_time": "d"}));
+        assert_eq!(first, hash(json!({"id": "a", "spec": {"b": 1}, "status": {"c": 2}})));
+        for other in [
+            json!({"id": "a", "spec": {"b": 2}}),
+            json!({"id": "a", "spec": {"b": 1, "status": 1}}),
+            json!({"id": "a", "spec": {"b": 1}, "more": null}),
+            json!({"spec": {"b": 1}}),
+            json!(null),
+        ] {
+            assert_ne!(first, hash(other));
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ use wasmtime::{
 };
 
 use crate::{
+    again::Vary,
     convert::{from_guest, to_guest},
     error::{CallError, Cause, PrepareError},
     grants::Substitutions,
@@ -48,6 +49,8 @@ pub struct CallContext {
     /// Whether one instance may answer calls that follow each other: only where the plugin is known to remember
     /// nothing.
     pub one_instance: bool,
+    /// What its answers vary by, as [`Plugin::vary`] told; none asks every question.
+    pub vary: Option<Vary>,
 }
 
 /// What a call gave.
@@ -55,6 +58,8 @@ pub struct CallContext {
 pub struct Answered {
     /// The answer.
     pub answer: PhaseAnswer,
+    /// Whether it was given before, and the plugin was not asked.
+    pub again: bool,
     /// How much fuel it took.
     pub fuel_used: u64,
     /// What the guest logged and printed.
@@ -73,13 +78,66 @@ impl Plugin {
         let Some(setup) = &self.exports.setup else {
             return Ok(Vec::new());
         };
+        let config = config.to_owned();
+        let (answer, _) = self
+            .run(
+                self.at_load("setup", limits),
+                limits,
+                &mut Kept::default(),
+                false,
+                async |store, instance| {
+                    setup
+                        .load(&mut *store, instance)
+                        .map_err(Misfit)?
+                        .call_prepare(store, &config)
+                        .await
+                },
+            )
+            .await;
+        match answer.map_err(PrepareError::Call)? {
+            Ok(prepared) => Ok(prepared),
+            Err(problems) => Err(PrepareError::Problems(
+                problems.into_iter().map(from_guest::problem).collect(),
+            )),
+        }
+    }
+
+    /// Asks what its answers vary by, with what [`Plugin::prepare`] returned; none where it does not say. What is given
+    /// again by it belongs to one configuration with its grants and limits.
+    ///
+    /// # Errors
+    /// When the plugin gives no answer.
+    pub async fn vary(&self, prepared: &[u8], limits: &Limits) -> Result<Option<Vary>, Cause> {
+        let Some(vary) = &self.exports.vary else {
+            return Ok(None);
+        };
+        let prepared = prepared.to_vec();
+        let (answer, _) = self
+            .run(
+                self.at_load("vary", limits),
+                limits,
+                &mut Kept::default(),
+                false,
+                async |store, instance| {
+                    vary.load(&mut *store, instance)
+                        .map_err(Misfit)?
+                        .call_by(store, &prepared)
+                        .await
+                },
+            )
+            .await;
+        answer.map(|by| Some(Vary::new(by)))
+    }
+
+    /// For a call that is about no subject, and may ask nobody.
+    fn at_load(&self, phase: &'static str, limits: &Limits) -> State {
         let about = About {
             adapter: "".into(),
             plugin: self.digest.as_str().into(),
-            phase: "setup",
+            phase,
             subject: String::new(),
         };
-        let state = State {
+        State {
             memory: Memory::new(limits),
             meter: Arc::new(Meter::new()),
             access: Access {
@@ -93,26 +151,10 @@ impl Plugin {
             output: limits.output,
             table: ResourceTable::new(),
             wasi: Wasi::new(0, 0, Arc::default()),
-        };
-        let config = config.to_owned();
-        let (answer, _) = self
-            .run(state, limits, &mut Kept::default(), false, async |store, instance| {
-                setup
-                    .load(&mut *store, instance)
-                    .map_err(Misfit)?
-                    .call_prepare(store, &config)
-                    .await
-            })
-            .await;
-        match answer.map_err(PrepareError::Call)? {
-            Ok(prepared) => Ok(prepared),
-            Err(problems) => Err(PrepareError::Problems(
-                problems.into_iter().map(from_guest::problem).collect(),
-            )),
         }
     }
 
-    /// Asks a question, in a fresh instance.
+    /// Asks a question, in a fresh instance; or gives an answer again, where [`CallContext::vary`] allows it.
     ///
     /// # Errors
     /// When there is no answer: the plugin fails, traps, runs into a limit, answers what
@@ -133,17 +175,37 @@ impl Plugin {
         context: &CallContext,
     ) -> Result<Answered, CallError> {
         let phase = question.phase();
+        let key = context
+            .vary
+            .as_ref()
+            .and_then(|vary| vary.key(question, &context.grants));
+        if let Some(answer) = key.and_then(|key| self.answers.get(&key)) {
+            return Ok(Answered {
+                answer,
+                again: true,
+                fuel_used: 0,
+                log_lines: Vec::new(),
+                log_lines_dropped: 0,
+            });
+        }
         let state = self.state(question, context);
         let journal = state.journal.clone();
         let (answer, fuel_used) = self.ask(question, context, kept, state).await;
         let (log_lines, log_lines_dropped) = journal.finish();
         match answer {
-            Ok(answer) => Ok(Answered {
-                answer,
-                fuel_used,
-                log_lines,
-                log_lines_dropped,
-            }),
+            Ok(answer) => {
+                // Who logs wants to be heard every time.
+                if let Some(key) = key.filter(|_| log_lines.is_empty() && log_lines_dropped == 0) {
+                    self.answers.put(key, &answer);
+                }
+                Ok(Answered {
+                    answer,
+                    again: false,
+                    fuel_used,
+                    log_lines,
+                    log_lines_dropped,
+                })
+            }
             Err(cause) => {
                 let plugin = context.name.clone();
                 if let Cause::Trapped { trap, .. } = &cause {

@@ -8,6 +8,7 @@
 //! # Guarantees
 //! - Every call runs in a fresh instance, which is gone when the call returns. One that is known to remember nothing
 //!   may answer the calls of one reconcile that follow each other ([`CallContext::one_instance`]).
+//! - An answer is given again only where the plugin says what its answers vary by, and nothing else differs ([`Vary`]).
 //! - Every call is bounded: fuel, guest time, time in imports, memory over all memories and
 //!   tables, stack, bytes per hand-over, log lines. Each limit has its own [`Cause`].
 //! - A plugin can only ask what its grants cover; by default nothing.
@@ -19,12 +20,14 @@ pub mod grants;
 pub mod hosts;
 pub mod plain;
 
+mod again;
 mod bindings;
 mod call;
 mod compiler;
 mod convert;
 mod engine;
 mod error;
+mod hash;
 mod imports;
 mod journal;
 mod kept;
@@ -37,6 +40,7 @@ mod state;
 mod wasi;
 
 pub use self::{
+    again::Vary,
     call::{Answered, CallContext},
     compiler::{Compiler, compile_component},
     error::{CallError, Cause, LoadError, PrepareError, Problem, RuntimeError},

@@ -12,7 +12,8 @@ use wasmtime::{
 };
 
 use crate::{
-    bindings::exported::{postconditions, preconditions, resources, setup, status},
+    again::Answers,
+    bindings::exported::{postconditions, preconditions, resources, setup, status, vary},
     error::LoadError,
     state::State,
     wasi,
@@ -73,6 +74,7 @@ pub struct Plugin {
     pub(crate) instance: InstancePre<State>,
     pub(crate) exports: Exports,
     pub(crate) slots: Arc<Semaphore>,
+    pub(crate) answers: Arc<Answers>,
     pub(crate) uses_wasi: bool,
     imports: Vec<String>,
 }
@@ -81,6 +83,7 @@ pub struct Plugin {
 #[derive(Default)]
 pub(crate) struct Exports {
     pub(crate) setup: Option<setup::GuestIndices>,
+    pub(crate) vary: Option<vary::GuestIndices>,
     pub(crate) preconditions: Option<preconditions::GuestIndices>,
     pub(crate) resources: Option<resources::GuestIndices>,
     pub(crate) postconditions: Option<postconditions::GuestIndices>,
@@ -135,6 +138,7 @@ impl Plugin {
         component: &Component,
         digest: Digest,
         slots: Arc<Semaphore>,
+        answers: Arc<Answers>,
     ) -> Result<Self, LoadError> {
         let ty = component.component_type();
         let imports: Vec<String> = ty.imports(engine).map(|(name, _)| name.to_owned()).collect();
@@ -158,6 +162,7 @@ impl Plugin {
             instance,
             exports,
             slots,
+            answers,
             uses_wasi,
             imports,
         };
@@ -193,6 +198,7 @@ impl Exports {
         }
         Ok(Self {
             setup: find!(setup),
+            vary: find!(vary),
             preconditions: find!(preconditions),
             resources: find!(resources),
             postconditions: find!(postconditions),

@@ -12,6 +12,7 @@ use wasmtime::{
 };
 
 use crate::{
+    again::Answers,
     bindings::imported,
     cache::{self, Cache},
     compiler::Compiler,
@@ -27,6 +28,7 @@ pub struct Runtime {
     engine: Engine,
     linker: Linker<State>,
     slots: Arc<Semaphore>,
+    answers: Arc<Answers>,
     cache: Option<Cache>,
     max_plugin_size: usize,
     /// Plugins in use, so that equal bytes are compiled and held once.
@@ -57,6 +59,7 @@ impl Runtime {
             slots: Arc::new(Semaphore::new(
                 usize::try_from(settings.concurrency.get()).unwrap_or(usize::MAX),
             )),
+            answers: Arc::new(Answers::new(settings.answers)),
             cache,
             max_plugin_size: settings.max_plugin_size,
             loaded: Mutex::default(),
@@ -111,6 +114,7 @@ impl Runtime {
             component,
             digest.clone(),
             self.slots.clone(),
+            self.answers.clone(),
         )?;
         let plugin = Arc::new(plugin);
         let mut loaded = lock(&self.loaded);

@@ -13,6 +13,8 @@ pub struct Settings {
     pub pool: Pool,
     /// How many calls may run at once. Further calls wait.
     pub concurrency: NonZeroU32,
+    /// How much room answers take that may be given again, in bytes; 0 asks every question.
+    pub answers: u64,
     /// The largest plugin that is compiled, in bytes.
     pub max_plugin_size: usize,
     /// What compiles; none: this process, without a bound in time.
@@ -25,6 +27,7 @@ impl Default for Settings {
             cache: None,
             pool: Pool::default(),
             concurrency: NonZeroU32::new(128).unwrap_or(NonZeroU32::MIN),
+            answers: 16 << 20,
             max_plugin_size: 64 << 20,
             compiler: None,
         }

@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::hosts::NoHost;
 
+mod again;
 mod answers;
 mod imports;
 mod limits;
@@ -87,6 +88,7 @@ fn context() -> CallContext {
         grants: Arc::new(Grants::default()),
         host: Arc::new(NoHost),
         one_instance: false,
+        vary: None,
     }
 }
 

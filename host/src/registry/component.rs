@@ -7,7 +7,14 @@ use wasmparser::{Encoding, Parser, Payload};
 use super::check::Check;
 
 /// Phases that a plugin may export; the world of each is `<phase>-plugin`.
-const PHASES: [&str; 5] = ["setup", "preconditions", "resources", "postconditions", "status"];
+const PHASES: [&str; 6] = [
+    "setup",
+    "vary",
+    "preconditions",
+    "resources",
+    "postconditions",
+    "status",
+];
 /// What a plugin may import; the world of each is `uses-<interface>`.
 const USES: [&str; 4] = ["log", "fleet", "cluster", "http"];
 /// The package of the contract, without its version.

@@ -167,6 +167,7 @@ pub struct Metrics {
     plugin_calls: Family<ByPhaseAndReason, Counter>,
     plugin_seconds: Seconds<ByPhase>,
     plugin_fuel: Family<ByPhase, Counter>,
+    plugin_again: Family<ByPhase, Counter>,
     reports: Family<ByReport, Counter>,
     trouble: Family<ByTrouble, Counter>,
     documents_refused: Gauge,
@@ -206,6 +207,7 @@ impl Metrics {
             plugin_calls: Family::default(),
             plugin_seconds: Family::new_with_constructor(seconds),
             plugin_fuel: Family::default(),
+            plugin_again: Family::default(),
             reports: Family::default(),
             trouble: Family::default(),
             documents_refused: Gauge::default(),
@@ -247,6 +249,8 @@ impl Metrics {
         let text = "How long a call of a plugin took, in seconds";
         registry.register("plugin_call_duration_seconds", text, metrics.plugin_seconds.clone());
         registry.register("plugin_fuel", "Fuel that plugins used", metrics.plugin_fuel.clone());
+        let text = "Answers of plugins that were given again, without asking";
+        registry.register("plugin_answers_again", text, metrics.plugin_again.clone());
         registry.register(
             "reports",
             "Status reports by what became of them",
@@ -361,6 +365,14 @@ impl Metrics {
                 phase,
                 reason,
             })
+            .inc();
+    }
+
+    /// A plugin's answer was given again.
+    pub fn plugin_answer_again(&self, adapter: &str, plugin: &str, phase: Phase) {
+        let (adapter, plugin, phase) = (adapter.to_owned(), plugin.to_owned(), phase.name());
+        self.plugin_again
+            .get_or_create(&ByPhase { adapter, plugin, phase })
             .inc();
     }
 
@@ -516,6 +528,7 @@ pub(crate) fn sampled() -> Metrics {
     metrics.reconcile_finished("lz", "A2", Duration::from_millis(20));
     metrics.plugin_called("lz", "lz", Phase::Status, Ok(()), Duration::from_millis(2), 7_000);
     metrics.plugin_called("lz", "lz", Phase::Status, Err("PluginTrapped"), Duration::ZERO, 1);
+    metrics.plugin_answer_again("lz", "lz", Phase::Resources);
     metrics.report_sent("lz", ReportResult::Stored, 1.5);
     metrics.report_sent("lz", ReportResult::Failed, 2.5);
     metrics.trouble("lz", Trouble::A4, "QuotaExceeded");
@@ -588,6 +601,7 @@ mod tests {
         berth_events_settled_total{result="done"} 1
         berth_last_reload_success{what="documents"} 0
         berth_last_report_timestamp_seconds{adapter="lz"} 1.5
+        berth_plugin_answers_again_total{adapter="lz",plugin="lz",phase="resources"} 1
         berth_plugin_call_duration_seconds_count{adapter="lz",plugin="lz",phase="status"} 2
         berth_plugin_call_duration_seconds_sum{adapter="lz",plugin="lz",phase="status"} 0.002
         berth_plugin_calls_total{adapter="lz",plugin="lz",phase="status",reason="PluginTrapped"} 1

@@ -35,7 +35,7 @@ pub const ROOTS_WITH_DRAFT: &[&str] = &[
     "variables",
 ];
 
-/// The facts by root: what is read of them, and the time.
+/// The facts by root: what is read of them.
 ///
 /// # Errors
 /// When a document that the host hands over is not JSON.
@@ -45,13 +45,14 @@ pub(crate) fn roots(
     objects: &[Object],
     draft: Option<&Draft>,
 ) -> Result<Map<String, Json>, Failure> {
-    let mut roots = Map::from_iter([("now".to_owned(), Json::String(facts.now.clone()))]);
+    let mut roots = Map::new();
     let mut add = |name: &str, show: &dyn Fn(&Reads) -> Result<Json, Failure>| {
         if let Some(reads) = reads.of(name) {
             roots.insert(name.to_owned(), show(reads)?);
         }
         Ok::<_, Failure>(())
     };
+    add("now", &|_| Ok(facts.now.clone().into()))?;
     add("adapter", &|_| Ok(json!({"name": facts.adapter})))?;
     add("variables", &|_| {
         let variables = facts.variables.iter();

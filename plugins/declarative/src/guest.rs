@@ -1,26 +1,32 @@
 //! The plugin: the phases of the contract, given to the library.
 
 use berth_sdk::{
-    Answer, Draft, Facts, Failure, Json, Object, Outcome, Plan, Postconditions, Preconditions, Problem, RawSetup,
-    Resources, Status, StatusAnswer, Verdict,
+    Answer, Draft, Facts, Failure, Json, Object, Outcome, Phase, Plan, Postconditions, Preconditions, Problem,
+    RawSetup, Resources, Status, StatusAnswer, Vary, VaryBy, Verdict,
 };
 
 use crate::{
     compile::compile,
     phases,
-    program::{Program, Stores},
+    program::{self, Program, Stores},
 };
 
 /// The plugin.
 struct Declarative;
 
-berth_sdk::plugin!(Declarative: setup, preconditions, resources, postconditions, status);
+berth_sdk::plugin!(Declarative: setup, vary, preconditions, resources, postconditions, status);
 
 impl RawSetup for Declarative {
     fn prepare_raw(config: &Json) -> Result<Vec<u8>, Vec<Problem>> {
         compile(config.text())?
             .to_bytes()
             .map_err(|message| vec![Problem::new("", message)])
+    }
+}
+
+impl Vary for Declarative {
+    fn vary(prepared: &[u8], phase: Phase) -> VaryBy {
+        program::vary(prepared, phase)
     }
 }
 

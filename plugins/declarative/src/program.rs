@@ -3,6 +3,7 @@
 //! Guarantees that whatever a phase evaluates has passed every check. Nothing but the texts of templates is parsed
 //! again per event.
 
+use berth_sdk::{Phase, VaryBy};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
@@ -138,6 +139,38 @@ macro_rules! stores {
 }
 
 stores!(0 preconditions: Vec<Precondition>, 1 resources: Vec<Resource>, 2 postconditions: Vec<Postcondition>, 3 status: Status);
+
+/// What the answers of a phase vary by: what it reads. What it does not read is not there when it is evaluated.
+#[must_use]
+pub fn vary(prepared: &[u8], phase: Phase) -> VaryBy {
+    let reads = match phase {
+        Phase::Preconditions => Program::part(prepared).map(|part: Part<Vec<Precondition>>| part.reads),
+        Phase::Resources => Program::part(prepared).map(|part: Part<Vec<Resource>>| part.reads),
+        Phase::Postconditions => Program::part(prepared).map(|part: Part<Vec<Postcondition>>| part.reads),
+        Phase::Status => Program::part(prepared).map(|part: Part<Status>| part.reads),
+    };
+    // What was stored by another version may read everything.
+    let Ok(parts) = reads else {
+        return VaryBy {
+            trigger: true,
+            subject_status: true,
+            statuses: true,
+            owner: true,
+            now: true,
+            seed: false,
+        };
+    };
+    let reads = |root: &str| parts.of(root).is_some();
+    let subject = |field: &str| parts.of("subject").is_some_and(|subject| subject.of(field).is_some());
+    VaryBy {
+        trigger: reads("event"),
+        subject_status: subject("status") || subject("updated_time"),
+        statuses: reads("statuses"),
+        owner: reads("owner"),
+        now: reads("now"),
+        seed: false,
+    }
+}
 
 impl Program {
     /// The stored form.

@@ -28,6 +28,7 @@ pub fn component(name: &str) -> Vec<u8> {
 pub fn changed(name: &str, change: impl FnOnce(String) -> String) -> Vec<u8> {
     let world = match name {
         "all-phases" | "traps-after-setup" => "everyone",
+        "varies" => "varying",
         _ => "asker",
     };
     let wasi = Adapter::Module(WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER);

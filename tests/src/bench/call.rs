@@ -112,6 +112,7 @@ pub(super) async fn calls(
         grants: Arc::new(Grants::default()),
         host: Arc::new(NoHost),
         one_instance: false,
+        vary: None,
     };
     let mut times = Vec::with_capacity(CALLS);
     for (call, plugin) in plugins.iter().cycle().take(WARM_UP + CALLS).enumerate() {

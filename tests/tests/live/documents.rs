@@ -74,6 +74,51 @@ async fn a_bad_change_leaves_what_was_live_and_a_good_one_takes_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_tells_of_nothing_new_is_reported_and_asks_only_what_depends_on_the_time() {
+    let timed = |version: &str| {
+        document("b", version).replace("  status:\n    data: {", "  status:\n    data: {at: '{{ now }}', ")
+    };
+    let stage = Stage::set(&[("a.yaml", &document("a", "one")), ("b.yaml", &timed("one"))]).await;
+    let cluster = stage.cluster("east-1");
+    let count = |metric: &str, adapter: &str, phase: &str| {
+        let text = stage.metrics.encode().unwrap();
+        let begins = format!("{metric}{{adapter=\"{adapter}\"");
+        let phase = format!("phase=\"{phase}\"");
+        let is = |line: &&str| line.starts_with(&begins) && line.contains(&phase);
+        let number = |line: &str| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap();
+        text.lines().filter(is).map(number).sum::<u64>()
+    };
+    let calls = |adapter, phase| count("berth_plugin_calls_total", adapter, phase);
+    let again = |adapter, phase| count("berth_plugin_answers_again_total", adapter, phase);
+    // The second finds the row of the first.
+    for _ in 0..2 {
+        assert_eq!(stage.publish(&cluster).await, 204);
+    }
+    let told = |adapter| stage.row(&cluster, adapter).unwrap().0["last_report_time"].clone();
+    for _ in 0..3 {
+        let before = [("a", "resources"), ("b", "resources"), ("a", "status"), ("b", "status")]
+            .map(|(adapter, phase)| (adapter, phase, calls(adapter, phase), again(adapter, phase)));
+        let reported = ["a", "b"].map(told);
+        assert_eq!(stage.publish(&cluster).await, 204);
+        for (adapter, phase, calls_before, again_before) in before {
+            let asked = u64::from((adapter, phase) == ("b", "status"));
+            assert_eq!(calls(adapter, phase) - calls_before, asked, "{adapter} {phase}");
+            assert_eq!(again(adapter, phase) - again_before, 1 - asked, "{adapter} {phase}");
+        }
+        assert!(
+            ["a", "b"]
+                .map(told)
+                .iter()
+                .zip(reported)
+                .all(|(now, before)| *now != before)
+        );
+    }
+    // What is live from now on is asked itself.
+    stage.write("a.yaml", document("a", "two"));
+    stage.reports(&cluster, "a", "two").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_configmap_that_is_exchanged_goes_live_as_a_whole() {
     let stage = Stage::set(&[]).await;
     let publish = |version: &str| {

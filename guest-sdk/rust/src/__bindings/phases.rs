@@ -9,11 +9,12 @@ use super::{
     resources::exports::hyperfleet::adapter::resources,
     setup::exports::hyperfleet::adapter::setup,
     status::exports::hyperfleet::adapter::status,
+    vary::exports::hyperfleet::adapter::vary,
     wit::types,
 };
 use crate::{
-    Draft, Effect, Json, Operation, OperationResult, Outcome, Postconditions, Preconditions, Propagation, RawSetup,
-    Resources, Selector, Status, Verdict, log,
+    Draft, Effect, Json, Operation, OperationResult, Outcome, Phase, Postconditions, Preconditions, Propagation,
+    RawSetup, Resources, Selector, Status, Vary, VaryBy, Verdict, log,
 };
 
 /// Exports the phases that `T` implements.
@@ -39,6 +40,44 @@ impl<T: RawSetup> setup::Guest for Exports<T> {
                 })
                 .collect()
         })
+    }
+}
+
+impl<T: Vary> vary::Guest for Exports<T> {
+    fn by(prepared: Vec<u8>) -> vary::ByPhase {
+        enter();
+        let [preconditions, resources, postconditions, status] = [
+            Phase::Preconditions,
+            Phase::Resources,
+            Phase::Postconditions,
+            Phase::Status,
+        ]
+        .map(|phase| {
+            let VaryBy {
+                trigger,
+                subject_status,
+                statuses,
+                owner,
+                now,
+                seed,
+            } = T::vary(&prepared, phase);
+            let named = [
+                (trigger, vary::Part::TRIGGER),
+                (subject_status, vary::Part::SUBJECT_STATUS),
+                (statuses, vary::Part::STATUSES),
+                (owner, vary::Part::OWNER),
+                (now, vary::Part::NOW),
+                (seed, vary::Part::SEED),
+            ];
+            let named = named.into_iter().filter(|(is, _)| *is);
+            named.fold(vary::Part::empty(), |all, (_, one)| all | one)
+        });
+        vary::ByPhase {
+            preconditions,
+            resources,
+            postconditions,
+            status,
+        }
     }
 }
 

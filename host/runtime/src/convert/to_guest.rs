@@ -13,7 +13,7 @@ use crate::{
 };
 
 pub(crate) fn facts(facts: &engine::Facts, context: &CallContext, digest: &Digest) -> guest::Facts {
-    let mut told = guest::Facts {
+    guest::Facts {
         adapter: facts.adapter.clone(),
         trigger: trigger(&facts.trigger),
         subject: subject(facts),
@@ -27,11 +27,9 @@ pub(crate) fn facts(facts: &engine::Facts, context: &CallContext, digest: &Diges
             .map(|(name, value)| pair(name, value))
             .collect(),
         now: facts.now.clone(),
-        seed: 0,
+        seed: seed::seed(facts, &context.config, digest),
         extras: Vec::new(),
-    };
-    told.seed = seed::seed(facts, &told, digest);
-    told
+    }
 }
 
 fn subject(facts: &engine::Facts) -> guest::Subject {

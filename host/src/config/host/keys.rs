@@ -211,6 +211,11 @@ pub const KEYS: &[Key] = &[
     key("limits.concurrency", Some("64"), "reconciles that run at once"),
     key("limits.eventSize", Some("1MiB"), "size of the largest event"),
     key(
+        "limits.answers",
+        Some("16MiB"),
+        "memory for plugins' answers that may be given again where nothing changed; 0B asks always",
+    ),
+    key(
         "limits.plugins.fuel",
         Some("1G"),
         "most fuel that a document may give to a plugin's call",

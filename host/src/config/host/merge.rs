@@ -384,6 +384,7 @@ impl Values {
         }
         let concurrency = self.read("limits.concurrency", positive_count);
         let event_size = self.read("limits.eventSize", positive_size);
+        let answers = self.read("limits.answers", units::size);
         let fuel = self.read("limits.plugins.fuel", |text| positive(text, units::count(text)?));
         let memory = self.read("limits.plugins.memory", positive_size);
         let deadline = self.read("limits.plugins.deadline", positive_duration);
@@ -446,6 +447,7 @@ impl Values {
                 },
                 concurrency: concurrency?,
                 event_size: event_size?,
+                answers: answers?,
             },
             cache: self.path("cache"),
             cache_size: cache_size?,

@@ -103,6 +103,8 @@ pub struct HostLimits {
     pub concurrency: NonZeroUsize,
     /// The largest event, in bytes.
     pub event_size: usize,
+    /// Room for plugins' answers that may be given again, in bytes; 0 for none.
+    pub answers: usize,
 }
 
 /// How logs look.

@@ -75,6 +75,7 @@ fn a_flag_counts_before_a_variable_before_the_file_before_the_default() {
     leases.host = - (default)
     limits.concurrency = 8 (/etc/berth/berth.yaml:8:16)
     limits.eventSize = 1MiB (default)
+    limits.answers = 16MiB (default)
     limits.plugins.fuel = 1G (default)
     limits.plugins.memory = 64MiB (/etc/berth/berth.yaml:9:21)
     limits.plugins.deadline = 5s (default)

@@ -2,7 +2,7 @@
 
 use super::{
     missing::chain,
-    rewrite::HAS,
+    rewrite::{HAS, NOW},
     tree::{Literal, Tree},
 };
 use crate::reads::Reads;
@@ -14,6 +14,9 @@ pub(super) fn find(tree: &Tree, roots: &[String], reads: &mut Reads) {
         // Names may be spelled with a dot before them.
         let root = path.first().map(|root| root.trim_start_matches('.'));
         let is_fact = |root: &&str| !bound.contains(root) && roots.iter().any(|known| known == root);
+        if root == Some(NOW) {
+            reads.add(["now"]);
+        }
         if let Some(root) = root.filter(is_fact) {
             reads.add(std::iter::once(root).chain(path.iter().skip(1).map(String::as_str)));
         }

@@ -378,6 +378,12 @@ fn an_expression_tells_the_facts_that_it_reads() {
         ("size(subject) > 0 && subject.id != ''", &["subject"]),
         ("dig(subject.spec, 'a.b') == null", &["subject.spec"]),
         (".subject.id == ''", &["subject.id"]),
+        ("now != ''", &["now"]),
+        ("now() != ''", &["now"]),
+        (
+            "stableFor(subject.status.conditions, 'Ready', 300)",
+            &["now", "subject.status.conditions"],
+        ),
     ] {
         let (mut reads, mut expected) = (Reads::default(), Reads::default());
         Expression::compile(source, ROOTS).unwrap().find_reads(&mut reads);

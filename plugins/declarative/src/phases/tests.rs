@@ -4,14 +4,14 @@ use std::fmt::Debug;
 
 use berth_sdk::{
     AdapterStatus, Condition, Diagnosis, Draft, Effect, Facts, Failure, Object, Operation, OperationResult, Outcome,
-    Owner, StatusReport, Subject, Trigger, Truth, Unmet, Verdict,
+    Owner, Phase, StatusReport, Subject, Trigger, Truth, Unmet, VaryBy, Verdict,
 };
 use serde_json::{Value as Json, json};
 
 use crate::{
     compile::compile,
     facts::{ROOTS, ROOTS_WITH_DRAFT, ROOTS_WITH_OBJECTS},
-    program::{Part, Program, Stores},
+    program::{Part, Program, Stores, vary},
 };
 
 /// What a phase says: the same from its stored form, and however much of the facts it reads.
@@ -427,4 +427,29 @@ fn own_objects_come_before_what_queries_found() {
         outcome(steps, &[job(json!({"succeeded": 1})), found]),
         Ok(Outcome::Achieved)
     );
+}
+
+#[test]
+fn answers_vary_by_what_is_read() {
+    let config = json!({
+        "preconditions": [{"name": "a", "expression": "event.type == 'x'"}],
+        "resources": [{"name": "b", "manifest": "{{ now }} {{ .statuses.dns.available }}"}],
+        "postconditions": [{"name": "c", "expression": "conditionAge(subject.status.conditions, 'Ready') > 1"}],
+        "status": {"data": {"d": "{{ .subject.spec.name }} {{ .owner.id }}"}},
+    });
+    let prepared = compile(&config.to_string()).unwrap().to_bytes().unwrap();
+    let by = |named: &[&str]| VaryBy {
+        trigger: named.contains(&"trigger"),
+        subject_status: named.contains(&"subject status"),
+        statuses: named.contains(&"statuses"),
+        owner: named.contains(&"owner"),
+        now: named.contains(&"now"),
+        seed: false,
+    };
+    assert_eq!(vary(&prepared, Phase::Preconditions), by(&["trigger"]));
+    assert_eq!(vary(&prepared, Phase::Resources), by(&["statuses", "now"]));
+    assert_eq!(vary(&prepared, Phase::Postconditions), by(&["subject status", "now"]));
+    assert_eq!(vary(&prepared, Phase::Status), by(&["owner"]));
+    let all = by(&["trigger", "subject status", "statuses", "owner", "now"]);
+    assert_eq!(vary(b"of another version", Phase::Status), all);
 }

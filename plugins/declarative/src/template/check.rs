@@ -85,6 +85,7 @@ impl Check<'_> {
                 };
                 self.add(*pos, format!("unknown function `{name}`"), Some(hint));
             }
+            Expr::Identifier(_, name) if name == functions::NOW => self.reads.add([functions::NOW]),
             Expr::Pipe(_, pipe) => self.pipe(pipe, facts),
             Expr::Chain(_, inner, _) => self.expression(inner, facts),
             Expr::Dot(_) if facts => self.reads_all(),

@@ -70,6 +70,9 @@ pub(super) type Cause = Arc<Mutex<Option<Fault>>>;
 
 type Answer = Result<Value, TemplateError>;
 
+/// The function that gives the time of the reconcile: the fact of the same name.
+pub(super) const NOW: &str = "now";
+
 /// Our functions. `now` is RFC 3339.
 pub(super) fn ours(now: &str, cause: &Cause) -> FuncMap {
     let mut map = FuncMap::new();
@@ -130,7 +133,7 @@ pub(super) fn ours(now: &str, cause: &Cause) -> FuncMap {
         single("toJson", args).map(|value| string(value::to_json(value).to_string()))
     });
     let now = string(now);
-    map.insert("now".to_owned(), Arc::new(move |_: &[Value]| Ok(now.clone())));
+    map.insert(NOW.to_owned(), Arc::new(move |_: &[Value]| Ok(now.clone())));
     for (name, lenient) in [(rewrite::FIELD, false), (rewrite::MAYBE, true)] {
         let cause = Arc::clone(cause);
         map.insert(

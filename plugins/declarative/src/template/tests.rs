@@ -248,6 +248,11 @@ fn a_template_tells_the_facts_that_it_reads() {
             &["statuses"],
         ),
         ("{{ .subject.spec.a }}{{ .subject.spec }}", &["subject.spec"]),
+        ("{{ now }}", &["now"]),
+        (
+            "{{ define \"x\" }}{{ date \"2006\" now }}{{ end }}{{ template \"x\" .subject }}",
+            &["now", "subject"],
+        ),
         ("{{ toJson . }}", roots),
         ("{{ index $ \"subject\" }}", roots),
         (
