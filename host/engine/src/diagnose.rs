@@ -38,6 +38,16 @@ pub fn diagnose(object: &Value, pods: &[Value], events: &[Value], now: Timestamp
     }
 }
 
+/// Leaves of a pod that belongs to a workload what [`diagnose`] reads of it beside its metadata.
+pub fn prune_pod(pod: &mut Value) {
+    if let Some(fields) = pod.as_object_mut() {
+        fields.remove("spec");
+    }
+    if let Some(status) = pod.get_mut("status") {
+        pods::prune(status);
+    }
+}
+
 fn job(object: &Value, pods: &[Value], events: &[Value]) -> Diagnosis {
     let attempts = number(&object["spec"]["backoffLimit"]).unwrap_or(6).saturating_add(1);
     let failed = number(&object["status"]["failed"]).unwrap_or(0);

@@ -3,6 +3,7 @@
 
 use berth_engine::{
     contract::Reference,
+    diagnose::prune_pod,
     document::Document,
     effect::{Observed, Ownership},
     manifest::{
@@ -18,6 +19,11 @@ use crate::world::Change;
 
 /// An annotation that repeats a whole manifest, and so may hold secrets.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// By which a pod's workload and holder are found.
+const POD_LABELS: [&str; 4] = [LABEL_ADAPTER, LABEL_SUBJECT_ID, LABEL_SUBJECT_KIND, TEMPLATE_HASH];
+/// The label of a ReplicaSet's pods that the end of its name repeats.
+const TEMPLATE_HASH: &str = "pod-template-hash";
 
 /// Whose an object is, from its labels.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -73,7 +79,7 @@ fn controller(document: &Value) -> Option<&Value> {
 }
 
 /// What is kept of a document: no managed fields; of what may hold secrets, metadata only; of a pod that somebody
-/// controls, no `spec`, for it tells nothing of how the workload is.
+/// controls, what tells how the workload is.
 pub(super) fn prune(kind: &Kind, mut document: Value) -> Value {
     if kind.is_confidential() {
         document = metadata_only(document);
@@ -82,11 +88,15 @@ pub(super) fn prune(kind: &Kind, mut document: Value) -> Value {
             annotations.remove(LAST_APPLIED);
         }
     }
-    if kind.is_pod()
-        && controller(&document).is_some()
-        && let Some(fields) = document.as_object_mut()
-    {
-        fields.remove("spec");
+    if kind.is_pod() && controller(&document).is_some() {
+        prune_pod(&mut document);
+        if let Some(metadata) = document.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.remove("annotations");
+            let labels = metadata.get_mut("labels").and_then(Value::as_object_mut);
+            if let Some(labels) = labels {
+                labels.retain(|label, _| POD_LABELS.contains(&label.as_str()));
+            }
+        }
     }
     with_kind(kind, document)
 }
@@ -111,11 +121,11 @@ pub(super) fn metadata_only(mut document: Value) -> Value {
 
 /// An object as the engine sees it, without a diagnosis. `document` has been pruned.
 pub(super) fn observed(document: Document) -> Observed {
-    let metadata = &document["metadata"];
+    let metadata = &document.outline()["metadata"];
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let annotation = |name: &str| text(&metadata["annotations"][name]);
     Observed {
-        reference: reference_of(&document),
+        reference: reference_of(document.outline()),
         name: annotation(ANNOTATION_NAME),
         generation: annotation(ANNOTATION_GENERATION).parse().unwrap_or_default(),
         manifest_hash: annotation(ANNOTATION_HASH),
@@ -212,7 +222,7 @@ pub(super) fn workloads(pod: &Value) -> Vec<Workload> {
             std::iter::once(own("batch/v1", "Job")).chain(cron).collect()
         }
         "ReplicaSet" => {
-            let hash = pod["metadata"]["labels"]["pod-template-hash"].as_str();
+            let hash = pod["metadata"]["labels"][TEMPLATE_HASH].as_str();
             let deployment = hash.and_then(|hash| name.strip_suffix(hash)?.strip_suffix('-'));
             let deployment = deployment.map(|name| beyond("apps/v1", "Deployment", name));
             std::iter::once(own("apps/v1", "ReplicaSet"))
@@ -403,13 +413,17 @@ mod tests {
     }
 
     #[test]
-    fn of_a_pod_that_somebody_controls_no_spec_is_kept() {
+    fn of_a_pod_that_somebody_controls_only_what_tells_of_its_workload_is_kept() {
         let controlled = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {
             "name": "p", "ownerReferences": [{"kind": "Job", "name": "j", "uid": "u", "controller": true}],
+            "labels": {LABEL_ADAPTER: "lz", "pod-template-hash": "1"},
         }, "status": {"phase": "Running"}});
         let ours = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {"containers": []}});
         let mut whole = controlled.clone();
         whole["spec"] = json!({"containers": []});
+        whole["status"]["podIP"] = json!("10.0.0.1");
+        whole["metadata"]["labels"]["app"] = json!("a");
+        whole["metadata"]["annotations"] = json!({"a": "b"});
         assert_eq!(prune(&of_kind("Pod"), whole), controlled);
         assert_eq!(prune(&of_kind("Pod"), ours.clone()), ours);
     }

@@ -11,6 +11,11 @@ const MOMENT: SignedDuration = SignedDuration::from_secs(10);
 /// After this time the kubelet takes a container for recovered, and backs off from the beginning again.
 const RECOVERED: SignedDuration = SignedDuration::from_mins(10);
 
+/// The condition that says whether a node was found.
+const SCHEDULED: &str = "PodScheduled";
+/// The condition that says whether all containers are ready.
+const READY: &str = "ContainersReady";
+
 /// Why a pod cannot start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Stuck {
@@ -18,6 +23,37 @@ pub(super) struct Stuck {
     pub(super) message: String,
     /// Since when, if it is said.
     pub(super) since: Option<String>,
+}
+
+/// Leaves of the status of a pod that belongs to a workload what is read of it here.
+pub(super) fn prune(status: &mut Value) {
+    keep(
+        status,
+        &[
+            "phase",
+            "reason",
+            "message",
+            "startTime",
+            "conditions",
+            "initContainerStatuses",
+            "containerStatuses",
+        ],
+    );
+    if let Some(conditions) = status.get_mut("conditions").and_then(Value::as_array_mut) {
+        conditions.retain(|condition| condition["type"] == SCHEDULED || condition["type"] == READY);
+    }
+    for field in ["initContainerStatuses", "containerStatuses"] {
+        let containers = status.get_mut(field).and_then(Value::as_array_mut);
+        for container in containers.into_iter().flatten() {
+            keep(container, &["name", "restartCount", "state", "lastState"]);
+        }
+    }
+}
+
+fn keep(of: &mut Value, fields: &[&str]) {
+    if let Some(map) = of.as_object_mut() {
+        map.retain(|field, _| fields.contains(&field.as_str()));
+    }
 }
 
 /// Whether it may still do something.
@@ -63,7 +99,7 @@ pub(super) fn stuck(pod: &Value) -> Option<Stuck> {
         })
     });
     waiting.or_else(|| {
-        let scheduled = find_condition(pod, "PodScheduled")?;
+        let scheduled = find_condition(pod, SCHEDULED)?;
         let refused = scheduled["status"] == "False" && scheduled["reason"] == "Unschedulable";
         refused.then(|| Stuck {
             reason: Reason::Unschedulable,
@@ -96,7 +132,7 @@ pub(super) fn crash(pod: &Value, now: Timestamp) -> Option<(Reason, ContainerExi
 fn ended_last<'a>(pod: &Value, status: &'a Value, now: Timestamp) -> Option<(&'a Value, Option<String>)> {
     let (state, before) = (&status["state"], &status["lastState"]["terminated"]);
     if state["waiting"]["reason"] == "CrashLoopBackOff" {
-        let ready = find_condition(pod, "ContainersReady").filter(|ready| ready["status"] == "False");
+        let ready = find_condition(pod, READY).filter(|ready| ready["status"] == "False");
         let since = ready.and_then(|ready| text(&ready["lastTransitionTime"]));
         return Some((before, since.or_else(|| text(&pod["status"]["startTime"]))));
     }

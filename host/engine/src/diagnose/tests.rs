@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::diagnose;
+use super::{diagnose, prune_pod};
 
 const T1: &str = "2026-03-01T10:00:01Z";
 const T2: &str = "2026-03-01T10:00:02Z";
@@ -11,7 +11,15 @@ const NOW: &str = "2026-03-01T10:30:00Z";
 
 /// All that a diagnosis says, in one line.
 fn says(object: &Value, pods: &[Value], events: &[Value]) -> String {
-    let Some(it) = diagnose(object, pods, events, NOW.parse().unwrap()) else {
+    let mut pruned = pods.to_vec();
+    pruned.iter_mut().for_each(prune_pod);
+    let it = diagnose(object, pods, events, NOW.parse().unwrap());
+    assert_eq!(
+        diagnose(object, &pruned, events, NOW.parse().unwrap()),
+        it,
+        "what is left of a pod says the same"
+    );
+    let Some(it) = it else {
         return "nothing".to_owned();
     };
     let mut line = format!("{:?} {}: {}", it.nature, it.reason, it.message);

@@ -37,7 +37,7 @@ pub(super) fn progress(observed: &Observed) -> Progress {
     if is_crashing(observed) {
         return Progress::Running(running(observed));
     }
-    let document = &observed.document;
+    let document = observed.document.outline();
     let object = &observed.reference;
     if observed.statusless && document.get("status").is_none() {
         return Progress::Done;
@@ -141,7 +141,10 @@ fn is_rolling_out(document: &Value) -> bool {
 
 fn replicas(observed: &Observed, wanted: &Value, ready: &Value) -> Progress {
     let (wanted, ready) = (wanted.as_u64().unwrap_or(1), ready.as_u64().unwrap_or(0));
-    let (spec, status) = (&observed.document["spec"], &observed.document["status"]);
+    let (spec, status) = (
+        &observed.document.outline()["spec"],
+        &observed.document.outline()["status"],
+    );
     // Pods that an update has not reached yet; a partition leaves the first ones out.
     let kept = spec["updateStrategy"]["rollingUpdate"]["partition"]
         .as_u64()
@@ -152,7 +155,7 @@ fn replicas(observed: &Observed, wanted: &Value, ready: &Value) -> Progress {
     let is_updated = updated.is_none_or(|updated| updated.saturating_add(kept) >= wanted);
     if is_held_up(observed) {
         Progress::Running(running(observed))
-    } else if is_observed(&observed.document) && ready >= wanted && is_updated {
+    } else if is_observed(observed.document.outline()) && ready >= wanted && is_updated {
         Progress::Done
     } else {
         Progress::Running(format!(
@@ -204,8 +207,8 @@ pub(super) fn running(observed: &Observed) -> String {
 pub(super) fn is_retrying(observed: &Observed) -> bool {
     group(&observed.reference.api_version) == "batch"
         && observed.reference.kind == "Job"
-        && condition(&observed.document, "Complete") != Some("True")
-        && condition(&observed.document, "Failed") != Some("True")
+        && condition(observed.document.outline(), "Complete") != Some("True")
+        && condition(observed.document.outline(), "Failed") != Some("True")
 }
 
 /// Whether a run has ended, well or not.
@@ -218,7 +221,10 @@ pub(super) fn has_ended(observed: &Observed) -> bool {
 
 /// When the work of a Job ended, if it has.
 pub(super) fn completed_at(observed: &Observed) -> Option<Timestamp> {
-    observed.document["status"]["completionTime"].as_str()?.parse().ok()
+    observed.document.outline()["status"]["completionTime"]
+        .as_str()?
+        .parse()
+        .ok()
 }
 
 /// How much of `span` from `since` is left at `now`; none once it is over.
@@ -242,7 +248,7 @@ pub(super) fn metadata<'o>(mut observed: impl Iterator<Item = &'o Observed>) -> 
     let Some(job) = observed.find(|one| one.reference.kind == "Job") else {
         return Metadata::default();
     };
-    let text = |key: &str| job.document["status"][key].as_str().map(str::to_owned);
+    let text = |key: &str| job.document.outline()["status"][key].as_str().map(str::to_owned);
     let started = text("startTime");
     let completed = text("completionTime");
     let duration = match (&started, &completed) {

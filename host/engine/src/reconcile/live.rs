@@ -211,7 +211,7 @@ async fn judge(run: &mut Run, plan: plan::Executed) -> Result<Ending, Stop> {
         (Achievement::Achieved, _) => achieved(run, &current, &plan),
         (Achievement::Failed(failure), _) => match current
             .iter()
-            .find(|one| evidence::is_retrying(one) && one.document["status"]["failed"].as_u64() > Some(0))
+            .find(|one| evidence::is_retrying(one) && one.document.outline()["status"]["failed"].as_u64() > Some(0))
         {
             Some(retrying) => in_progress(run, evidence::running(retrying), recheck),
             None => Ending::new(work_failed(failure), Recheck::Never.or_in(steady)),
@@ -246,7 +246,7 @@ fn unsteady(current: &[Observed]) -> Option<Duration> {
 /// alone, which may be out of reach.
 fn without_pods(current: &[Observed]) -> Option<Duration> {
     let has_none = |one: &&Observed| {
-        let status = &one.document["status"];
+        let status = &one.document.outline()["status"];
         let is_job = manifest::runs_once(&one.reference);
         let nothing_runs = is_job && !status["startTime"].is_null() && status["active"].as_u64().unwrap_or(0) == 0;
         nothing_runs || (one.diagnosis.is_none() && (is_job || manifest::runs_for_ever(&one.reference)))
