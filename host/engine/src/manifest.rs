@@ -60,7 +60,7 @@ pub struct Checked {
     pub reference: Reference,
     /// The hash of what the adapter wrote.
     pub hash: String,
-    /// With our labels and annotations.
+    /// What the adapter wrote.
     pub document: Value,
     /// Delete and create again when it changed.
     pub recreate: bool,
@@ -73,12 +73,12 @@ pub struct Checked {
 }
 
 impl Checked {
-    /// The write that makes or changes the object.
+    /// The write that makes or changes the object of an adapter for a subject: with our labels and annotations.
     #[must_use]
-    pub fn apply(&self, adapter: &str, expect: Expect) -> Apply {
+    pub fn apply(&self, adapter: &str, subject: &Subject, expect: Expect) -> Apply {
         Apply {
             reference: self.reference.clone(),
-            document: self.document.clone(),
+            document: dress(self, adapter, subject),
             field_manager: field_manager(adapter),
             force: self.force,
             expect,
@@ -204,13 +204,11 @@ pub fn check(manifest: &Manifest, plugin: &str, adapter: &Adapter, subject: &Sub
     }
 
     let settings = settings(adapter, name, plugin);
-    let hash = hash(&manifest.document);
-    let document = dress(manifest, &reference, &hash, &adapter.name, subject);
     Ok(Checked {
         name: name.clone(),
         reference,
-        hash,
-        document,
+        hash: hash(&manifest.document),
+        document: manifest.document.clone(),
         recreate: manifest.recreate,
         after: manifest.after.clone(),
         force: settings.force,
@@ -326,28 +324,28 @@ pub fn hash(document: &Value) -> String {
     hex::encode(digest.get(..16).unwrap_or_default())
 }
 
-fn dress(manifest: &Manifest, reference: &Reference, hash: &str, adapter: &str, subject: &Subject) -> Value {
-    let mut document = manifest.document.clone();
+fn dress(checked: &Checked, adapter: &str, subject: &Subject) -> Value {
+    let mut document = checked.document.clone();
     let labels = labels(adapter, &subject.key);
     let mut annotations = vec![
         (ANNOTATION_HREF, subject.href.clone()),
         (ANNOTATION_GENERATION, subject.generation.to_string()),
-        (ANNOTATION_HASH, hash.to_owned()),
-        (ANNOTATION_NAME, manifest.name.clone()),
+        (ANNOTATION_HASH, checked.hash.clone()),
+        (ANNOTATION_NAME, checked.name.clone()),
     ];
     if let Some(owner) = &subject.owner {
         let owner = json!({ "kind": owner.key.kind, "id": owner.key.id, "href": owner.href });
         annotations.push((ANNOTATION_OWNER, owner.to_string()));
     }
     if let Some(metadata) = object_at(&mut document, &["metadata"])
-        && let Some(namespace) = &reference.namespace
+        && let Some(namespace) = &checked.reference.namespace
     {
         metadata.insert("namespace".to_owned(), json!(namespace));
     }
     insert_texts(&mut document, &["metadata", "labels"], &labels);
     insert_texts(&mut document, &["metadata", "annotations"], &annotations);
     // Pods carry our labels too, so that one watch sees them.
-    let template: Option<&[&str]> = match reference.kind.as_str() {
+    let template: Option<&[&str]> = match checked.reference.kind.as_str() {
         "Job" | "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet" => {
             Some(&["spec", "template", "metadata", "labels"])
         }
@@ -401,7 +399,7 @@ fn insert_texts(document: &mut Value, path: &[&str], entries: &[(&'static str, S
 /// Whether the object outlives its subject, by its manifest's own annotation.
 #[must_use]
 pub fn is_retained(observed: &Observed) -> bool {
-    observed.document["metadata"]["annotations"][ANNOTATION_RETAIN] == "true"
+    observed.document.outline()["metadata"]["annotations"][ANNOTATION_RETAIN] == "true"
 }
 
 /// Reads an object of ours back; none where our labels or annotations are missing or broken.

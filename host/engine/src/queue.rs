@@ -17,6 +17,7 @@ use std::{
     time::Duration,
 };
 
+use indexmap::IndexMap;
 use jiff::Timestamp;
 
 use self::line::{Lane, Line, Place};
@@ -150,9 +151,9 @@ const SLOW: i128 = 1_000;
 #[derive(Debug)]
 pub struct Queue<T> {
     rhythms: Rhythms,
-    /// In order, so that the same triggers give the same turns. Boxed: a node of the map is half empty where pairs come in
-    /// order, and there is an entry for every known subject.
-    entries: BTreeMap<Pair, Box<Entry<T>>>,
+    /// In the order in which they came, so that the same triggers give the same turns. Boxed: there is an entry for every
+    /// known subject, and the map is moved when it grows.
+    entries: IndexMap<Pair, Box<Entry<T>>>,
     /// The subjects of each adapter by the subject that owns them.
     owned: BTreeMap<(String, SubjectKey), BTreeSet<SubjectKey>>,
     /// Pairs that are ready, and who has a slot.
@@ -167,7 +168,7 @@ impl<T> Queue<T> {
     pub fn new(rhythms: Rhythms) -> Self {
         Self {
             rhythms,
-            entries: BTreeMap::new(),
+            entries: IndexMap::new(),
             owned: BTreeMap::new(),
             line: Line::default(),
             timers: BTreeMap::new(),
@@ -339,7 +340,7 @@ impl<T> Queue<T> {
         } else if entry.waiting.is_some() {
             self.make_ready(pair);
         } else if is_gone || entry.forgotten {
-            if let Some(owner) = self.entries.remove(pair).and_then(|entry| entry.subject.owner) {
+            if let Some(owner) = self.entries.swap_remove(pair).and_then(|entry| entry.subject.owner) {
                 disown(&mut self.owned, pair, &owner.key);
             }
         } else if let Some(wait) = wait {
@@ -369,21 +370,18 @@ impl<T> Queue<T> {
     /// Runs every known pair of this adapter soon: its document changed, or what it
     /// depends on turned available.
     pub fn rouse(&mut self, adapter: &str, subject: Option<&SubjectKey>) {
-        let first = Pair {
-            adapter: adapter.to_owned(),
-            subject: subject.cloned().unwrap_or_else(|| SubjectKey {
-                kind: String::new(),
-                id: String::new(),
-            }),
+        let subjects: Vec<SubjectRef> = match subject {
+            Some(subject) => {
+                let (adapter, subject) = (adapter.to_owned(), subject.clone());
+                self.subject(&Pair { adapter, subject }).cloned().into_iter().collect()
+            }
+            None => {
+                let of_adapter = self.entries.iter().filter(|(pair, _)| pair.adapter == adapter);
+                of_adapter.map(|(_, entry)| entry.subject.clone()).collect()
+            }
         };
-        let pairs: Vec<(Pair, SubjectRef)> = self
-            .entries
-            .range(first..)
-            .take_while(|(pair, _)| pair.adapter == adapter && subject.is_none_or(|subject| pair.subject == *subject))
-            .map(|(pair, entry)| (pair.clone(), entry.subject.clone()))
-            .collect();
-        for (pair, subject) in pairs {
-            self.push(&pair.adapter, subject, Trigger::Timer, None);
+        for subject in subjects {
+            self.push(adapter, subject, Trigger::Timer, None);
         }
     }
 

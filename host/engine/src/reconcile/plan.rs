@@ -285,7 +285,11 @@ async fn apply(run: &mut Run, checked: &Checked) -> Result<Applied, Stop> {
         let creates = expect == Expect::Absent;
         // A write whose answer is lost may have been made all the same.
         run.places.add(&checked.reference);
-        match run.io.apply(checked.apply(&run.adapter.name, expect)).await {
+        match run
+            .io
+            .apply(checked.apply(&run.adapter.name, &run.facts.subject, expect))
+            .await
+        {
             Ok(mut observed) => {
                 run.bear_crashes(&mut observed);
                 run.observed.retain(|one| !manifest::is_same(one, &checked.reference));

@@ -156,6 +156,9 @@ impl Run {
 
     /// Forgets when trouble began that is over.
     pub(super) fn forget_past_trouble(&mut self) {
+        if self.since.is_empty() {
+            return;
+        }
         let present: BTreeSet<String> = self
             .observed
             .iter()
