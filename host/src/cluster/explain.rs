@@ -15,20 +15,28 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{
-    Shared,
+    Shared, ended,
     kinds::{Kind, is_pod},
     lists::items_of,
     objects::{Holder, created, has_pods, needs_events, workloads},
-    wire::Call,
+    packed::Packed,
+    wire::{Call, lock},
 };
 
 /// How long events about an object are waited for.
 const EVENTS_LIMIT: Duration = Duration::from_secs(3);
 
+/// The pods of a holder in a namespace.
+struct Pods {
+    /// As a watch keeps them.
+    kept: Option<Vec<Packed>>,
+    read: Vec<Value>,
+}
+
 impl Shared {
     /// Adds what pods and events say.
     pub(super) async fn explain(&self, holder: &Holder, objects: &mut [Observed]) -> Result<(), ClusterFault> {
-        let mut pods: HashMap<Option<String>, Vec<Value>> = HashMap::new();
+        let mut pods: HashMap<Option<String>, Pods> = HashMap::new();
         let now = self.wire.now().unwrap_or_else(Timestamp::now);
         for object in objects {
             let (api_version, kind) = (&object.reference.api_version, &object.reference.kind);
@@ -40,17 +48,33 @@ impl Shared {
                 ..
             } = &object.reference;
             if has_pods(api_version, kind) {
-                let all = match pods.entry(namespace.clone()) {
+                let kept = self.kept_pods(namespace.clone(), holder);
+                if let Some(known) = kept.as_ref().and_then(|pods| self.ended.get(object, pods)) {
+                    object.diagnosis = Some(known);
+                    continue;
+                }
+                let Pods { kept, read: all } = match pods.entry(namespace.clone()) {
                     Entry::Occupied(known) => known.into_mut(),
-                    Entry::Vacant(place) => place.insert(self.pods(namespace.clone(), holder).await?),
+                    // Read after they were kept: where they changed between, these are not found to be the same later.
+                    Entry::Vacant(place) => {
+                        let read = self.pods(namespace.clone(), holder).await?;
+                        place.insert(Pods { kept, read })
+                    }
                 };
-                let belongs = |pod: &Value| workloads(pod).iter().any(|workload| workload.is(&object.document));
+                let belongs = |pod: &Value| {
+                    workloads(pod)
+                        .iter()
+                        .any(|workload| workload.is(object.document.outline()))
+                };
                 let (mut own, others): (Vec<Value>, Vec<Value>) = std::mem::take(all).into_iter().partition(belongs);
                 own.sort_by(|one, other| created(other).cmp(created(one)));
                 let events = self.events_about(object, own.len()).await;
-                object.diagnosis = diagnose(&object.document, &own, &events, now);
+                object.diagnosis = diagnose(object.document.outline(), &own, &events, now);
                 // A pod may explain other objects too.
                 all.extend(own.into_iter().chain(others));
+                if let Some(pods) = kept {
+                    self.ended.put(object, pods);
+                }
             } else if is_pod(api_version, kind) {
                 let events = self.events_about(object, 1).await;
                 object.diagnosis = diagnose(&object.document, std::slice::from_ref(&object.document), &events, now);
@@ -59,13 +83,16 @@ impl Shared {
         Ok(())
     }
 
+    /// The pods that carry a holder's labels, as a live watch keeps them.
+    fn kept_pods(&self, namespace: Option<String>, holder: &Holder) -> Option<Vec<Packed>> {
+        let live = self.live(&of_pods(namespace))?;
+        let kept = lock(&live.store).held_by(holder);
+        ended::pods(kept)
+    }
+
     /// The pods that carry a holder's labels.
     async fn pods(&self, namespace: Option<String>, holder: &Holder) -> Result<Vec<Value>, ClusterFault> {
-        let scope = KindScope {
-            api_version: "v1".to_owned(),
-            kind: "Pod".to_owned(),
-            namespace,
-        };
+        let scope = of_pods(namespace);
         match self.held(&scope, holder).await {
             // Without the right to read pods less is known, which is no reason to fail.
             Err(fault) if fault.cause == ClusterCause::Forbidden => Ok(Vec::new()),
@@ -75,7 +102,7 @@ impl Shared {
 
     /// The events about an object with so many pods, where nothing else explains it.
     async fn events_about(&self, object: &Observed, pods: usize) -> Vec<Value> {
-        if needs_events(&object.document, pods) {
+        if needs_events(object.document.outline(), pods) {
             self.events(object.reference.namespace.as_deref(), &object.uid).await
         } else {
             Vec::new()
@@ -101,5 +128,13 @@ impl Shared {
                 Vec::new()
             }
         }
+    }
+}
+
+fn of_pods(namespace: Option<String>) -> KindScope {
+    KindScope {
+        api_version: "v1".to_owned(),
+        kind: "Pod".to_owned(),
+        namespace,
     }
 }

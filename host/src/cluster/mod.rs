@@ -13,7 +13,9 @@
 
 mod backoff;
 mod changes;
+mod client;
 mod discreet;
+mod ended;
 mod explain;
 mod fault;
 mod kinds;
@@ -50,6 +52,7 @@ use tokio::{sync::mpsc, task::JoinSet};
 
 use self::{
     changes::Changes,
+    ended::Ended,
     fault::Refusal,
     kinds::{Doubt, Kind, Kinds},
     namespaces::Namespaces,
@@ -124,6 +127,8 @@ struct Shared {
     wire: Arc<Wire>,
     kinds: Arc<Kinds>,
     scopes: RwLock<Vec<Arc<Scope>>>,
+    /// What was found out about Jobs that have ended.
+    ended: Ended,
 }
 
 impl Kubernetes {
@@ -148,11 +153,8 @@ impl Kubernetes {
     pub async fn connect(settings: Settings) -> Result<Arc<Self>, ConnectError> {
         // Another provider may be there already, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut config = configuration(&settings).await?;
-        // The client would try for minutes and tell nobody; see `wire`.
-        config.default_retry = false;
-        config.connect_timeout = Some(Duration::from_secs(2));
-        let client = kube::Client::try_from(config).map_err(ConnectError::Client)?;
+        let config = configuration(&settings).await?;
+        let client = client::client(config).map_err(ConnectError::Client)?;
         Ok(Self::over(client, settings.byte_budget))
     }
 
@@ -163,6 +165,7 @@ impl Kubernetes {
                 wire: Arc::new(Wire::new(client)),
                 kinds: Arc::default(),
                 scopes: RwLock::default(),
+                ended: Ended::new(),
             }),
             budget: Arc::new(Budget::new(byte_budget)),
             changes: Changes::default(),
@@ -246,7 +249,7 @@ impl Cluster for Kubernetes {
         let mut found: Vec<Observed> = Vec::new();
         for scope in &ownership.kinds {
             for document in self.shared.held(scope, &holder).await? {
-                if is_ours(&document) {
+                if is_ours(document.outline()) {
                     found.push(observed(document));
                 }
             }
@@ -454,15 +457,18 @@ impl Shared {
             .collect()
     }
 
+    /// A live watch that covers a kind in a place.
+    fn live(&self, scope: &KindScope) -> Option<Arc<Scope>> {
+        self.covering(&scope.api_version, &scope.kind, scope.namespace.as_deref())
+            .into_iter()
+            .find(|one| one.is_live())
+    }
+
     /// The documents of one kind that carry a holder's labels, pruned.
     async fn held(&self, scope: &KindScope, holder: &Holder) -> Result<Vec<Document>, ClusterFault> {
         let namespace = scope.namespace.as_deref();
         let refused = |refusal: Refusal| refusal.about_kind(&scope.kind);
-        let live = self
-            .covering(&scope.api_version, &scope.kind, namespace)
-            .into_iter()
-            .find(|one| one.is_live());
-        let Some(live) = live else {
+        let Some(live) = self.live(scope) else {
             let found = self
                 .kinds
                 .find(&self.wire, &scope.api_version, &scope.kind, Doubt::Believe)
@@ -480,12 +486,12 @@ impl Shared {
         let mut documents = Vec::with_capacity(kept.len());
         for one in kept {
             let document = one.document();
-            if namespace.is_some_and(|namespace| document["metadata"]["namespace"] != namespace) {
+            if namespace.is_some_and(|namespace| document.outline()["metadata"]["namespace"] != namespace) {
                 continue;
             }
             match one {
                 Kept::Whole(_) => documents.push(document),
-                Kept::Metadata(_) => documents.extend(self.fetch(&document).await?.map(Document::from)),
+                Kept::Metadata(_) => documents.extend(self.fetch(document.outline()).await?.map(Document::from)),
             }
         }
         Ok(documents)
@@ -549,7 +555,9 @@ impl Shared {
                 let key = (object.namespace.clone(), object.name.clone());
                 for scope in scopes {
                     let mut store = lock(&scope.store);
-                    let uid = store.get(&key).map(|kept| kept.document()["metadata"]["uid"].clone());
+                    let uid = store
+                        .get(&key)
+                        .map(|kept| kept.document().outline()["metadata"]["uid"].clone());
                     if let Some(uid) = uid.as_ref().and_then(Value::as_str) {
                         store.deleted(&key, uid);
                     }
@@ -583,9 +591,9 @@ impl Shared {
             .into_iter()
             .find_map(|scope| {
                 let kept = lock(&scope.store).get(&key).cloned();
-                kept.map(|kept| kept.document().into_value())
-                    .filter(|document| is_meant(document))
-                    .as_ref()
+                let document = kept?.document();
+                Some(document.outline())
+                    .filter(|outline| is_meant(outline))
                     .and_then(change)
             })
     }

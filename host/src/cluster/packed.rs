@@ -32,6 +32,11 @@ impl Packed {
         Document::from_canonical(text).unwrap_or_default()
     }
 
+    /// Whether it is this one, and no other of equal content.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// How many bytes it takes.
     pub(super) fn bytes(&self) -> usize {
         self.0.len()
