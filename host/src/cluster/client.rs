@@ -12,7 +12,7 @@ use tower::{BoxError, ServiceBuilder, timeout::Timeout, util::BoxCloneSyncServic
 
 /// How many connections wait for the next call at most: a burst opens one for each call, each takes 50 KB here and
 /// more in the API server.
-const IDLE: usize = 16;
+const IDLE: usize = 8;
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(2);
 

@@ -37,6 +37,9 @@ use super::{
 const LARGEST_ANSWER: usize = 8 * 1024 * 1024;
 /// How long a connection may take to be made, with its TLS.
 const CONNECT: Duration = Duration::from_secs(2);
+/// How many connections wait for the next call at most. Fewer than reconciles that may run at once, for it is rare that
+/// all of them have just been answered.
+const IDLE: usize = 48;
 /// A connection whose other end is gone without a word is given up after this and thrice [`PROBE`].
 const QUIET: Duration = Duration::from_secs(15);
 const PROBE: Duration = Duration::from_secs(15);
@@ -74,6 +77,7 @@ impl Http {
         let connect = CONNECT.min(settings.attempt_timeout);
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
+            .pool_max_idle_per_host(IDLE)
             .build(Connector::new(Timeout::new(tls, connect)));
         Ok(Self { client, base, connect })
     }
