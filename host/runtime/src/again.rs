@@ -57,7 +57,7 @@ impl Vary {
         let mut hash = Hash::new();
         hash.bytes(&self.of.to_be_bytes())
             .text(phase.name())
-            .carry(&facts.carry);
+            .value(&facts.carry);
         if counts(vary::Part::SUBJECT_STATUS) {
             hash.subject(&facts.subject);
         } else {

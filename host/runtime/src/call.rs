@@ -79,20 +79,14 @@ impl Plugin {
             return Ok(Vec::new());
         };
         let config = config.to_owned();
-        let (answer, _) = self
-            .run(
-                self.at_load("setup", limits),
-                limits,
-                &mut Kept::default(),
-                false,
-                async |store, instance| {
-                    setup
-                        .load(&mut *store, instance)
-                        .map_err(Misfit)?
-                        .call_prepare(store, &config)
-                        .await
-                },
-            )
+        let answer = self
+            .at_load("setup", limits, async |store, instance| {
+                setup
+                    .load(&mut *store, instance)
+                    .map_err(Misfit)?
+                    .call_prepare(store, &config)
+                    .await
+            })
             .await;
         match answer.map_err(PrepareError::Call)? {
             Ok(prepared) => Ok(prepared),
@@ -112,32 +106,31 @@ impl Plugin {
             return Ok(None);
         };
         let prepared = prepared.to_vec();
-        let (answer, _) = self
-            .run(
-                self.at_load("vary", limits),
-                limits,
-                &mut Kept::default(),
-                false,
-                async |store, instance| {
-                    vary.load(&mut *store, instance)
-                        .map_err(Misfit)?
-                        .call_by(store, &prepared)
-                        .await
-                },
-            )
+        let answer = self
+            .at_load("vary", limits, async |store, instance| {
+                vary.load(&mut *store, instance)
+                    .map_err(Misfit)?
+                    .call_by(store, &prepared)
+                    .await
+            })
             .await;
         answer.map(|by| Some(Vary::new(by)))
     }
 
-    /// For a call that is about no subject, and may ask nobody.
-    fn at_load(&self, phase: &'static str, limits: &Limits) -> State {
+    /// Runs `body` in a fresh instance for a call that is about no subject, and may ask nobody.
+    async fn at_load<R>(
+        &self,
+        phase: &'static str,
+        limits: &Limits,
+        body: impl AsyncFnOnce(&mut Store<State>, &Instance) -> wasmtime::Result<R>,
+    ) -> Result<R, Cause> {
         let about = About {
             adapter: "".into(),
             plugin: self.digest.as_str().into(),
             phase,
             subject: String::new(),
         };
-        State {
+        let state = State {
             memory: Memory::new(limits),
             meter: Arc::new(Meter::new()),
             access: Access {
@@ -151,7 +144,9 @@ impl Plugin {
             output: limits.output,
             table: ResourceTable::new(),
             wasi: Wasi::new(0, 0, Arc::default()),
-        }
+        };
+        let (answer, _) = self.run(state, limits, &mut Kept::default(), false, body).await;
+        answer
     }
 
     /// Asks a question, in a fresh instance; or gives an answer again, where [`CallContext::vary`] allows it.

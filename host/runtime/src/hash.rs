@@ -50,7 +50,7 @@ impl Hash {
         self
     }
 
-    fn value(&mut self, value: &Value) -> &mut Self {
+    pub(crate) fn value(&mut self, value: &Value) -> &mut Self {
         self.text(&canonical::text(value))
     }
 
@@ -132,10 +132,6 @@ impl Hash {
                 .text(&condition.message);
         }
         self
-    }
-
-    pub(crate) fn carry(&mut self, carry: &Value) -> &mut Self {
-        self.value(carry)
     }
 
     pub(crate) fn objects(&mut self, objects: &[Object]) -> &mut Self {

@@ -11,7 +11,7 @@ pub(crate) fn seed(facts: &Facts, config: &str, digest: &Digest) -> u64 {
         .text(&facts.adapter)
         .text(&facts.now)
         .text(config)
-        .carry(&facts.carry)
+        .value(&facts.carry)
         .trigger(&facts.trigger)
         .subject(&facts.subject)
         .statuses(&facts.statuses)

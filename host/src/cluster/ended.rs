@@ -9,7 +9,7 @@ use berth_engine::{contract::Diagnosis, effect::Observed};
 use quick_cache::sync::Cache;
 use serde_json::Value;
 
-use super::{packed::Packed, store::Kept};
+use super::{objects::is_over, packed::Packed, store::Kept};
 
 /// Of how many Jobs it is remembered; about 700 bytes each.
 const MOST: usize = 4096;
@@ -65,16 +65,13 @@ impl Ended {
 }
 
 fn has_ended(document: &Value) -> bool {
-    let conditions = document["status"]["conditions"].as_array();
-    let says_so = |condition: &Value| {
-        condition["status"] == "True" && (condition["type"] == "Complete" || condition["type"] == "Failed")
-    };
-    document["kind"] == "Job" && conditions.into_iter().flatten().any(says_so)
+    document["kind"] == "Job" && is_over(document)
 }
 
 #[cfg(test)]
 mod tests {
-    use berth_engine::{contract::Nature, document::Document};
+    use berth_engine::{diagnose::diagnose, document::Document};
+    use jiff::Timestamp;
     use serde_json::json;
 
     use super::{super::objects::observed, *};
@@ -85,19 +82,8 @@ mod tests {
             "metadata": {"name": "j", "uid": "u", "resourceVersion": version},
             "status": {"conditions": [{"type": condition, "status": "True"}]},
         });
-        let diagnosis = Diagnosis {
-            nature: Nature::Progress,
-            reason: "A".to_owned(),
-            message: "b".to_owned(),
-            since: None,
-            exit_code: None,
-            termination_message: None,
-            attempt: None,
-            attempts: None,
-            exits: Vec::new(),
-        };
         Observed {
-            diagnosis: Some(diagnosis),
+            diagnosis: diagnose(&document, &[], &[], Timestamp::UNIX_EPOCH),
             ..observed(Document::from(document))
         }
     }

@@ -150,18 +150,9 @@ pub fn vary(prepared: &[u8], phase: Phase) -> VaryBy {
         Phase::Status => Program::part(prepared).map(|part: Part<Status>| part.reads),
     };
     // What was stored by another version may read everything.
-    let Ok(parts) = reads else {
-        return VaryBy {
-            trigger: true,
-            subject_status: true,
-            statuses: true,
-            owner: true,
-            now: true,
-            seed: false,
-        };
-    };
-    let reads = |root: &str| parts.of(root).is_some();
-    let subject = |field: &str| parts.of("subject").is_some_and(|subject| subject.of(field).is_some());
+    let all = reads.unwrap_or_else(|Unreadable| Reads::all());
+    let reads = |root: &str| all.of(root).is_some();
+    let subject = |field: &str| all.of("subject").is_some_and(|subject| subject.of(field).is_some());
     VaryBy {
         trigger: reads("event"),
         subject_status: subject("status") || subject("updated_time"),

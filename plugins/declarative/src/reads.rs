@@ -26,6 +26,11 @@ const ALL: &Reads = &Reads {
 };
 
 impl Reads {
+    /// Everything.
+    pub(crate) fn all() -> Self {
+        ALL.clone()
+    }
+
     /// Adds the field at the end of a path, with all that is below it.
     pub(crate) fn add<'p>(&mut self, path: impl IntoIterator<Item = &'p str>) {
         let mut at = self;
@@ -35,7 +40,7 @@ impl Reads {
             }
             at = at.fields.entry(field.to_owned()).or_default();
         }
-        *at = ALL.clone();
+        *at = Self::all();
     }
 
     /// Adds what something else reads.

@@ -2,9 +2,11 @@
 
 use berth_engine::{
     adapter::PathGrant,
-    contract::{AdapterStatus, Diagnosis, Draft, Nature, Object, OperationEffect, OperationResult},
+    contract::{AdapterStatus, Diagnosis, Draft, Object, OperationEffect, OperationResult},
+    diagnose::diagnose,
     subject::OwnerRef,
 };
+use jiff::Timestamp;
 
 use super::*;
 use crate::bindings::exported::vary::{ByPhase, Part};
@@ -219,17 +221,7 @@ fn everything_that_a_phase_is_told_counts() {
         name: "work".to_owned(),
         generation: 3,
         document: json!({"kind": "Job"}).into(),
-        diagnosis: Some(Diagnosis {
-            nature: Nature::Progress,
-            reason: "A".to_owned(),
-            message: "b".to_owned(),
-            since: None,
-            exit_code: None,
-            termination_message: None,
-            attempt: Some(1),
-            attempts: None,
-            exits: Vec::new(),
-        }),
+        diagnosis: diagnose(&json!({"kind": "Job"}), &[], &[], Timestamp::UNIX_EPOCH),
     };
     let draft = || Draft {
         journey: "achieved".to_owned(),
