@@ -155,9 +155,11 @@ async fn plans_as_in_rust(partner: &Partner, rust: &Partner) {
                     panic!("{operation:?}")
                 };
                 // The only difference: where a container without a message takes one from.
-                if let Some(container) = manifest.document.pointer_mut("/spec/template/spec/containers/0") {
+                let mut document = Value::clone(&manifest.document);
+                if let Some(container) = document.pointer_mut("/spec/template/spec/containers/0") {
                     container.as_object_mut().unwrap().remove("terminationMessagePolicy");
                 }
+                manifest.document = document.into();
             }
             plan
         }

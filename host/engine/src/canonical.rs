@@ -5,8 +5,15 @@ use serde_json::Value;
 /// Writes `value` in canonical form.
 #[must_use]
 pub fn text(value: &Value) -> String {
-    let mut text = String::with_capacity(256);
+    let mut text = String::with_capacity(1024);
     write(value, &mut text);
+    text
+}
+
+/// Writes an object that has only some of its entries, in their order.
+pub(crate) fn some<'v>(entries: impl Iterator<Item = (&'v String, &'v Value)>) -> String {
+    let mut text = String::with_capacity(1024);
+    write_entries(entries, &mut text);
     text
 }
 

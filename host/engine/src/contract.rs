@@ -275,7 +275,7 @@ pub struct Manifest {
     /// Its name in the plan.
     pub name: String,
     /// The manifest.
-    pub document: Value,
+    pub document: Document,
     /// Delete and create again when it changed.
     pub recreate: bool,
     /// Names that must be applied first.

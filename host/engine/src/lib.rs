@@ -15,6 +15,7 @@ pub mod contract;
 pub mod diagnose;
 pub mod document;
 pub mod effect;
+pub mod job;
 pub mod manifest;
 pub mod queue;
 pub mod reason;

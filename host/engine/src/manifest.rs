@@ -7,12 +7,11 @@
 //! - The hash depends on the manifest as the adapter wrote it, not on what we add.
 
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
 
 use crate::{
     adapter::{Adapter, DECLARATIVE, OnUpdate, Permit, ResourceSettings},
-    canonical,
     contract::{Failure, Manifest, Phase, Reference},
+    document::Document,
     effect::{Apply, Expect, KindScope, Observed},
     reason::Reason,
     subject::{Generation, OwnerRef, Subject, SubjectKey, SubjectRef},
@@ -61,7 +60,7 @@ pub struct Checked {
     /// The hash of what the adapter wrote.
     pub hash: String,
     /// What the adapter wrote.
-    pub document: Value,
+    pub document: Document,
     /// Delete and create again when it changed.
     pub recreate: bool,
     /// Names that must be applied first.
@@ -122,7 +121,7 @@ pub fn check(manifest: &Manifest, plugin: &str, adapter: &Adapter, subject: &Sub
         reason: Reason::ManifestInvalid.name().to_owned(),
         message: format!("manifest `{name}`: {problem}"),
     };
-    let Value::Object(root) = &manifest.document else {
+    let Value::Object(root) = manifest.document.outline() else {
         return Err(invalid("it is not an object".to_owned()));
     };
     if name.is_empty() {
@@ -319,13 +318,12 @@ pub fn fill(pattern: &str, subject: &Subject) -> String {
 
 /// Hex of the first 16 bytes of SHA-256 over the canonical JSON of the document.
 #[must_use]
-pub fn hash(document: &Value) -> String {
-    let digest = Sha256::digest(canonical::text(document));
-    hex::encode(digest.get(..16).unwrap_or_default())
+pub fn hash(document: &Document) -> String {
+    hex::encode(document.hash().get(..16).unwrap_or_default())
 }
 
 fn dress(checked: &Checked, adapter: &str, subject: &Subject) -> Value {
-    let mut document = checked.document.clone();
+    let mut document = Value::clone(&checked.document);
     let labels = labels(adapter, &subject.key);
     let mut annotations = vec![
         (ANNOTATION_HREF, subject.href.clone()),

@@ -17,6 +17,7 @@ use std::{
     time::Duration,
 };
 
+use foldhash::fast::RandomState;
 use indexmap::IndexMap;
 use jiff::Timestamp;
 
@@ -153,7 +154,7 @@ pub struct Queue<T> {
     rhythms: Rhythms,
     /// In the order in which they came, so that the same triggers give the same turns. Boxed: there is an entry for every
     /// known subject, and the map is moved when it grows.
-    entries: IndexMap<Pair, Box<Entry<T>>>,
+    entries: IndexMap<Pair, Box<Entry<T>>, RandomState>,
     /// The subjects of each adapter by the subject that owns them.
     owned: BTreeMap<(String, SubjectKey), BTreeSet<SubjectKey>>,
     /// Pairs that are ready, and who has a slot.
@@ -168,7 +169,7 @@ impl<T> Queue<T> {
     pub fn new(rhythms: Rhythms) -> Self {
         Self {
             rhythms,
-            entries: IndexMap::new(),
+            entries: IndexMap::default(),
             owned: BTreeMap::new(),
             line: Line::default(),
             timers: BTreeMap::new(),

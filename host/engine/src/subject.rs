@@ -1,6 +1,6 @@
 //! What a reconcile is about.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -94,8 +94,8 @@ impl Subject {
     /// # Errors
     /// When `id`, `kind` or `generation` is missing or has another type.
     pub fn from_document(document: Document, href: &str) -> Result<Self, NotASubject> {
-        let text = |field: &'static str| match document.get(field) {
-            Some(Value::String(text)) if !text.is_empty() => Ok(text.clone()),
+        let text = |field: &'static str| match document.field(field).map(Cow::into_owned) {
+            Some(Value::String(text)) if !text.is_empty() => Ok(text),
             Some(other) => Err(NotASubject {
                 field,
                 problem: format!("{other} is not a text"),
@@ -106,15 +106,15 @@ impl Subject {
             }),
         };
         let generation = document
-            .get("generation")
-            .and_then(Value::as_u64)
-            .and_then(|generation| Generation::try_from(generation).ok())
+            .field("generation")
+            .and_then(|generation| Generation::try_from(generation.as_u64()?).ok())
             .filter(|generation| *generation > 0)
             .ok_or_else(|| NotASubject {
                 field: "generation",
                 problem: "not a whole number from 1".to_owned(),
             })?;
-        let owner = document.get("owner_references").and_then(OwnerRef::from_document);
+        let owner = document.field("owner_references");
+        let owner = owner.and_then(|owner| OwnerRef::from_document(&owner));
         Ok(Self {
             key: SubjectKey {
                 kind: text("kind")?,
@@ -122,7 +122,7 @@ impl Subject {
             },
             href: text("href").unwrap_or_else(|_| href.to_owned()),
             generation,
-            deleting: document.get("deleted_time").is_some_and(|time| !time.is_null()),
+            deleting: document.field("deleted_time").is_some_and(|time| !time.is_null()),
             owner,
             document,
         })

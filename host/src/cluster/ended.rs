@@ -1,31 +1,55 @@
 //! What was found out about Jobs that have ended.
 //!
 //! It changes only with the Job and its pods, and an event about a Job that is done long since is the most common of
-//! all: so their pods need not be read again. Guarantees that what is told is what would be found out now.
+//! all: so neither need be read again. Guarantees that what is told is what would be found out now.
 
 use std::sync::Arc;
 
-use berth_engine::{contract::Diagnosis, effect::Observed};
+use berth_engine::{
+    document::{Document, DocumentHash},
+    effect::Observed,
+    job::Job,
+};
 use quick_cache::sync::Cache;
-use serde_json::Value;
 
-use super::{objects::is_over, packed::Packed, store::Kept};
+use super::{
+    found::Found,
+    packed::Packed,
+    store::{Kept, Key},
+};
 
-/// Of how many Jobs it is remembered; about 700 bytes each.
+/// Of how many Jobs it is remembered; about 1 KB each.
 const MOST: usize = 4096;
 
-/// Diagnoses by the Job's uid.
-pub(super) struct Ended(Cache<String, Arc<Known>>);
+/// What is known of Jobs, by where they are.
+pub(super) struct Ended {
+    known: Cache<Arc<Key>, Arc<Known>>,
+    /// Stands in for documents.
+    nothing: Document,
+}
 
-struct Known {
-    resource_version: String,
+/// What is known of a Job.
+pub(super) struct Known {
+    /// Its document, as it was kept.
+    document: Packed,
+    hash: DocumentHash,
+    job: Job,
+    /// Its pods, as they were kept.
     pods: Vec<Packed>,
-    diagnosis: Diagnosis,
+    /// The Job and its diagnosis, without its document.
+    object: Observed,
+}
+
+impl Known {
+    /// Whether these are its pods.
+    pub(super) fn has(&self, pods: &[Packed]) -> bool {
+        self.pods.len() == pods.len() && self.pods.iter().zip(pods).all(|(one, other)| one.is(other))
+    }
 }
 
 /// The pods of a holder as the watches keep them, if they keep all of each.
-pub(super) fn pods(kept: Vec<Kept>) -> Option<Vec<Packed>> {
-    let whole = kept.into_iter().map(|kept| match kept {
+pub(super) fn pods(kept: Vec<(Arc<Key>, Kept)>) -> Option<Vec<Packed>> {
+    let whole = kept.into_iter().map(|(_, kept)| match kept {
         Kept::Whole(packed) => Some(packed),
         Kept::Metadata(_) => None,
     });
@@ -34,86 +58,121 @@ pub(super) fn pods(kept: Vec<Kept>) -> Option<Vec<Packed>> {
 
 impl Ended {
     pub(super) fn new() -> Self {
-        Self(Cache::new(MOST))
+        Self {
+            known: Cache::new(MOST),
+            nothing: Document::default(),
+        }
     }
 
-    /// What is known of an object, whose holder has these pods.
-    pub(super) fn get(&self, object: &Observed, pods: &[Packed]) -> Option<Diagnosis> {
-        let known = self.0.get(&object.uid)?;
-        let is_same = known.resource_version == object.resource_version
-            && known.pods.len() == pods.len()
-            && known.pods.iter().zip(pods).all(|(one, other)| one.is(other));
-        is_same.then(|| known.diagnosis.clone())
+    /// A Job of ours by its place and its document, if that is known. Its diagnosis is of the pods that it had.
+    pub(super) fn recall(&self, place: &Arc<Key>, document: &Packed) -> Option<Found> {
+        let known = self.known.get(place)?;
+        known.document.is(document).then(|| {
+            let packed = document.clone();
+            let read = Document::known(known.hash, Some(known.job.clone()), move || packed.text());
+            Found {
+                object: Observed {
+                    document: read,
+                    ..known.object.clone()
+                },
+                kept: Some((Arc::clone(place), document.clone())),
+                known: Some(known),
+            }
+        })
     }
 
     /// Remembers what was found out about an object, if that is a Job that has ended.
-    pub(super) fn put(&self, object: &Observed, pods: &[Packed]) {
-        if let Some(diagnosis) = object
-            .diagnosis
-            .clone()
-            .filter(|_| has_ended(object.document.outline()))
-        {
-            let resource_version = object.resource_version.clone();
+    pub(super) fn remember(&self, object: &Observed, place: &Arc<Key>, document: &Packed, pods: &[Packed]) {
+        let read = &object.document;
+        if object.reference.kind == "Job" && read.job().is_over() {
             let known = Known {
-                resource_version,
+                document: document.clone(),
+                hash: *read.hash(),
+                job: read.job().clone(),
                 pods: pods.to_vec(),
-                diagnosis,
+                object: Observed {
+                    document: self.nothing.clone(),
+                    ..object.clone()
+                },
             };
-            self.0.insert(object.uid.clone(), Arc::new(known));
+            self.known.insert(Arc::clone(place), Arc::new(known));
         }
     }
-}
-
-fn has_ended(document: &Value) -> bool {
-    document["kind"] == "Job" && is_over(document)
 }
 
 #[cfg(test)]
 mod tests {
-    use berth_engine::{diagnose::diagnose, document::Document};
+    use berth_engine::diagnose::diagnose;
     use jiff::Timestamp;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::{super::objects::observed, *};
 
-    fn job(version: &str, condition: &str) -> Observed {
-        let document = json!({
+    fn job(condition: &str) -> Value {
+        json!({
             "apiVersion": "batch/v1", "kind": "Job",
-            "metadata": {"name": "j", "uid": "u", "resourceVersion": version},
-            "status": {"conditions": [{"type": condition, "status": "True"}]},
-        });
+            "metadata": {"name": "j", "uid": "u", "resourceVersion": "1"},
+            "spec": {"template": {"spec": {"containers": []}}},
+            "status": {"conditions": [{"type": condition, "status": "True"}], "startTime": "2026-01-01T00:00:00Z"},
+        })
+    }
+
+    /// As it is found without what is known.
+    fn found(packed: &Packed) -> Observed {
+        let document = packed.document();
         Observed {
-            diagnosis: diagnose(&document, &[], &[], Timestamp::UNIX_EPOCH),
-            ..observed(Document::from(document))
+            diagnosis: diagnose(document.outline(), &[], &[], Timestamp::UNIX_EPOCH),
+            ..observed(document)
         }
     }
 
-    #[test]
-    fn what_is_known_is_of_this_version_of_the_job_and_of_these_pods() {
-        let pod = || Packed::of(&json!({"kind": "Pod"}));
-        let (first, second) = (pod(), pod());
-        let ended = Ended::new();
-        let one = job("1", "Complete");
-        let pods = || vec![first.clone(), second.clone()];
-        assert_eq!(ended.get(&one, &pods()), None);
-        ended.put(&one, &pods());
-        assert_eq!(ended.get(&one, &pods()), one.diagnosis);
-        assert_eq!(ended.get(&job("2", "Complete"), &pods()), None, "the Job changed");
-        assert_eq!(ended.get(&one, &pods()[..1]), None, "a pod is gone");
-        assert_eq!(ended.get(&one, &[first.clone(), pod()]), None, "a pod changed");
-        assert_eq!(ended.get(&one, &[]), None);
-        ended.put(&job("2", "Failed"), &pods());
-        assert_eq!(ended.get(&one, &pods()), None, "of each Job the newest is known");
+    fn place() -> Arc<Key> {
+        Arc::new((None, "j".to_owned()))
     }
 
     #[test]
-    fn nothing_is_remembered_of_a_job_that_runs_or_of_pods_that_are_not_kept_whole() {
+    fn what_is_known_is_of_this_document_and_of_these_pods() {
+        let pod = || Packed::of(&json!({"kind": "Pod"}));
+        let (first, second) = (pod(), pod());
         let ended = Ended::new();
-        let running = job("1", "Suspended");
-        ended.put(&running, &[]);
-        assert_eq!(ended.get(&running, &[]), None);
+        let packed = Packed::of(&job("Complete"));
+        assert!(ended.recall(&place(), &packed).is_none());
+        let pods = [first.clone(), second.clone()];
+        ended.remember(&found(&packed), &place(), &packed, &pods);
+        let recalled = ended.recall(&place(), &packed).unwrap();
+        let known = recalled.known.unwrap();
+        assert!(known.has(&pods));
+        assert!(!known.has(&pods[..1]), "a pod is gone");
+        assert!(!known.has(&[first.clone(), pod()]), "a pod changed");
+        assert!(!known.has(&[]));
+        let again = found(&packed);
+        let (one, other) = (&recalled.object.document, &again.document);
+        assert_eq!((one.hash(), one.job()), (other.hash(), other.job()));
+        assert_eq!(recalled.object, again, "as it would be found now");
+
+        let written = Packed::of(&job("Complete"));
+        assert!(ended.recall(&place(), &written).is_none(), "the Job was written again");
+        ended.remember(&found(&written), &place(), &written, &[]);
+        assert!(ended.recall(&place(), &written).is_some());
+        assert!(
+            ended.recall(&place(), &packed).is_none(),
+            "of each Job the newest is known"
+        );
+    }
+
+    #[test]
+    fn nothing_is_remembered_of_what_may_still_change_or_of_pods_that_are_not_kept_whole() {
+        let ended = Ended::new();
+        let mut other = job("Complete");
+        other["kind"] = json!("Deployment");
+        for document in [job("Suspended"), other] {
+            let packed = Packed::of(&document);
+            ended.remember(&found(&packed), &place(), &packed, &[]);
+            assert!(ended.recall(&place(), &packed).is_none(), "{document}");
+        }
         let packed = Packed::of(&json!({}));
-        assert_eq!(pods(vec![Kept::Whole(packed.clone())]), Some(vec![packed.clone()]));
-        assert_eq!(pods(vec![Kept::Whole(packed.clone()), Kept::Metadata(packed)]), None);
+        let whole = || (place(), Kept::Whole(packed.clone()));
+        assert_eq!(pods(vec![whole()]), Some(vec![packed.clone()]));
+        assert_eq!(pods(vec![whole(), (place(), Kept::Metadata(packed.clone()))]), None);
     }
 }

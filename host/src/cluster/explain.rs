@@ -8,7 +8,6 @@ use std::{
 use berth_engine::{
     contract::Reference,
     diagnose::diagnose,
-    document::Document,
     effect::{ClusterCause, ClusterFault, KindScope, Observed},
 };
 use jiff::Timestamp;
@@ -16,6 +15,7 @@ use serde_json::Value;
 
 use super::{
     Shared, ended,
+    found::{Found, Held},
     kinds::{Kind, is_pod},
     lists::items_of,
     objects::{Holder, created, has_pods, needs_events, workloads},
@@ -35,25 +35,29 @@ struct Pods {
 
 impl Shared {
     /// Adds what pods and events say.
-    pub(super) async fn explain(&self, holder: &Holder, objects: &mut [Observed]) -> Result<(), ClusterFault> {
+    pub(super) async fn explain(&self, holder: &Holder, all: &mut [Found]) -> Result<(), ClusterFault> {
         let mut pods: HashMap<Option<String>, Pods> = HashMap::new();
-        let now = self.wire.now().unwrap_or_else(Timestamp::now);
-        for object in objects {
-            let (api_version, kind) = (&object.reference.api_version, &object.reference.kind);
-            object.statusless = self.kinds.is_statusless(api_version, kind);
+        for Found {
+            object,
+            kept: of_watch,
+            known,
+        } in all
+        {
             let Reference {
                 api_version,
                 kind,
                 namespace,
                 ..
             } = &object.reference;
+            object.statusless = self.kinds.is_statusless(api_version, kind);
             if has_pods(api_version, kind) {
-                let kept = self.kept_pods(namespace.clone(), holder);
-                if let Some(known) = kept.as_ref().and_then(|pods| self.ended.get(object, pods)) {
-                    object.diagnosis = Some(known);
+                let kept = self.kept_pods(namespace.as_deref(), holder);
+                if let (Some(known), Some(pods)) = (known, &kept)
+                    && known.has(pods)
+                {
                     continue;
                 }
-                let Pods { kept, read: all } = match pods.entry(namespace.clone()) {
+                let Pods { kept, read } = match pods.entry(namespace.clone()) {
                     Entry::Occupied(known) => known.into_mut(),
                     // Read after they were kept: where they changed between, these are not found to be the same later.
                     Entry::Vacant(place) => {
@@ -66,27 +70,37 @@ impl Shared {
                         .iter()
                         .any(|workload| workload.is(object.document.outline()))
                 };
-                let (mut own, others): (Vec<Value>, Vec<Value>) = std::mem::take(all).into_iter().partition(belongs);
+                let (mut own, others): (Vec<Value>, Vec<Value>) = std::mem::take(read).into_iter().partition(belongs);
                 own.sort_by(|one, other| created(other).cmp(created(one)));
                 let events = self.events_about(object, own.len()).await;
-                object.diagnosis = diagnose(object.document.outline(), &own, &events, now);
+                object.diagnosis = diagnose(object.document.outline(), &own, &events, self.now());
                 // A pod may explain other objects too.
-                all.extend(own.into_iter().chain(others));
-                if let Some(pods) = kept {
-                    self.ended.put(object, pods);
+                read.extend(own.into_iter().chain(others));
+                if let (Some((place, packed)), Some(pods)) = (of_watch, kept) {
+                    self.ended.remember(object, place, packed, pods);
                 }
             } else if is_pod(api_version, kind) {
                 let events = self.events_about(object, 1).await;
-                object.diagnosis = diagnose(&object.document, std::slice::from_ref(&object.document), &events, now);
+                object.diagnosis = diagnose(
+                    &object.document,
+                    std::slice::from_ref(&object.document),
+                    &events,
+                    self.now(),
+                );
             }
         }
         Ok(())
     }
 
+    /// The API server's time, as far as it is known.
+    fn now(&self) -> Timestamp {
+        self.wire.now().unwrap_or_else(Timestamp::now)
+    }
+
     /// The pods that carry a holder's labels, as a live watch keeps them.
-    fn kept_pods(&self, namespace: Option<String>, holder: &Holder) -> Option<Vec<Packed>> {
-        let live = self.live(&of_pods(namespace))?;
-        let kept = lock(&live.store).held_by(holder);
+    fn kept_pods(&self, namespace: Option<&str>, holder: &Holder) -> Option<Vec<Packed>> {
+        let live = self.live(&of_pods(namespace.map(str::to_owned)))?;
+        let kept = lock(&live.store).held_by(holder, namespace);
         ended::pods(kept)
     }
 
@@ -96,7 +110,7 @@ impl Shared {
         match self.held(&scope, holder).await {
             // Without the right to read pods less is known, which is no reason to fail.
             Err(fault) if fault.cause == ClusterCause::Forbidden => Ok(Vec::new()),
-            held => Ok(held?.into_iter().map(Document::into_value).collect()),
+            held => Ok(held?.into_iter().map(Held::into_value).collect()),
         }
     }
 

@@ -18,6 +18,7 @@ mod discreet;
 mod ended;
 mod explain;
 mod fault;
+mod found;
 mod kinds;
 mod lists;
 mod namespaces;
@@ -39,7 +40,6 @@ use async_trait::async_trait;
 use berth_engine::{
     adapter::Adapter,
     contract::{Propagation, Query, Reference},
-    document::Document,
     effect::{Apply, ClusterCause, ClusterFault, Delete, Deleted, Expect, KindScope, Observed, Ownership},
     manifest::LABEL_ADAPTER,
     subject::{SubjectKey, SubjectRef},
@@ -54,6 +54,7 @@ use self::{
     changes::Changes,
     ended::Ended,
     fault::Refusal,
+    found::{Found, Held},
     kinds::{Doubt, Kind, Kinds},
     namespaces::Namespaces,
     objects::{Holder, change, has_pods, is_ours, observed, prune, workloads},
@@ -246,18 +247,18 @@ impl Kubernetes {
 impl Cluster for Kubernetes {
     async fn observe(&self, ownership: &Ownership) -> Result<Vec<Observed>, ClusterFault> {
         let holder = Holder::from(ownership);
-        let mut found: Vec<Observed> = Vec::new();
+        let mut found: Vec<Found> = Vec::new();
         for scope in &ownership.kinds {
-            for document in self.shared.held(scope, &holder).await? {
-                if is_ours(document.outline()) {
-                    found.push(observed(document));
+            let held = self.shared.held(scope, &holder).await?;
+            for one in held.into_iter().filter_map(|held| self.shared.found(held)) {
+                // Kinds of two groups may be the same objects.
+                if !found.iter().any(|known| known.object.uid == one.object.uid) {
+                    found.push(one);
                 }
             }
         }
-        let mut seen = std::collections::HashSet::new();
-        found.retain(|one| seen.insert(one.uid.clone()));
         self.shared.explain(&holder, &mut found).await?;
-        Ok(found)
+        Ok(found.into_iter().map(|found| found.object).collect())
     }
 
     async fn find(&self, identity: &Identity, query: &Query) -> Result<Vec<Value>, ClusterFault> {
@@ -308,12 +309,12 @@ impl Cluster for Kubernetes {
             }
         };
         shared.answered(&kind, &document);
-        let mut result = observed(document.into());
-        if let Some(holder) = Holder::of(&result.document) {
+        let mut found = Found::from(observed(document.into()));
+        if let Some(holder) = Holder::of(&found.object.document) {
             // The write has succeeded, whatever can be found out about its pods.
-            let _ = shared.explain(&holder, std::slice::from_mut(&mut result)).await;
+            let _ = shared.explain(&holder, std::slice::from_mut(&mut found)).await;
         }
-        Ok(result)
+        Ok(found.object)
     }
 
     async fn delete(&self, identity: &Identity, delete: &Delete) -> Result<Deleted, ClusterFault> {
@@ -459,13 +460,34 @@ impl Shared {
 
     /// A live watch that covers a kind in a place.
     fn live(&self, scope: &KindScope) -> Option<Arc<Scope>> {
-        self.covering(&scope.api_version, &scope.kind, scope.namespace.as_deref())
-            .into_iter()
-            .find(|one| one.is_live())
+        let KindScope {
+            api_version,
+            kind,
+            namespace,
+        } = scope;
+        read(&self.scopes)
+            .iter()
+            .find(|one| one.covers(api_version, kind, namespace.as_deref()) && one.is_live())
+            .map(Arc::clone)
+    }
+
+    /// An object of ours, as far as it is known without reading it.
+    fn found(&self, held: Held) -> Option<Found> {
+        match held {
+            Held::Kept(place, packed) => self.ended.recall(&place, &packed).or_else(|| {
+                let document = packed.document();
+                is_ours(document.outline()).then(|| Found {
+                    object: observed(document),
+                    kept: Some((place, packed)),
+                    known: None,
+                })
+            }),
+            Held::Read(document) => is_ours(&document).then(|| observed(document.into()).into()),
+        }
     }
 
     /// The documents of one kind that carry a holder's labels, pruned.
-    async fn held(&self, scope: &KindScope, holder: &Holder) -> Result<Vec<Document>, ClusterFault> {
+    async fn held(&self, scope: &KindScope, holder: &Holder) -> Result<Vec<Held>, ClusterFault> {
         let namespace = scope.namespace.as_deref();
         let refused = |refusal: Refusal| refusal.about_kind(&scope.kind);
         let Some(live) = self.live(scope) else {
@@ -479,22 +501,20 @@ impl Shared {
             let (items, _) = lists::list(&self.wire, &kind, namespace, &holder.selector(), None)
                 .await
                 .map_err(refused)?;
-            return Ok(items.into_iter().map(Document::from).collect());
+            return Ok(items.into_iter().map(Held::Read).collect());
         };
         self.wire.in_contact().await.map_err(refused)?;
-        let kept = lock(&live.store).held_by(holder);
-        let mut documents = Vec::with_capacity(kept.len());
-        for one in kept {
-            let document = one.document();
-            if namespace.is_some_and(|namespace| document.outline()["metadata"]["namespace"] != namespace) {
-                continue;
-            }
+        let kept = lock(&live.store).held_by(holder, namespace);
+        let mut held = Vec::with_capacity(kept.len());
+        for (place, one) in kept {
             match one {
-                Kept::Whole(_) => documents.push(document),
-                Kept::Metadata(_) => documents.extend(self.fetch(document.outline()).await?.map(Document::from)),
+                Kept::Whole(packed) => held.push(Held::Kept(place, packed)),
+                Kept::Metadata(packed) => {
+                    held.extend(self.fetch(packed.document().outline()).await?.map(Held::Read));
+                }
             }
         }
-        Ok(documents)
+        Ok(held)
     }
 
     /// GETs what is known by its metadata only; none if it is gone.

@@ -6,6 +6,7 @@ use berth_engine::{
     diagnose::prune_pod,
     document::Document,
     effect::{Observed, Ownership},
+    job::Job,
     manifest::{
         ANNOTATION_GENERATION, ANNOTATION_HASH, ANNOTATION_HREF, ANNOTATION_NAME, ANNOTATION_OWNER, LABEL_ADAPTER,
         LABEL_SUBJECT_ID, LABEL_SUBJECT_KIND,
@@ -249,21 +250,12 @@ pub(super) fn has_pods(api_version: &str, kind: &str) -> bool {
     }
 }
 
-/// Whether a Job says that it has ended.
-pub(super) fn is_over(job: &Value) -> bool {
-    let conditions = job["status"]["conditions"].as_array();
-    let says_so = |condition: &Value| {
-        condition["status"] == "True" && (condition["type"] == "Complete" || condition["type"] == "Failed")
-    };
-    conditions.into_iter().flatten().any(says_so)
-}
-
 /// Whether only events can say why a workload has fewer of its `pods` than it wants: its
 /// conditions do not.
 pub(super) fn needs_events(document: &Value, pods: usize) -> bool {
     let number = |value: &Value| value.as_u64().and_then(|number| usize::try_from(number).ok());
     let wanted = match document["kind"].as_str().unwrap_or_default() {
-        "Job" => usize::from(!is_over(document) && document["spec"]["suspend"] != true),
+        "Job" => usize::from(!Job::of(document).is_over() && document["spec"]["suspend"] != true),
         "StatefulSet" | "ReplicaSet" => number(&document["spec"]["replicas"]).unwrap_or(1),
         "DaemonSet" => number(&document["status"]["desiredNumberScheduled"]).unwrap_or(1),
         _ => 0,

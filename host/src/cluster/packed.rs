@@ -24,12 +24,17 @@ impl Packed {
         Self(compress_prepend_size_with_dict(canonical::text(document).as_bytes(), COMMON).into())
     }
 
-    /// The document as it was.
+    /// The document as it was. It is unpacked when it is read.
     pub(super) fn document(&self) -> Document {
+        let packed = self.clone();
+        Document::kept(move || packed.text())
+    }
+
+    /// The canonical text of the document.
+    pub(super) fn text(&self) -> String {
         // Only `of` makes them, so that nothing else is in here.
         let text = decompress_size_prepended_with_dict(&self.0, COMMON).unwrap_or_default();
-        let text = String::from_utf8(text).unwrap_or_default();
-        Document::from_canonical(text).unwrap_or_default()
+        String::from_utf8(text).unwrap_or_default()
     }
 
     /// Whether it is this one, and no other of equal content.

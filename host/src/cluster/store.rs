@@ -12,6 +12,7 @@ use std::{
 };
 
 use berth_engine::document::Document;
+use foldhash::fast::RandomState;
 use serde_json::Value;
 
 use super::{
@@ -108,9 +109,9 @@ pub(super) struct Listing {
 #[derive(Debug)]
 pub(super) struct Store {
     budget: Arc<Budget>,
-    entries: HashMap<Arc<Key>, Entry>,
+    entries: HashMap<Arc<Key>, Entry, RandomState>,
     /// Few objects each, and many holders: keys are shared, and a list takes less room than a set.
-    by_holder: HashMap<Arc<Holder>, Vec<Arc<Key>>>,
+    by_holder: HashMap<Arc<Holder>, Vec<Arc<Key>>, RandomState>,
     /// How far the watch has come.
     seen: Version,
     /// Uids that we know to be gone before the watch has told it.
@@ -121,8 +122,8 @@ impl Store {
     pub(super) fn new(budget: Arc<Budget>) -> Self {
         Self {
             budget,
-            entries: HashMap::new(),
-            by_holder: HashMap::new(),
+            entries: HashMap::default(),
+            by_holder: HashMap::default(),
             seen: Version::default(),
             gone: HashSet::new(),
         }
@@ -194,13 +195,13 @@ impl Store {
         }
     }
 
-    /// All objects of a holder.
-    pub(super) fn held_by(&self, holder: &Holder) -> Vec<Kept> {
+    /// All objects of a holder, in a namespace or in all.
+    pub(super) fn held_by(&self, holder: &Holder, namespace: Option<&str>) -> Vec<(Arc<Key>, Kept)> {
         let keys = self.by_holder.get(holder);
         keys.into_iter()
             .flatten()
-            .filter_map(|key| self.entries.get(key))
-            .map(|entry| entry.kept.clone())
+            .filter(|key| namespace.is_none() || key.0.as_deref() == namespace)
+            .filter_map(|key| Some((Arc::clone(key), self.entries.get(key)?.kept.clone())))
             .collect()
     }
 
@@ -331,9 +332,9 @@ mod tests {
 
     fn held(store: &Store) -> Vec<Value> {
         store
-            .held_by(&holder())
+            .held_by(&holder(), None)
             .iter()
-            .map(|kept| kept.document().into_value())
+            .map(|(_, kept)| kept.document().into_value())
             .collect()
     }
 

@@ -229,7 +229,7 @@ fn plan(facts: &Facts) -> Plan {
     let apply = |(name, document): (&str, Value)| {
         Operation::Apply(Manifest {
             name: name.to_owned(),
-            document,
+            document: document.into(),
             recreate: false,
             after: Vec::new(),
         })

@@ -30,7 +30,7 @@ pub(super) async fn run(run: &mut Run) -> Result<Ending, Stop> {
     if let Err(stop) = run.refresh().await {
         return Err(in_deletion(stop));
     }
-    let finalized = run.row.as_ref().and_then(|row| row.condition("Finalized"));
+    let finalized = run.row().and_then(|row| row.condition("Finalized"));
     let was_finalized = finalized.is_some_and(|one| one.status == crate::contract::Truth::True);
     let has_own_work = run
         .adapter

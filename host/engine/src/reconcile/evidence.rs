@@ -9,6 +9,7 @@ use crate::{
     contract::{Diagnosis, Failure, Nature, Object},
     diagnose::find_condition,
     effect::Observed,
+    job::Failed,
     reason::Reason,
     report::Metadata,
 };
@@ -37,27 +38,16 @@ pub(super) fn progress(observed: &Observed) -> Progress {
     if is_crashing(observed) {
         return Progress::Running(running(observed));
     }
-    let document = observed.document.outline();
     let object = &observed.reference;
-    if observed.statusless && document.get("status").is_none() {
+    if observed.statusless && observed.document.outline().get("status").is_none() {
         return Progress::Done;
     }
-    match (group(&object.api_version), object.kind.as_str()) {
-        ("batch", "Job") => {
-            if condition(document, "Complete") == Some("True") {
-                return Progress::Done;
-            }
-            match find_condition(document, "Failed") {
-                Some(failed) if failed.get("status").and_then(Value::as_str) == Some("True") => {
-                    let text = |key: &str| failed.get(key).and_then(Value::as_str).unwrap_or_default();
-                    Progress::Failed(Failure {
-                        reason: Reason::WorkloadFailed.name().to_owned(),
-                        message: format!("{object} failed ({}): {}", text("reason"), text("message")),
-                    })
-                }
-                Some(_) | None => Progress::Running(running(observed)),
-            }
-        }
+    let kind = (group(&object.api_version), object.kind.as_str());
+    if kind == ("batch", "Job") {
+        return run(observed);
+    }
+    let document = observed.document.outline();
+    match kind {
         ("apps", "Deployment") => {
             if !is_observed(document) {
                 Progress::Running(format!("{object} is being rolled out"))
@@ -107,6 +97,19 @@ pub(super) fn progress(observed: &Observed) -> Progress {
                 })
             }
         }
+    }
+}
+
+/// The rule for a Job.
+fn run(observed: &Observed) -> Progress {
+    let job = observed.document.job();
+    match &job.failed {
+        _ if job.is_complete => Progress::Done,
+        Some(Failed { reason, message }) => Progress::Failed(Failure {
+            reason: Reason::WorkloadFailed.name().to_owned(),
+            message: format!("{} failed ({reason}): {message}", observed.reference),
+        }),
+        None => Progress::Running(running(observed)),
     }
 }
 
@@ -207,8 +210,7 @@ pub(super) fn running(observed: &Observed) -> String {
 pub(super) fn is_retrying(observed: &Observed) -> bool {
     group(&observed.reference.api_version) == "batch"
         && observed.reference.kind == "Job"
-        && condition(observed.document.outline(), "Complete") != Some("True")
-        && condition(observed.document.outline(), "Failed") != Some("True")
+        && !observed.document.job().is_over()
 }
 
 /// Whether a run has ended, well or not.
@@ -221,10 +223,7 @@ pub(super) fn has_ended(observed: &Observed) -> bool {
 
 /// When the work of a Job ended, if it has.
 pub(super) fn completed_at(observed: &Observed) -> Option<Timestamp> {
-    observed.document.outline()["status"]["completionTime"]
-        .as_str()?
-        .parse()
-        .ok()
+    observed.document.job().completed.as_ref()?.parse().ok()
 }
 
 /// How much of `span` from `since` is left at `now`; none once it is over.
@@ -248,10 +247,9 @@ pub(super) fn metadata<'o>(mut observed: impl Iterator<Item = &'o Observed>) -> 
     let Some(job) = observed.find(|one| one.reference.kind == "Job") else {
         return Metadata::default();
     };
-    let text = |key: &str| job.document.outline()["status"][key].as_str().map(str::to_owned);
-    let started = text("startTime");
-    let completed = text("completionTime");
-    let duration = match (&started, &completed) {
+    let run = job.document.job();
+    let (started, completed) = (run.started.as_deref(), run.completed.as_deref());
+    let duration = match (started, completed) {
         (Some(started), Some(completed)) => match (started.parse::<Timestamp>(), completed.parse::<Timestamp>()) {
             (Ok(started), Ok(completed)) => Some(spoken(completed.duration_since(started).as_secs())),
             (_, _) => None,
@@ -262,8 +260,8 @@ pub(super) fn metadata<'o>(mut observed: impl Iterator<Item = &'o Observed>) -> 
         job_name: Some(job.reference.name.clone()),
         job_namespace: job.reference.namespace.clone(),
         attempt: job.diagnosis.as_ref().and_then(|diagnosis| diagnosis.attempt),
-        started_time: started,
-        completed_time: completed,
+        started_time: started.map(str::to_owned),
+        completed_time: completed.map(str::to_owned),
         duration,
     }
 }

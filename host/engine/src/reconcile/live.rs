@@ -245,7 +245,7 @@ fn unsteady(current: &[Observed]) -> Option<Duration> {
 /// When to look again at a workload that has no pods yet: what keeps them away is told by events
 /// alone, which may be out of reach.
 fn without_pods(current: &[Observed]) -> Option<Duration> {
-    let has_none = |one: &&Observed| {
+    let has_none = |one: &Observed| {
         let status = &one.document.outline()["status"];
         let is_job = manifest::runs_once(&one.reference);
         let nothing_runs = is_job && !status["startTime"].is_null() && status["active"].as_u64().unwrap_or(0) == 0;
@@ -253,8 +253,8 @@ fn without_pods(current: &[Observed]) -> Option<Duration> {
     };
     current
         .iter()
-        .filter(has_none)
-        .any(|one| !evidence::has_ended(one))
+        .filter(|one| !evidence::has_ended(one))
+        .any(has_none)
         .then_some(PODS_EXPECTED)
 }
 

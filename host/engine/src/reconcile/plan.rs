@@ -237,8 +237,7 @@ async fn apply(run: &mut Run, checked: &Checked) -> Result<Applied, Stop> {
         let existing = run
             .observed
             .iter()
-            .find(|one| manifest::is_same(one, &checked.reference))
-            .cloned();
+            .find(|one| manifest::is_same(one, &checked.reference));
         let expect = match existing {
             None if checked.runs_once() && is_done_before(run, &checked.reference) => return Ok(Applied::Remembered),
             None => Expect::Absent,
@@ -254,7 +253,7 @@ async fn apply(run: &mut Run, checked: &Checked) -> Result<Applied, Stop> {
             }
             Some(one) if one.deleting => return Ok(Applied::Waits(format!("{} must be gone first", one.reference))),
             Some(one)
-                if one.generation == generation && one.manifest_hash == checked.hash && !is_made_again(run, &one) =>
+                if one.generation == generation && one.manifest_hash == checked.hash && !is_made_again(run, one) =>
             {
                 return Ok(Applied::Is(if recreated {
                     OperationEffect::Recreated
@@ -266,20 +265,21 @@ async fn apply(run: &mut Run, checked: &Checked) -> Result<Applied, Stop> {
             Some(one)
                 if checked.runs_once()
                     && one.generation == generation
-                    && evidence::progress(&one) == evidence::Progress::Done =>
+                    && evidence::progress(one) == evidence::Progress::Done =>
             {
                 return Ok(Applied::Is(OperationEffect::Unchanged));
             }
             Some(one) if checked.runs_once() || (checked.recreate && one.manifest_hash != checked.hash) => {
                 recreated = true;
+                let one = one.clone();
                 match retire(run, checked, &one).await? {
                     Some(what) => return Ok(Applied::Waits(what)),
                     None => continue,
                 }
             }
             Some(one) => Expect::Unchanged {
-                uid: one.uid,
-                resource_version: one.resource_version,
+                uid: one.uid.clone(),
+                resource_version: one.resource_version.clone(),
             },
         };
         let creates = expect == Expect::Absent;

@@ -31,8 +31,6 @@ pub(super) struct Run {
     pub(super) cluster_now: Timestamp,
     pub(super) by_hand: bool,
     pub(super) facts: Arc<Facts>,
-    /// Our own row, if it is about the subject's current generation.
-    pub(super) row: Option<AdapterStatus>,
     pub(super) observed: Vec<Observed>,
     /// What queries of plans found.
     pub(super) found: Vec<Object>,
@@ -207,8 +205,7 @@ impl Run {
             .iter()
             .any(|one| one.generation == generation && !one.deleting);
         let was_applied = self
-            .row
-            .as_ref()
+            .row()
             .and_then(|row| row.condition("Applied"))
             .is_some_and(|one| one.status == Truth::True);
         let journey = Journey::PluginFailed {
@@ -301,9 +298,15 @@ impl Run {
         ending
     }
 
+    /// Our own row, if it is about the subject's current generation.
+    pub(super) fn row(&self) -> Option<&AdapterStatus> {
+        let generation = self.facts.subject.generation;
+        own_row(&self.facts.statuses, &self.adapter.name).filter(|row| row.observed_generation == generation)
+    }
+
     /// Whether our stored row says that this generation succeeded.
     pub(super) fn has_succeeded(&self) -> bool {
-        succeeded(self.row.as_ref())
+        succeeded(self.row())
     }
 
     /// Whether our stored row says that this generation succeeded, or that it did before it degraded.
@@ -312,15 +315,12 @@ impl Run {
             row.condition("Available")
                 .is_some_and(|one| one.status == Truth::False && one.reason == Reason::WorkloadDegraded.name())
         };
-        self.has_succeeded() || self.row.as_ref().is_some_and(is_degraded)
+        self.has_succeeded() || self.row().is_some_and(is_degraded)
     }
 
     /// The workloads that ended well at this generation, as our stored row names them.
     pub(super) fn finished(&self) -> Vec<String> {
-        let named = self
-            .row
-            .as_ref()
-            .and_then(|row| row.data["berth"]["finished"].as_array());
+        let named = self.row().and_then(|row| row.data["berth"]["finished"].as_array());
         named
             .into_iter()
             .flatten()
@@ -350,6 +350,11 @@ pub(super) fn refusal(fault: &FleetFault, rejected: Reason) -> Outcome {
 /// Under which name our row remembers since when an object has a trouble.
 fn trouble_key(object: &Reference, diagnosis: &Diagnosis) -> String {
     format!("{object} {}", diagnosis.reason)
+}
+
+/// The row of an adapter.
+pub(super) fn own_row<'r>(rows: &'r [AdapterStatus], adapter: &str) -> Option<&'r AdapterStatus> {
+    rows.iter().find(|row| row.adapter == adapter)
 }
 
 /// Whether a row says that the work was done.

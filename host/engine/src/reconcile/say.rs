@@ -38,13 +38,11 @@ impl Run {
         };
         let mut memory = Map::new();
         let mut finished = self.finished();
-        finished.extend(
-            ending
-                .finished
-                .iter()
-                .filter(|one| !self.finished().contains(one))
-                .cloned(),
-        );
+        for one in &ending.finished {
+            if !finished.contains(one) {
+                finished.push(one.clone());
+            }
+        }
         if !finished.is_empty() {
             memory.insert("finished".to_owned(), json!(finished));
         }
@@ -65,7 +63,7 @@ impl Run {
             .any(|one| one.kind == "Available" && one.status == Truth::True);
         let report = Report {
             as_of: input.now,
-            replaces: self.row.as_ref().and_then(AdapterStatus::reported_at),
+            replaces: self.row().and_then(AdapterStatus::reported_at),
             adapter: self.adapter.name.clone(),
             observed_generation: generation,
             conditions,
@@ -118,7 +116,7 @@ impl Run {
     /// The journey's conditions with what the stored row has of the adapter's own.
     fn kept(&self, journey: &Journey) -> (Vec<Condition>, Map<String, Value>) {
         let mut conditions = journey.conditions();
-        let Some(row) = &self.row else {
+        let Some(row) = self.row() else {
             return (conditions, Map::new());
         };
         for condition in &row.conditions {

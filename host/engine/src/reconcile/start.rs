@@ -19,7 +19,7 @@ use super::{
     io::Io,
     live::live,
     places::Places,
-    run::{Run, Stop, microseconds, refusal, succeeded},
+    run::{Run, Stop, microseconds, own_row, refusal, succeeded},
 };
 
 /// Runs one reconcile to its end.
@@ -49,7 +49,7 @@ pub(super) async fn reconcile(io: Io, input: Input) -> Outcome {
                 .statuses(&path)
                 .await
                 .ok()
-                .map(|rows| own_row(&rows, &input.adapter.name));
+                .map(|rows| own_row(&rows, &input.adapter.name).cloned());
             let generation = input.subject.generation.max(input.memory.generation);
             return fleet_unreachable(io, &input, &path, generation, row, &fault).await;
         }
@@ -62,15 +62,14 @@ pub(super) async fn reconcile(io: Io, input: Input) -> Outcome {
     let owner = match owner(&io, &subject).await {
         Ok(owner) => owner,
         Err(fault) => {
-            let row = Some(own_row(&statuses, &input.adapter.name));
+            let row = Some(own_row(&statuses, &input.adapter.name).cloned());
             return fleet_unreachable(io, &input, &path, subject.generation, row, &fault).await;
         }
     };
     let row = own_row(&statuses, &input.adapter.name);
-    let places = Places::of_row(row.as_ref());
-    let row = row.filter(|row| row.observed_generation == subject.generation);
+    let places = Places::of_row(row);
     let since = row
-        .as_ref()
+        .filter(|row| row.observed_generation == subject.generation)
         .and_then(|row| row.data["berth"]["since"].as_object())
         .map(|since| {
             since
@@ -94,7 +93,6 @@ pub(super) async fn reconcile(io: Io, input: Input) -> Outcome {
         adapter: Arc::clone(&input.adapter),
         cluster_now: input.cluster_now.unwrap_or(input.now),
         by_hand: input.by_hand,
-        row,
         observed: Vec::new(),
         found: Vec::new(),
         operations: Vec::new(),
@@ -121,10 +119,6 @@ async fn vanished(io: Io, input: &Input) -> Outcome {
     let row = input.memory.row.as_ref().and_then(Row::read);
     let places = Places::of_row(row.as_ref());
     deletion::vanished(io, input, &places).await
-}
-
-fn own_row(rows: &[AdapterStatus], adapter: &str) -> Option<AdapterStatus> {
-    rows.iter().find(|row| row.adapter == adapter).cloned()
 }
 
 async fn owner(io: &Io, subject: &Subject) -> Result<Option<Owner>, FleetFault> {

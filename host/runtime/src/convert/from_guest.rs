@@ -115,7 +115,7 @@ pub(crate) fn resources(plan: resources::Plan) -> Result<engine::PhaseAnswer, Ca
 fn operation((index, operation): (usize, resources::Operation)) -> Result<engine::Operation, Cause> {
     Ok(match operation {
         resources::Operation::Apply(manifest) => engine::Operation::Apply(engine::Manifest {
-            document: object(&format!("operations[{index}].document"), &manifest.document)?,
+            document: object(&format!("operations[{index}].document"), &manifest.document)?.into(),
             name: manifest.name,
             recreate: manifest.recreate,
             after: manifest.after,

@@ -240,7 +240,7 @@ async fn every_phase_is_asked_through_its_own_interface() {
 
     let manifest = Manifest {
         name: "skipper".to_owned(),
-        document: json!({"kind": "Job"}),
+        document: json!({"kind": "Job"}).into(),
         recreate: true,
         after: vec![],
     };

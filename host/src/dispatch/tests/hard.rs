@@ -120,7 +120,7 @@ impl Plugins for Wanting {
             Question::Resources { .. } => Said::Resources(Plan {
                 operations: vec![Operation::Apply(Manifest {
                     name: "one".to_owned(),
-                    document: json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "one"}}),
+                    document: json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "one"}}).into(),
                     recreate: false,
                     after: Vec::new(),
                 })],

@@ -59,7 +59,7 @@ pub(super) fn job(name: &str) -> Value {
 pub(super) fn apply(name: &str, document: Value) -> Operation {
     Operation::Apply(Manifest {
         name: name.into(),
-        document,
+        document: document.into(),
         recreate: false,
         after: Vec::new(),
     })
