@@ -415,7 +415,7 @@ impl Listener for Told {
 
     fn ended(&self, adapter: &Adapter, subject: &SubjectRef, outcome: &Outcome, took: Duration) {
         let name = adapter.name.as_str();
-        let (subject_key, duration) = (&subject.key, took);
+        // The span that lines are in tells of which adapter and subject they are.
         match outcome {
             Outcome::Reported(reported) => {
                 let journey = &reported.journey;
@@ -424,28 +424,28 @@ impl Listener for Told {
                 if journey.is_trouble() {
                     self.metrics.trouble(name, trouble(journey), &reason);
                     let message = journey.message();
-                    tracing::warn!(adapter = name, subject = %subject_key, journey = case, reason, message, ?duration, "reported trouble");
+                    tracing::warn!(journey = case, reason, message, duration = ?took, "reported trouble");
                 } else {
-                    tracing::info!(adapter = name, subject = %subject_key, journey = case, reason, ?duration, "reported");
+                    tracing::info!(journey = case, reason, duration = ?took, "reported");
                 }
             }
             Outcome::Gone => {
                 self.metrics.reconcile_finished(name, "gone", took);
-                tracing::info!(adapter = name, subject = %subject_key, ?duration, "the subject is gone");
+                tracing::info!(duration = ?took, "the subject is gone");
             }
             Outcome::Retry { reason, message, .. } => {
                 self.metrics.reconcile_finished(name, "retry", took);
                 if outcome.trouble().is_none() {
-                    tracing::info!(adapter = name, subject = %subject_key, %reason, message, ?duration, "is tried again");
+                    tracing::info!(%reason, message, duration = ?took, "is tried again");
                 } else {
                     self.metrics.trouble(name, trouble_of(*reason), reason.name());
-                    tracing::warn!(adapter = name, subject = %subject_key, %reason, message, ?duration, "no report was accepted; it is tried again");
+                    tracing::warn!(%reason, message, duration = ?took, "no report was accepted; it is tried again");
                 }
             }
             Outcome::Refused { reason, message } => {
                 self.metrics.reconcile_finished(name, "refused", took);
                 self.metrics.trouble(name, Trouble::A6, reason.name());
-                tracing::warn!(adapter = name, subject = %subject_key, %reason, message, ?duration, "no report will be accepted; it is not tried again");
+                tracing::warn!(%reason, message, duration = ?took, "no report will be accepted; it is not tried again");
             }
         }
         self.also.ended(adapter, subject, outcome, took);

@@ -326,7 +326,11 @@ async fn an_event_becomes_a_status_and_is_told_of() {
     let told = host.logged(|line| line["message"] == "reported").await;
     let subject = format!("Cluster/{id}");
     assert_eq!(
-        (&told["adapter"], &told["subject"], &told["span"]["event"]),
+        (
+            &told["span"]["adapter"],
+            &told["span"]["subject"],
+            &told["span"]["event"]
+        ),
         (&json!("validation"), &json!(subject), &json!("event-1")),
         "{told}"
     );
@@ -373,7 +377,7 @@ async fn an_event_becomes_a_status_and_is_told_of() {
     assert!(told.contains("nothing is known of Cluster/unknown yet"), "{told}");
     let again = host.next_logged(|line| line["message"] == "reported").await;
     assert_eq!(
-        (&again["subject"], &again["span"]["event"]),
+        (&again["span"]["subject"], &again["span"]["event"]),
         (&json!(subject), &Value::Null),
         "{again}"
     );

@@ -1,11 +1,12 @@
 //! What an answer of the API means.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use berth_engine::{
-    contract::{AdapterStatus, Condition},
+    contract::{AdapterStatus, Condition, Truth},
     effect::FleetFault,
     report::Report,
+    subject::Generation,
 };
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
@@ -46,7 +47,7 @@ struct Problem {
     detail: String,
 }
 
-impl Exchanged<'_> {
+impl<'a> Exchanged<'a> {
     /// What a status other than 2xx means.
     pub(super) fn fault(self) -> FleetFault {
         let status = self.response.status;
@@ -81,9 +82,9 @@ impl Exchanged<'_> {
         }
     }
 
-    /// The body of a success, or that it is no JSON: then something else than the API answers.
-    pub(super) fn json<T: serde::de::DeserializeOwned>(self) -> Result<T, FleetFault> {
-        serde_json::from_slice(&self.response.body).map_err(|error| FleetFault::Misconfigured {
+    /// The body of a success, or that it cannot be read: then something else than the API answers.
+    pub(super) fn body<T>(self, read: impl FnOnce(&'a [u8]) -> serde_json::Result<T>) -> Result<T, FleetFault> {
+        read(&self.response.body).map_err(|error| FleetFault::Misconfigured {
             message: format!(
                 "{}, but not as the HyperFleet API does ({}); check `url`",
                 self.message(&Problem::default()),
@@ -137,27 +138,55 @@ pub(super) enum Echo {
     Other,
 }
 
+/// A row as the API answers a report with it, as far as it is compared. Most texts are those of the answer itself.
+#[derive(Debug, Deserialize)]
+pub(super) struct Row<'a> {
+    #[serde(borrow)]
+    pub(super) adapter: Cow<'a, str>,
+    observed_generation: Generation,
+    #[serde(borrow, default)]
+    conditions: Vec<RowCondition<'a>>,
+    #[serde(borrow, default)]
+    pub(super) last_report_time: Cow<'a, str>,
+}
+
+#[derive(Debug, Deserialize)]
+struct RowCondition<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Cow<'a, str>,
+    status: Truth,
+    #[serde(borrow, default)]
+    reason: Cow<'a, str>,
+    #[serde(borrow, default)]
+    message: Cow<'a, str>,
+}
+
+impl PartialEq<Condition> for RowCondition<'_> {
+    fn eq(&self, other: &Condition) -> bool {
+        self.kind == other.kind
+            && self.status == other.status
+            && self.reason == other.reason
+            && self.message == other.message
+    }
+}
+
 /// Compares the row that the API returned with what was sent. Some answer without a row.
 ///
 /// At equal times the API keeps the stored row, so the time alone proves nothing. Data is
 /// left out: the API may write numbers differently.
-pub(super) fn echo(row: Option<&AdapterStatus>, report: &Report, sent: Timestamp) -> Echo {
+pub(super) fn echo(row: Option<&Row<'_>>, report: &Report, sent: Timestamp) -> Echo {
     let Some(row) = row else {
         return Echo::Ours;
     };
-    let time = row.reported_at();
+    let time = row.last_report_time.parse::<Timestamp>();
     // A store with a coarser resolution than ours is no reason to doubt.
-    let same_time = time.is_none_or(|time| time.duration_since(sent).abs() < SignedDuration::from_millis(1));
-    let same = same_time
+    let is_other_time = time.is_ok_and(|time| time.duration_since(sent).abs() >= SignedDuration::from_millis(1));
+    let same = !is_other_time
         && row.observed_generation == report.observed_generation
-        && sorted(&row.conditions) == sorted(&report.conditions);
+        && row.conditions.len() == report.conditions.len()
+        // Of each kind there is one.
+        && row.conditions.iter().all(|one| report.conditions.iter().any(|other| one == other));
     if same { Echo::Ours } else { Echo::Other }
-}
-
-fn sorted(conditions: &[Condition]) -> Vec<&Condition> {
-    let mut sorted: Vec<&Condition> = conditions.iter().collect();
-    sorted.sort_by(|a, b| a.kind.cmp(&b.kind));
-    sorted
 }
 
 /// A body as JSON where it is that, else as text.

@@ -112,8 +112,13 @@ impl Client {
         })
     }
 
-    /// GETs JSON.
-    async fn read<T: serde::de::DeserializeOwned>(&self, target: &str, deadline: Duration) -> Result<T, FleetFault> {
+    /// GETs JSON, and reads it.
+    async fn read<T>(
+        &self,
+        target: &str,
+        deadline: Duration,
+        read: impl FnOnce(&[u8]) -> serde_json::Result<T>,
+    ) -> Result<T, FleetFault> {
         let call = Call {
             method: "GET",
             target,
@@ -123,7 +128,7 @@ impl Client {
         let answer = self.line.exchange(&self.stamps, &call, &mut || None, deadline).await?;
         let exchanged = self.line.exchanged(&call, &answer);
         if answer.success() {
-            exchanged.json()
+            exchanged.body(read)
         } else {
             Err(exchanged.fault())
         }
@@ -134,7 +139,7 @@ impl Client {
 impl Fleet for Client {
     async fn get(&self, path: &str) -> Result<Document, FleetFault> {
         let target = address::target(path)?;
-        let result = self.read(target, self.line.deadline()).await;
+        let result = self.read(target, self.line.deadline(), Document::received).await;
         if result == Err(FleetFault::Gone) {
             self.stamps.forget(target);
         }
@@ -148,7 +153,8 @@ impl Fleet for Client {
         let mut received = 0_u64;
         for number in 1..=PAGES {
             let target = format!("{path}/statuses?page={number}&size={PAGE}");
-            let page: Page = self.read(&target, deadline).await?;
+            let read = |body: &[u8]| serde_json::from_slice::<Page>(body);
+            let page = self.read(&target, deadline, read).await?;
             let length = page.items.len();
             received += u64::try_from(length).unwrap_or(u64::MAX);
             for row in page.items {
@@ -211,10 +217,10 @@ impl Fleet for Client {
                 204 => return Ok(Reported::Discarded),
                 200..=299 => {
                     // What answers everything with a page of its own stores nothing.
-                    let row: Option<AdapterStatus> = if answer.response.body.trim_ascii().is_empty() {
+                    let row: Option<answer::Row<'_>> = if answer.response.body.trim_ascii().is_empty() {
                         None
                     } else {
-                        Some(exchanged.json()?)
+                        Some(exchanged.body(serde_json::from_slice)?)
                     };
                     match answer::echo(row.as_ref(), report, stamp.time) {
                         Echo::Ours => return Ok(Reported::Stored),

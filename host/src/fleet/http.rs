@@ -1,6 +1,11 @@
 //! Carries requests over HTTP.
 
-use std::{error::Error, sync::Arc, time::Duration};
+use std::{
+    error::Error,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use ::http::{
     HeaderName, HeaderValue, Method, Uri,
@@ -9,8 +14,9 @@ use ::http::{
 use anyhow::Chain;
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
-use hyper_rustls::{HttpsConnectorBuilder, MaybeHttpsStream};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -20,12 +26,8 @@ use rustls::{
     pki_types::{CertificateDer, pem::PemObject as _},
 };
 use rustls_platform_verifier::BuilderVerifierExt as _;
-use tokio::net::TcpStream;
-use tower::{
-    BoxError,
-    timeout::{Timeout, error::Elapsed},
-    util::BoxCloneSyncService,
-};
+use tokio::{net::TcpStream, time::error::Elapsed};
+use tower::{BoxError, Service};
 
 use super::{
     address::Base,
@@ -39,7 +41,7 @@ const LARGEST_ANSWER: usize = 8 * 1024 * 1024;
 const CONNECT: Duration = Duration::from_secs(2);
 /// How many connections wait for the next call at most. Fewer than reconciles that may run at once, for it is rare that
 /// all of them have just been answered.
-const IDLE: usize = 48;
+const IDLE: usize = 64;
 /// A connection whose other end is gone without a word is given up after this and thrice [`PROBE`].
 const QUIET: Duration = Duration::from_secs(15);
 const PROBE: Duration = Duration::from_secs(15);
@@ -47,8 +49,27 @@ const PROBE: Duration = Duration::from_secs(15);
 #[cfg(target_os = "linux")]
 const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 
-/// Makes connections.
-type Connector = BoxCloneSyncService<Uri, MaybeHttpsStream<TokioIo<TcpStream>>, BoxError>;
+/// Makes connections, each within a time. Copied for every request, also where none is made.
+#[derive(Clone)]
+struct Connector {
+    https: HttpsConnector<HttpConnector>,
+    patience: Duration,
+}
+
+impl Service<Uri> for Connector {
+    type Response = MaybeHttpsStream<TokioIo<TcpStream>>;
+    type Error = BoxError;
+    type Future = BoxFuture<'static, Result<Self::Response, BoxError>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.https.poll_ready(context)
+    }
+
+    fn call(&mut self, to: Uri) -> Self::Future {
+        let connected = tokio::time::timeout(self.patience, self.https.call(to));
+        Box::pin(async move { connected.await? })
+    }
+}
 
 /// The API's server.
 ///
@@ -56,7 +77,7 @@ type Connector = BoxCloneSyncService<Uri, MaybeHttpsStream<TokioIo<TcpStream>>, 
 pub(super) struct Http {
     client: Client<Connector, Full<Bytes>>,
     base: Base,
-    connect: Duration,
+    patience: Duration,
 }
 
 impl Http {
@@ -69,24 +90,24 @@ impl Http {
         tcp.set_keepalive_retries(Some(3));
         #[cfg(target_os = "linux")]
         tcp.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
-        let tls = HttpsConnectorBuilder::new()
+        let https = HttpsConnectorBuilder::new()
             .with_tls_config(trusting(settings)?)
             .https_or_http()
             .enable_all_versions()
             .wrap_connector(tcp);
-        let connect = CONNECT.min(settings.attempt_timeout);
+        let patience = CONNECT.min(settings.attempt_timeout);
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_max_idle_per_host(IDLE)
-            .build(Connector::new(Timeout::new(tls, connect)));
-        Ok(Self { client, base, connect })
+            .build(Connector { https, patience });
+        Ok(Self { client, base, patience })
     }
 
     async fn answered(&self, request: ::http::Request<Full<Bytes>>) -> Result<Response, TransportError> {
         let response = self.client.request(request).await.map_err(|error| {
             if error.is_connect() {
                 TransportError::Connect(if is_late(&error) {
-                    format!("no connection within {:?}", self.connect)
+                    format!("no connection within {:?}", self.patience)
                 } else {
                     causes(&error)
                 })

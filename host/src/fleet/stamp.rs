@@ -15,6 +15,8 @@ use jiff::{SignedDuration, Timestamp};
 
 /// A difference of the clocks up to this is left alone: answers travel, and `Date` has whole seconds.
 const TOLERATED: SignedDuration = SignedDuration::from_mins(1);
+/// The resolution of `Date`.
+const SECOND: SignedDuration = SignedDuration::from_secs(1);
 /// How far ahead of the API's clock a time may be to be accepted.
 const AHEAD: SignedDuration = SignedDuration::from_mins(5);
 /// When this many pairs are known, and again each time that those which still matter have doubled, those that can no
@@ -33,6 +35,8 @@ pub(super) struct Stamps {
 struct Inner {
     /// What to add to our clock.
     offset: SignedDuration,
+    /// By what the API's clock was learned last, and when.
+    learned: Option<(Box<str>, Timestamp)>,
     /// The latest time of each resource's path and adapter.
     last: HashMap<(String, String), Timestamp>,
     /// How many pairs there may be until they are looked through. Looking is paid for by what came since.
@@ -43,6 +47,7 @@ impl Default for Inner {
     fn default() -> Self {
         Self {
             offset: SignedDuration::ZERO,
+            learned: None,
             last: HashMap::new(),
             look_at: PAIRS,
         }
@@ -70,11 +75,18 @@ impl Stamp {
 impl Stamps {
     /// Learns the API's clock from the `Date` of an answer that arrived at `now`.
     pub(super) fn learn(&self, now: Timestamp, date: &str) {
-        let Ok(date) = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(date) else {
+        let mut inner = self.lock();
+        // Many answers tell the same second.
+        let is_known = |(text, at): &(Box<str>, Timestamp)| **text == *date && now.duration_since(*at).abs() < SECOND;
+        if inner.learned.as_ref().is_some_and(is_known) {
+            return;
+        }
+        let Ok(time) = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(date) else {
             return;
         };
-        let difference = date.duration_since(now);
-        self.lock().offset = if difference.abs() > TOLERATED {
+        inner.learned = Some((date.into(), now));
+        let difference = time.duration_since(now);
+        inner.offset = if difference.abs() > TOLERATED {
             difference
         } else {
             SignedDuration::ZERO

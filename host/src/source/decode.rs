@@ -4,6 +4,8 @@
 //! derived, and whatever is unknown is ignored. The subject is fetched anyway before
 //! anything is done with it.
 
+use std::borrow::Cow;
+
 use berth_engine::subject::{Event, Generation, OwnerRef, SubjectKey, SubjectRef};
 use cloudevents::AttributesReader as _;
 use serde::Deserialize as _;
@@ -172,7 +174,7 @@ pub fn decode(document: Value) -> Result<Event, Refusal> {
     let event = cloudevents::Event::deserialize(&document);
     let event: cloudevents::Event = Check::Attributes.succeeds(event, Refusal::Malformed)?;
     let kind = kind_of_type(event.ty())?;
-    let subject = subject(&data(&event)?, &kind)?;
+    let subject = subject(&*data(&event)?, &kind)?;
     Ok(Event {
         id: event.id().to_owned(),
         kind: event.ty().to_owned(),
@@ -221,13 +223,17 @@ fn spelt(kind: &str) -> String {
         .collect()
 }
 
-fn data(event: &cloudevents::Event) -> Result<Value, Refusal> {
+fn data(event: &cloudevents::Event) -> Result<Cow<'_, Value>, Refusal> {
     let no_json = |_| Refusal::DataNotAnObject;
     let data = match event.data() {
-        None => Value::Null,
-        Some(cloudevents::Data::Json(value)) => value.clone(),
-        Some(cloudevents::Data::String(text)) => Check::DataText.succeeds(serde_json::from_str(text), no_json)?,
-        Some(cloudevents::Data::Binary(bytes)) => Check::DataBytes.succeeds(serde_json::from_slice(bytes), no_json)?,
+        None => Cow::Owned(Value::Null),
+        Some(cloudevents::Data::Json(value)) => Cow::Borrowed(value),
+        Some(cloudevents::Data::String(text)) => {
+            Cow::Owned(Check::DataText.succeeds(serde_json::from_str(text), no_json)?)
+        }
+        Some(cloudevents::Data::Binary(bytes)) => {
+            Cow::Owned(Check::DataBytes.succeeds(serde_json::from_slice(bytes), no_json)?)
+        }
     };
     Check::DataGiven.passes(!data.is_null(), || Refusal::DataMissing)?;
     Check::DataObject.passes(data.is_object(), || Refusal::DataNotAnObject)?;

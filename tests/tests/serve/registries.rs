@@ -137,7 +137,7 @@ async fn signed_plugins_of_a_registry_work_and_go_on_without_it_after_a_restart(
     );
     assert_eq!(host.plugin("tagged").await, (tag.to_string(), json!(["tag.pub"])));
     assert_eq!(host.plugin("ours").await.1, json!(["ours.pub"]));
-    let achieved = |line: &Value| line["adapter"] == "landing-zone" && line["journey"] == "achieved";
+    let achieved = |line: &Value| line["span"]["adapter"] == "landing-zone" && line["journey"] == "achieved";
     host.logged(achieved).await;
 
     // The registry goes, then the host; another one finds the cache.
