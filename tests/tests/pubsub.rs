@@ -204,7 +204,9 @@ async fn what_is_worked_on_for_longer_than_the_deadline_is_not_delivered_again()
 #[tokio::test]
 async fn nothing_is_lost_when_the_connection_is_cut() {
     let project = Project::with_subscription(|subscription| subscription).await;
-    let (gate, settings) = project.gate();
+    let (gate, mut settings) = project.gate();
+    // What is on its way to us when the connection is cut comes again only after this.
+    settings.ack_deadline = Duration::from_secs(10);
     let sink = Arc::new(Recorder::default());
     sink.close();
     let running = start(&settings, &sink);
