@@ -371,7 +371,7 @@ pub(crate) fn find_condition<'a>(object: &'a Value, kind: &str) -> Option<&'a Va
 }
 
 /// The condition, if it holds.
-fn condition<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {
+pub(crate) fn condition<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {
     find_condition(object, kind).filter(|condition| condition["status"] == "True")
 }
 

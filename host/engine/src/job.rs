@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::diagnose::find_condition;
+use crate::diagnose::condition;
 
 /// How a Job's run is, by its status.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -32,10 +32,9 @@ impl Job {
     pub fn of(document: &Value) -> Self {
         let status = &document["status"];
         let text = |value: &Value| value.as_str().map(Box::from);
-        let is_true = |condition: &&Value| condition["status"] == "True";
         Self {
-            is_complete: find_condition(document, "Complete").filter(is_true).is_some(),
-            failed: find_condition(document, "Failed").filter(is_true).map(|failed| Failed {
+            is_complete: condition(document, "Complete").is_some(),
+            failed: condition(document, "Failed").map(|failed| Failed {
                 reason: text(&failed["reason"]).unwrap_or_default(),
                 message: text(&failed["message"]).unwrap_or_default(),
             }),

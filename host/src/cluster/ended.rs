@@ -9,6 +9,7 @@ use berth_engine::{
     document::{Document, DocumentHash},
     effect::Observed,
     job::Job,
+    manifest::runs_once,
 };
 use quick_cache::sync::Cache;
 
@@ -84,7 +85,7 @@ impl Ended {
     /// Remembers what was found out about an object, if that is a Job that has ended.
     pub(super) fn remember(&self, object: &Observed, place: &Arc<Key>, document: &Packed, pods: &[Packed]) {
         let read = &object.document;
-        if object.reference.kind == "Job" && read.job().is_over() {
+        if runs_once(&object.reference) && read.job().is_over() {
             let known = Known {
                 document: document.clone(),
                 hash: *read.hash(),

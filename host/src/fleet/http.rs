@@ -39,8 +39,8 @@ use super::{
 const LARGEST_ANSWER: usize = 8 * 1024 * 1024;
 /// How long a connection may take to be made, with its TLS.
 const CONNECT: Duration = Duration::from_secs(2);
-/// How many connections wait for the next call at most. Fewer than reconciles that may run at once, for it is rare that
-/// all of them have just been answered.
+/// How many connections wait for the next call at most: as many as reconciles run at once, unless the settings say
+/// otherwise. Of fewer, some are closed and made again in every burst.
 const IDLE: usize = 64;
 /// A connection whose other end is gone without a word is given up after this and thrice [`PROBE`].
 const QUIET: Duration = Duration::from_secs(15);
